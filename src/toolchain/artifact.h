@@ -12,8 +12,8 @@
 
 namespace forge {
 
-// One packed tensor of the payload. pack() writes exactly `bytes` bytes; it is called once, in order of offset, so
-// that a payload is written without ever holding all of it in memory.
+// One packed tensor of the payload. pack() writes exactly `bytes` bytes; it is called once, in order of
+// offset, so that a payload is written without ever holding all of it in memory.
 struct PackedTensor {
   std::string name, type, layout;
   uint64_t rows = 0, cols = 0;
@@ -35,10 +35,10 @@ struct PayloadInput {
 using Progress = std::function<void(uint64_t done, uint64_t total)>;
 
 // Writes `exe_bytes` (a linked program), padding to a page, the payload and the trailer to `path`, mode 0755.
-// Appears under its name only when whole (written beside it under a temporary name, fsynced, renamed; the temporary
-// file is removed on every failure and on SIGINT/SIGTERM). Verifies what it wrote. Throws Error.
-void write_executable(const std::string& path, std::span<const uint8_t> exe_bytes, const PayloadInput& payload,
-                      const Progress& progress);
+// Appears under its name only when whole (written beside it under a temporary name, fsynced, renamed; the
+// temporary file is removed on every failure and on SIGINT/SIGTERM). Verifies what it wrote. Throws Error.
+void write_executable(const std::string& path, std::span<const uint8_t> exe_bytes,
+                      const PayloadInput& payload, const Progress& progress);
 // The payload alone (--weights separate; the program then looks for it beside itself).
 void write_payload(const std::string& path, const PayloadInput& payload, const Progress& progress);
 // The payload in memory, without weights when with_weights is false: what `--interpret` and tests use.

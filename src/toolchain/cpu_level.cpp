@@ -1,0 +1,123 @@
+#include "toolchain/cpu_level.h"
+
+#include "core/error.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace forge {
+namespace {
+
+// XCR0 state components: SSE and AVX; opmask, upper halves of ZMM0-15, ZMM16-31; AMX configuration and data.
+constexpr uint64_t kYmm = 0x6;
+constexpr uint64_t kZmm = kYmm | 0xe0;
+constexpr uint64_t kTile = 0x60000;
+
+// Intel SDM, volume 2A, CPUID.
+constexpr CpuFeature kV3[] = {
+    {"sse3", 1, 0, 'c', 0, 0},    {"ssse3", 1, 0, 'c', 9, 0},
+    {"fma", 1, 0, 'c', 12, kYmm}, {"cx16", 1, 0, 'c', 13, 0},
+    {"sse4.1", 1, 0, 'c', 19, 0}, {"sse4.2", 1, 0, 'c', 20, 0},
+    {"movbe", 1, 0, 'c', 22, 0},  {"popcnt", 1, 0, 'c', 23, 0},
+    {"avx", 1, 0, 'c', 28, kYmm}, {"f16c", 1, 0, 'c', 29, kYmm},
+    {"bmi", 7, 0, 'b', 3, 0},     {"avx2", 7, 0, 'b', 5, kYmm},
+    {"bmi2", 7, 0, 'b', 8, 0},    {"lzcnt", 0x80000001, 0, 'c', 5, 0},
+};
+constexpr CpuFeature kAvxVnni = {"avxvnni", 7, 1, 'a', 4, kYmm};
+constexpr CpuFeature kV4[] = {
+    {"avx512f", 7, 0, 'b', 16, kZmm},  {"avx512dq", 7, 0, 'b', 17, kZmm}, {"avx512cd", 7, 0, 'b', 28, kZmm},
+    {"avx512bw", 7, 0, 'b', 30, kZmm}, {"avx512vl", 7, 0, 'b', 31, kZmm},
+};
+constexpr CpuFeature kVnni = {"avx512vnni", 7, 0, 'c', 11, kZmm};
+constexpr CpuFeature kSapphireRapids[] = {
+    {"avx512bf16", 7, 1, 'a', 5, kZmm},
+    {"amx-bf16", 7, 0, 'd', 22, kTile},
+    {"amx-tile", 7, 0, 'd', 24, kTile},
+    {"amx-int8", 7, 0, 'd', 25, kTile},
+};
+
+std::vector<CpuFeature> join(std::span<const CpuFeature> below, std::span<const CpuFeature> more) {
+  std::vector<CpuFeature> all(below.begin(), below.end());
+  all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+std::vector<CpuLevel> make_levels() {
+  const std::vector<CpuFeature> v3 = join({}, kV3);
+  const std::vector<CpuFeature> v4 = join(v3, kV4);
+  const std::vector<CpuFeature> v4_vnni = join(v4, {&kVnni, 1});
+  return {
+      {"x86-64-v3", "avx2", v3},
+      {"x86-64-v3+avxvnni", "avxvnni", join(v3, {&kAvxVnni, 1})},
+      {"x86-64-v4", "avx512", v4},
+      {"x86-64-v4+vnni", "avx512vnni", v4_vnni},
+      {"sapphirerapids", "avx512vnni", join(v4_vnni, kSapphireRapids)},
+  };
+}
+
+#if defined(__x86_64__)
+uint64_t read_xcr0() {
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  constexpr uint32_t kOsxsave = 1u << 27;
+  if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & kOsxsave) == 0) return 0;
+  uint32_t low = 0, high = 0;
+  __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  return (static_cast<uint64_t>(high) << 32) | low;
+}
+
+bool has(const CpuFeature& feature) {
+  static const uint64_t xcr0 = read_xcr0();
+  uint32_t a = 0, b = 0, c = 0, d = 0;
+  if (__get_cpuid_count(feature.leaf, feature.subleaf, &a, &b, &c, &d) == 0) return false;
+  const uint32_t word = feature.reg == 'a' ? a : feature.reg == 'b' ? b : feature.reg == 'c' ? c : d;
+  return ((word >> feature.bit) & 1) != 0 && (xcr0 & feature.xcr0) == feature.xcr0;
+}
+#else
+bool has(const CpuFeature&) { return false; }
+#endif
+
+}  // namespace
+
+std::vector<std::string> CpuLevel::flags() const {
+  std::vector<std::string> out;
+  out.reserve(features.size());
+  for (const CpuFeature& feature : features) out.push_back(fmt::format("-m{}", feature.name));
+  return out;
+}
+
+std::span<const CpuLevel> cpu_levels() {
+  static const std::vector<CpuLevel> levels = make_levels();
+  return levels;
+}
+
+std::string_view missing_feature(const CpuLevel& level) {
+  for (const CpuFeature& feature : level.features) {
+    if (!has(feature)) return feature.name;
+  }
+  return {};
+}
+
+const CpuLevel& native_cpu_level() {
+  const auto levels = cpu_levels();
+  for (size_t i = levels.size(); i-- > 0;) {
+    if (missing_feature(levels[i]).empty()) return levels[i];
+  }
+  fail(
+      "this processor lacks {}, which the lowest level {} needs; choose the level of the machine that will "
+      "run "
+      "the program with --cpu",
+      missing_feature(levels[0]), levels[0].name);
+}
+
+const CpuLevel& cpu_level(std::string_view name) {
+  if (name == "native") return native_cpu_level();
+  std::string known = "native";
+  for (const CpuLevel& level : cpu_levels()) {
+    if (level.name == name) return level;
+    known += fmt::format(", {}", level.name);
+  }
+  fail_usage("--cpu {}: no such level; known are {}", name, known);
+}
+
+}  // namespace forge
