@@ -1,4 +1,5 @@
-// Errors of the compiler. One line: what is wrong, where, what was expected and, where there is one, the way out.
+// Errors of the compiler. One line: what is wrong, where, what was expected and, where there is one, the way
+// out.
 #pragma once
 
 #include <fmt/format.h>

@@ -8,7 +8,8 @@
 
 namespace forge {
 
-// A whole file mapped read-only. Throws Error naming the path when it can't be opened, is a directory or is empty.
+// A whole file mapped read-only. Throws Error naming the path when it can't be opened, is a directory or is
+// empty.
 class MappedFile {
  public:
   MappedFile() = default;

@@ -3,8 +3,8 @@
 //   offset 0    PayloadHeader, then n_sections SectionEntry
 //   sections    each at a multiple of 256 bytes, in the order of the table, gaps filled with zeros
 //
-// All integers little-endian; offsets count from the payload's start. A carrier says where the payload lies: the tail
-// of an ELF executable (page-aligned, its last 32 bytes are a PayloadTrailer), or a file of its own.
+// All integers little-endian; offsets count from the payload's start. A carrier says where the payload lies:
+// the tail of an ELF executable (page-aligned, its last 32 bytes are a PayloadTrailer), or a file of its own.
 //
 // Sections:
 //   manifest    text, one `key = value` a line; in values "\\" and "\n" are escaped by a backslash
@@ -38,18 +38,18 @@ struct PayloadHeader {
   char magic[8];
   uint32_t version;
   uint32_t n_sections;
-  uint64_t payload_bytes;   // the whole payload
-  uint64_t plan_hash;       // of the plan that the code was generated from
-  uint64_t table_hash;      // hash64 of the section table and of this header with table_hash zero
+  uint64_t payload_bytes;  // the whole payload
+  uint64_t plan_hash;      // of the plan that the code was generated from
+  uint64_t table_hash;     // hash64 of the section table and of this header with table_hash zero
   uint64_t reserved[3];
 };
 static_assert(sizeof(PayloadHeader) == 64);
 
 struct SectionEntry {
-  char name[24];    // zero-padded
+  char name[24];  // zero-padded
   uint64_t offset;
   uint64_t bytes;
-  uint64_t hash;    // hash64 of the section's bytes; checked at every start, but for weights only by --verify
+  uint64_t hash;  // hash64 of the section's bytes; checked at every start, but for weights only by --verify
   uint64_t reserved[2];
 };
 static_assert(sizeof(SectionEntry) == 64);
@@ -64,6 +64,8 @@ static_assert(sizeof(PayloadTrailer) == 32);
 
 // A fast 64-bit hash against accidental change (not against an adversary): several bytes a cycle.
 uint64_t hash64(std::span<const uint8_t> bytes, uint64_t seed = 0);
+// What PayloadHeader::table_hash must be: over the header with table_hash zero, then the table.
+uint64_t payload_table_hash(const PayloadHeader& header, std::span<const SectionEntry> table);
 
 // A checked view of a payload; the bytes must outlive it.
 struct Payload {
@@ -71,8 +73,8 @@ struct Payload {
   uint64_t plan_hash = 0;
   std::span<const uint8_t> tokenizer, source_kv, weights;
   std::string_view chat_template;
-  std::string_view tensors;                                      // the table's text
-  std::map<std::string, std::string, std::less<>> manifest;      // unescaped
+  std::string_view tensors;                                  // the table's text
+  std::map<std::string, std::string, std::less<>> manifest;  // unescaped
 
   // The manifest's value, or an Error naming the key.
   Result<std::string_view> string(std::string_view key) const;
@@ -86,7 +88,7 @@ struct TensorEntry {
 
 // Checks magic, version, length, the table and the hash of every section but weights (about a millisecond).
 Result<Payload> open_payload(std::span<const uint8_t> bytes);
-// The tensor table, every entry inside the weights section.
+// The tensor table, every entry inside the weights section (unless the payload holds no weights).
 Result<std::vector<TensorEntry>> parse_tensor_table(const Payload& payload);
 // Hashes every tensor; the Error names the first one that was altered.
 Status verify_weights(const Payload& payload);

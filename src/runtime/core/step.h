@@ -14,8 +14,8 @@ inline constexpr uint32_t kPagePositions = 64;
 // What a row is to its sequence. On the CPU a row's bits depend on its own sequence and its class only.
 enum class RowClass : uint8_t { prompt, generated };
 
-// A barrier for the workers of one team. Workers spin briefly; then `sleep` (may be null: keep spinning) waits until
-// `generation` differs from its argument, and `wake` wakes sleepers.
+// A barrier for the workers of one team. Workers spin briefly; then `sleep` (may be null: keep spinning)
+// waits until `generation` differs from its argument, and `wake` wakes sleepers.
 struct Barrier {
   alignas(64) uint32_t arrived = 0;
   alignas(64) uint32_t generation = 0;
@@ -47,14 +47,15 @@ inline void barrier_wait(Barrier& b) {
   __atomic_sub_fetch(&b.sleepers, 1, __ATOMIC_SEQ_CST);
 }
 
-// One step. Rows are sorted by sequence, and within a sequence by consecutive position. All arrays are the caller's.
+// One step. Rows are sorted by sequence, and within a sequence by consecutive position. All arrays are the
+// caller's.
 struct StepArgs {
   // rows
-  uint32_t n_rows = 0;                    // 1 .. ModelCode::max_rows
-  const int32_t* tokens = nullptr;        // [n_rows], each in [0, n_vocab)
-  const int32_t* positions = nullptr;     // [n_rows], each in [0, ctx_max)
+  uint32_t n_rows = 0;                     // 1 .. ModelCode::max_rows
+  const int32_t* tokens = nullptr;         // [n_rows], each in [0, n_vocab)
+  const int32_t* positions = nullptr;      // [n_rows], each in [0, ctx_max)
   const uint32_t* row_sequence = nullptr;  // [n_rows], index into page_tables
-  const RowClass* row_class = nullptr;    // [n_rows]
+  const RowClass* row_class = nullptr;     // [n_rows]
   // page tables: page_tables[s][p / kPagePositions] is the page of position p of sequence s
   uint32_t n_sequences = 0;
   const uint32_t* const* page_tables = nullptr;
@@ -71,35 +72,36 @@ struct StepArgs {
   // workers
   Barrier* barrier = nullptr;
   uint32_t n_workers = 1;
-  // Called by worker 0 after a stage when not null: the named value as [rows, cols] floats, `stride` floats apart.
-  // layer is -1 outside the repeated body.
-  void (*trace)(void* context, const char* name, int32_t layer, const float* data, uint32_t rows, uint32_t cols,
-                uint32_t stride) = nullptr;
+  // Called by worker 0 after a stage when not null: the named value as [rows, cols] floats, `stride` floats
+  // apart. layer is -1 outside the repeated body.
+  void (*trace)(void* context, const char* name, int32_t layer, const float* data, uint32_t rows,
+                uint32_t cols, uint32_t stride) = nullptr;
   void* trace_context = nullptr;
 };
 
-// What generated code (or the interpreter) offers. One constant object named `forge_model_code` in an artifact.
+// What generated code (or the interpreter) offers. One constant object named `forge_model_code` in an
+// artifact.
 struct ModelCode {
-  uint32_t abi;               // kModelCodeAbi
-  uint64_t plan_hash;         // must equal the payload's
-  uint64_t weights_bytes;     // of the payload's weights section
+  uint32_t abi;            // kModelCodeAbi
+  uint64_t plan_hash;      // must equal the payload's
+  uint64_t weights_bytes;  // of the payload's weights section
   uint32_t n_layers;
   uint32_t n_vocab;
   uint32_t n_hidden;
-  uint32_t ctx_max;           // positions a sequence may have
-  uint32_t max_rows;          // rows of one step
+  uint32_t ctx_max;   // positions a sequence may have
+  uint32_t max_rows;  // rows of one step
   uint32_t max_out_rows;
-  uint32_t logits_stride;     // floats from one row of logits to the next, >= n_vocab
-  uint64_t kv_page_bytes;     // all layers, keys and values, kPagePositions positions
+  uint32_t logits_stride;  // floats from one row of logits to the next, >= n_vocab
+  uint64_t kv_page_bytes;  // all layers, keys and values, kPagePositions positions
   uint64_t arena_bytes;
-  uint64_t scratch_bytes;     // for each worker
+  uint64_t scratch_bytes;           // for each worker
   uint64_t weight_bytes_per_token;  // weight bytes that decoding one token reads
-  const char* level;          // "x86-64-v4+vnni", …
+  const char* level;                // "x86-64-v4+vnni", …
   // Returns null when this processor can run the code, else the missing feature's name.
   const char* (*missing_cpu_feature)();
   // Runs worker `worker` of args.n_workers through the whole step; every worker must call it.
   void (*step)(const ModelCode* self, const StepArgs* args, uint32_t worker);
-  void* context;              // for the interpreter; null in generated code
+  void* context;  // for the interpreter; null in generated code
 };
 inline constexpr uint32_t kModelCodeAbi = 1;
 

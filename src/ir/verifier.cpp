@@ -1,0 +1,228 @@
+#include <vector>
+
+#include "core/error.h"
+#include "ir/graph.h"
+
+namespace forge {
+namespace {
+
+struct Verifier {
+  const Graph& g;
+  std::string_view after;
+  std::vector<bool> defined;
+  const Node* node = nullptr;
+
+  template <class... Args>
+  [[noreturn]] void error(fmt::format_string<Args...> format, Args&&... args) const {
+    const std::string what = fmt::format(format, std::forward<Args>(args)...);
+    if (node == nullptr) fail("graph after {}: {}", after, what);
+    fail("graph after {}: {} giving %{}: {}", after, op_name(node->op),
+         node->outputs.empty() ? "nothing" : g.values[node->outputs[0]].name, what);
+  }
+  void require(bool ok, std::string_view what) const {
+    if (!ok) error("{}", what);
+  }
+
+  const Value& in(size_t i) const {
+    require(i < node->inputs.size(), "an input is missing");
+    return g.values[node->inputs[i]];
+  }
+  const Value& out(size_t i) const {
+    require(i < node->outputs.size(), "an output is missing");
+    return g.values[node->outputs[i]];
+  }
+  const Weight& weight(WeightId id) const {
+    require(id < g.weights.size(), "a weight is missing");
+    return g.weights[id];
+  }
+  void arity(size_t inputs, size_t outputs, size_t segments) const {
+    if (node->inputs.size() != inputs || node->outputs.size() != outputs || node->segments.size() != segments)
+      error("has {} inputs, {} outputs, {} weights; expected {}, {}, {}", node->inputs.size(),
+            node->outputs.size(), node->segments.size(), inputs, outputs, segments);
+  }
+  void is_f32(const Value& v, uint32_t cols) const {
+    if (v.element != ElementType::f32 || v.cols != cols) error("%{} must be f32[{}]", v.name, cols);
+  }
+  void vector_weight(WeightId id, uint32_t cols) const {
+    const Weight& w = weight(id);
+    if (w.rows != 1 || w.cols != cols) error("@{} must be [1, {}]", w.name, cols);
+  }
+  uint32_t positive(std::string_view name) const {
+    const int64_t v = node->integer(name);
+    if (v <= 0 || v > 1 << 24) error("attribute {}={} is out of range", name, v);
+    return static_cast<uint32_t>(v);
+  }
+  void same_rows() const {
+    for (ValueId o : node->outputs)
+      for (ValueId i : node->inputs)
+        require(g.values[o].rows == g.values[i].rows, "rows differ between input and output");
+  }
+
+  void check_rope() const {
+    const uint32_t head_dim = positive("head_dim");
+    const int64_t n_rot = node->integer("n_rot");
+    require(n_rot >= 0 && n_rot <= head_dim && n_rot % 2 == 0, "n_rot must be even and at most head_dim");
+    const std::string style = node->string("style");
+    require(style == "norm" || style == "neox", "style must be norm or neox");
+    require(node->number("base") > 0 && node->number("scale") > 0, "base and scale must be positive");
+    require(node->segments.size() <= 1, "more than one factor weight");
+    if (!node->segments.empty()) vector_weight(node->segments[0].weight, static_cast<uint32_t>(n_rot / 2));
+  }
+
+  void check_linear() const {
+    require(!node->segments.empty(), "no segment");
+    const uint32_t k = weight(node->segments[0].weight).cols;
+    size_t n_inputs = node->inputs.size();
+    if (node->epilogue == Epilogue::add) {
+      require(n_inputs >= 2 && node->segments.size() == 1,
+              "the add epilogue takes one segment and an addend");
+      is_f32(in(--n_inputs), weight(node->segments[0].weight).rows);
+    }
+    require(n_inputs == 1 || n_inputs == 2, "takes f32, q8, or both");
+    bool has_f32 = false, has_q8 = false;
+    for (size_t i = 0; i < n_inputs; ++i) {
+      if (in(i).cols != k) error("%{} must have {} columns", in(i).name, k);
+      (in(i).element == ElementType::q8 ? has_q8 : has_f32) = true;
+      require(in(i).element != ElementType::i32, "an input is i32");
+    }
+    require(n_inputs == 1 || (has_f32 && has_q8), "two activations must be one f32 and one q8");
+    const size_t n_out = node->epilogue == Epilogue::silu_mul ? 1 : node->segments.size();
+    require(node->outputs.size() == n_out, "needs one output a segment");
+    if (node->epilogue == Epilogue::silu_mul)
+      require(node->segments.size() == 2, "silu_mul takes two segments");
+    for (size_t i = 0; i < node->segments.size(); ++i) {
+      const Weight& w = weight(node->segments[i].weight);
+      require(w.cols == k, "segments differ in columns");
+      is_f32(out(node->epilogue == Epilogue::silu_mul ? 0 : i), w.rows);
+      if (node->segments[i].bias != kNoWeight) vector_weight(node->segments[i].bias, w.rows);
+      for (DType t : w.types) {
+        const bool block = info(t).block_weights > 1;
+        // The float32 source graph has no q8 value: its linears take f32 whatever the weight's type.
+        if (has_q8 && !(block ? has_q8 : has_f32))
+          error("@{} is {} in a layer but the node has no {} input", w.name, info(t).name,
+                block ? "q8" : "f32");
+        if (w.cols % info(t).block_weights != 0)
+          error("@{}: {} columns are no multiple of {}'s block", w.name, w.cols, info(t).name);
+      }
+    }
+  }
+
+  void check(const Node& n) {
+    node = &n;
+    for (ValueId v : n.inputs) {
+      require(v < g.values.size(), "an input does not exist");
+      if (!defined[v]) error("%{} is used before it is defined", g.values[v].name);
+    }
+    for (ValueId v : n.outputs) {
+      require(v < g.values.size(), "an output does not exist");
+      if (defined[v]) error("%{} is defined twice", g.values[v].name);
+    }
+    switch (n.op) {
+      case Op::embed:
+        arity(1, 1, 1);
+        require(in(0).element == ElementType::i32, "tokens must be i32");
+        is_f32(out(0), weight(n.segments[0].weight).cols);
+        break;
+      case Op::rms_norm:
+        require(n.inputs.size() == 1 && n.segments.size() == 1, "takes one input and one gain");
+        require(n.outputs.size() == 1 || n.outputs.size() == 2, "gives f32, q8, or both");
+        is_f32(in(0), in(0).cols);
+        vector_weight(n.segments[0].weight, in(0).cols);
+        require(n.number("eps") >= 0, "eps is negative");
+        for (size_t i = 0; i < n.outputs.size(); ++i) require(out(i).cols == in(0).cols, "columns differ");
+        break;
+      case Op::linear: check_linear(); break;
+      case Op::rope:
+        require(n.inputs.size() == 1 && n.outputs.size() == 1, "takes one input and gives one output");
+        is_f32(in(0), positive("n_heads") * positive("head_dim"));
+        is_f32(out(0), in(0).cols);
+        check_rope();
+        break;
+      case Op::rope_kv: {
+        require(n.inputs.size() == 3 && n.outputs.size() == 1, "takes q, k, v and gives q");
+        is_f32(in(0), positive("n_heads") * positive("head_dim"));
+        is_f32(out(0), in(0).cols);
+        is_f32(in(1), positive("n_kv_heads") * positive("head_dim"));
+        is_f32(in(2), in(1).cols);
+        check_rope();
+        break;
+      }
+      case Op::attention: {
+        require(n.inputs.size() == 3 || n.inputs.size() == 1, "takes q, k, v or q");
+        require(n.outputs.size() == 1 && n.segments.empty(), "gives one output and takes no weight");
+        const uint32_t heads = positive("n_heads"), kv = positive("n_kv_heads"), dim = positive("head_dim");
+        require(heads % kv == 0, "n_heads must be a multiple of n_kv_heads");
+        is_f32(in(0), heads * dim);
+        is_f32(out(0), heads * dim);
+        for (size_t i = 1; i < n.inputs.size(); ++i) is_f32(in(i), kv * dim);
+        const std::string type = n.string("kv");
+        require(type == "f32" || type == "f16", "kv must be f32 or f16");
+        require(n.number("scale") > 0, "scale must be positive");
+        break;
+      }
+      case Op::silu:
+      case Op::scale:
+      case Op::select_rows:
+        arity(1, 1, 0);
+        is_f32(in(0), in(0).cols);
+        is_f32(out(0), in(0).cols);
+        if (n.op == Op::scale) n.number("factor");
+        break;
+      case Op::mul:
+      case Op::add:
+        arity(2, 1, 0);
+        is_f32(in(0), out(0).cols);
+        is_f32(in(1), out(0).cols);
+        is_f32(out(0), out(0).cols);
+        break;
+      case Op::quantize:
+        arity(1, 1, 0);
+        is_f32(in(0), in(0).cols);
+        require(out(0).element == ElementType::q8 && out(0).cols == in(0).cols && in(0).cols % 32 == 0,
+                "gives q8 of the same columns, a multiple of 32");
+        break;
+    }
+    if (n.op == Op::select_rows) {
+      require(in(0).rows == RowSet::all && out(0).rows == RowSet::wanted, "turns all rows into wanted rows");
+    } else {
+      same_rows();
+    }
+    for (ValueId v : n.outputs) defined[v] = true;
+    node = nullptr;
+  }
+
+  void run() {
+    require(g.n_layers > 0 && g.n_vocab > 0 && g.n_hidden > 0 && g.ctx_max > 0, "a dimension is zero");
+    for (const Weight& w : g.weights) {
+      if (w.rows == 0 || w.cols == 0) error("@{} has no elements", w.name);
+      if (w.types.size() != (w.per_layer ? g.n_layers : 1))
+        error("@{} has {} types, expected {}", w.name, w.types.size(), w.per_layer ? g.n_layers : 1);
+    }
+    defined.assign(g.values.size(), false);
+    require(g.tokens < g.values.size() && g.values[g.tokens].element == ElementType::i32, "no i32 input");
+    defined[g.tokens] = true;
+    for (const Node& n : g.prologue) check(n);
+    require(defined[g.prologue_output], "the prologue's output is not defined");
+    require(!defined[g.body_input], "the body's input is defined twice");
+    defined[g.body_input] = true;
+    for (const Node& n : g.body) check(n);
+    require(defined[g.body_output], "the body's output is not defined");
+    const Value& a = g.values[g.prologue_output];
+    const Value& b = g.values[g.body_input];
+    const Value& c = g.values[g.body_output];
+    require(a.cols == b.cols && b.cols == c.cols && a.element == b.element && b.element == c.element,
+            "the carried value changes its type");
+    for (const Node& n : g.epilogue) check(n);
+    require(defined[g.hidden] && defined[g.logits], "an output is not defined");
+    require(g.values[g.hidden].cols == g.n_hidden && g.values[g.hidden].element == ElementType::f32,
+            "hidden must be f32[n_hidden]");
+    require(g.values[g.logits].cols == g.n_vocab && g.values[g.logits].element == ElementType::f32,
+            "logits must be f32[n_vocab]");
+  }
+};
+
+}  // namespace
+
+void verify(const Graph& graph, std::string_view after) { Verifier{graph, after, {}}.run(); }
+
+}  // namespace forge
