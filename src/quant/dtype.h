@@ -40,11 +40,14 @@ const DTypeInfo& info(DType type);
 std::span<const DTypeInfo> all_dtypes();
 // The type with ggml's number `id`, if the compiler knows it.
 std::optional<DType> dtype_from_id(uint32_t id);
-// ggml's name for a type number, also for those the compiler does not support ("iq2_xxs"); "unknown" otherwise.
+// ggml's name for a type number, also for those the compiler does not support ("iq2_xxs"); "unknown"
+// otherwise.
 std::string_view ggml_type_name(uint32_t id);
 std::optional<DType> dtype_from_name(std::string_view name);
 
 // Bytes of one row of n weights; n must be a multiple of the block.
-inline size_t row_bytes(DType type, size_t n) { return n / info(type).block_weights * info(type).block_bytes; }
+inline size_t row_bytes(DType type, size_t n) {
+  return n / info(type).block_weights * info(type).block_bytes;
+}
 
 }  // namespace forge
