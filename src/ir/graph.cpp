@@ -7,7 +7,7 @@
 namespace forge {
 namespace {
 
-constexpr std::array<std::pair<Op, std::string_view>, 12> kOpNames = {{
+constexpr std::array<std::pair<Op, std::string_view>, 11> kOpNames = {{
     {Op::embed, "embed"},
     {Op::rms_norm, "rms_norm"},
     {Op::linear, "linear"},
@@ -16,7 +16,6 @@ constexpr std::array<std::pair<Op, std::string_view>, 12> kOpNames = {{
     {Op::silu, "silu"},
     {Op::mul, "mul"},
     {Op::add, "add"},
-    {Op::scale, "scale"},
     {Op::select_rows, "select_rows"},
     {Op::quantize, "quantize"},
     {Op::rope_kv, "rope_kv"},

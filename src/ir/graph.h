@@ -28,7 +28,6 @@ enum class Op : uint8_t {
   silu,         // (f32[n])          -> f32[n]
   mul,          // (f32[n], f32[n])  -> f32[n]
   add,          // (f32[n], f32[n])  -> f32[n]
-  scale,        // (f32[n]) {factor} -> f32[n]
   select_rows,  // (f32[n])          -> f32[n], only the rows whose output is wanted
   // introduced by passes
   quantize,     // (f32[n])          -> q8[n]: blocks of 32 int8 with one f32 scale

@@ -161,12 +161,10 @@ struct Verifier {
         break;
       }
       case Op::silu:
-      case Op::scale:
       case Op::select_rows:
         arity(1, 1, 0);
         is_f32(in(0), in(0).cols);
         is_f32(out(0), in(0).cols);
-        if (n.op == Op::scale) n.number("factor");
         break;
       case Op::mul:
       case Op::add:

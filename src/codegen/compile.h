@@ -1,0 +1,48 @@
+// The compiler from checkpoint to everything that the toolchain turns into an artifact.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/checkpoint.h"
+#include "ir/graph.h"
+#include "plan/plan.h"
+#include "toolchain/artifact.h"
+#include "toolchain/cpu_level.h"
+
+namespace forge {
+
+struct CompileOptions {
+  const CpuLevel* level = nullptr;  // toolchain/cpu_level.h
+  uint32_t ctx = 0;                 // positions; 0: the smaller of the model's and 8192
+  std::string default_args;         // what the program does when started with nothing
+  std::string chat_template;        // the template's text; empty: the checkpoint's own
+  bool has_chat_template = false;   // --chat-template was given (an empty text switches the template off)
+  std::string compiler;             // the C++ compiler's identity, for `info`
+};
+
+struct CompiledModel {
+  Graph source;     // as built
+  Graph optimized;  // after all passes
+  Plan plan;
+  std::map<std::string, std::string>
+      sources;           // file name -> generated text; model.cpp is compiled for the level
+  PayloadInput payload;  // its pack functions read the checkpoint, which must outlive them
+};
+
+// All of them. `phase` is told "parse", "optimize", "generate" as they begin; may be null. Throws Error.
+CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& options,
+                            const std::function<void(std::string_view phase)>& phase);
+
+// The checkpoint inside a program or payload file: metadata from source.kv, tensors unpacked from their
+// layouts to the bytes they had in the source file. `checkpoint.path` is path.
+Checkpoint read_artifact(const std::string& path);
+
+// read_gguf or read_artifact, by what the file begins or ends with.
+Checkpoint read_checkpoint(const std::string& path);
+
+}  // namespace forge

@@ -1,0 +1,32 @@
+#include <array>
+
+#include "core/error.h"
+#include "passes/passes.h"
+
+namespace forge {
+namespace {
+
+constexpr std::array<Pass, 7> kPasses = {{
+    {"join_linears", join_linears},
+    {"fuse_gate", fuse_gate},
+    {"fuse_residual", fuse_residual},
+    {"fuse_rope_kv", fuse_rope_kv},
+    {"quantize_activations", quantize_activations},
+    {"fuse_norm_quantize", fuse_norm_quantize},
+    {"drop_dead", drop_dead},
+}};
+
+}  // namespace
+
+std::span<const Pass> all_passes() { return kPasses; }
+
+Graph optimize(const Graph& source) {
+  Graph g = source;
+  for (const Pass& pass : kPasses) {
+    pass.run(g);
+    verify(g, pass.name);
+  }
+  return g;
+}
+
+}  // namespace forge

@@ -1,0 +1,37 @@
+// Graph to Graph. Each pass is one function in a file of its own; optimize() runs them in order and verifies
+// after each.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "ir/graph.h"
+
+namespace forge {
+
+// q, k, v (or gate, up): linears of the same input become one linear of several segments.
+void join_linears(Graph& graph);
+// silu(g) * u of a two-segment linear becomes its epilogue.
+void fuse_gate(Graph& graph);
+// linear(x) + r becomes an epilogue of the linear.
+void fuse_residual(Graph& graph);
+// rope(q), rope(k), attention(q, k, v) becomes rope_kv and an attention that reads keys and values from the
+// cache, which holds float16.
+void fuse_rope_kv(Graph& graph);
+// A linear whose weight is block-quantized gets a q8 activation: blocks of 32 int8 with one scale.
+void quantize_activations(Graph& graph);
+// rms_norm followed by quantize becomes one node.
+void fuse_norm_quantize(Graph& graph);
+// Nodes and outputs that nobody reads.
+void drop_dead(Graph& graph);
+
+struct Pass {
+  std::string_view name;
+  void (*run)(Graph&);
+};
+std::span<const Pass> all_passes();
+
+// All passes in order; verifies after each.
+Graph optimize(const Graph& source);
+
+}  // namespace forge
