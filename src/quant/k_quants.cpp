@@ -118,8 +118,8 @@ struct WithMins {
     float best_error = error(best_scale, low, q);
     for (int step = 0; step <= kSteps; ++step) {
       uint8_t levels[kGroup];
-      quantize((kFirst + 0.1f * static_cast<float>(step) + static_cast<float>(kMax)) / range, best_low,
-               levels);
+      quantize((kFirst + 0.1f * static_cast<float>(step) + static_cast<float>(kMax)) / (high - best_low),
+               best_low, levels);
       // Weighted least squares of x over the levels: slope and intercept.
       float sum_l = 0.0f, sum_ll = 0.0f, sum_xl = 0.0f;
       for (size_t i = 0; i < kGroup; ++i) {
