@@ -28,6 +28,7 @@ struct Slot {
   char path[PATH_MAX];
 };
 std::array<Slot, 16> g_slots;
+std::atomic<void (*)()> g_hook{nullptr};
 
 // -1 when all slots are taken or the path is too long: that file is then left behind by a signal.
 int register_temporary(const std::string& path) {
@@ -46,11 +47,12 @@ void release_temporary(int slot) {
   if (slot >= 0) g_slots[static_cast<size_t>(slot)].state.store(Slot::kFree);
 }
 
-// Async-signal-safe: unlink and raise only. SA_RESETHAND has restored the default action.
+// Async-signal-safe: unlink, the hook and raise only. SA_RESETHAND has restored the default action.
 void remove_temporaries(int signal) {
   for (const Slot& slot : g_slots) {
     if (slot.state.load() == Slot::kSet) ::unlink(slot.path);
   }
+  if (auto* hook = g_hook.load(); hook != nullptr) hook();
   ::raise(signal);
 }
 
@@ -63,6 +65,8 @@ std::string directory_of(const std::string& path) {
 std::string cause(int error) { return std::generic_category().message(error); }
 
 }  // namespace
+
+void set_interrupt_hook(void (*hook)()) { g_hook.store(hook); }
 
 void install_interrupt_cleanup() {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
@@ -126,6 +130,19 @@ void OutputFile::write_zeros(uint64_t n) {
   static constexpr std::array<uint8_t, 4096> kZeros{};
   for (; n > 0; n -= std::min<uint64_t>(n, kZeros.size())) {
     write(std::span(kZeros).first(std::min<uint64_t>(n, kZeros.size())));
+  }
+}
+
+void OutputFile::overwrite(uint64_t offset, std::span<const uint8_t> bytes) {
+  if (offset > size_ || bytes.size() > size_ - offset) {
+    fail("{}: bytes {} to {} are not written yet, only {} are", path_, offset, offset + bytes.size(), size_);
+  }
+  while (!bytes.empty()) {
+    const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) fail_with_errno("written");
+    offset += static_cast<uint64_t>(n);
+    bytes = bytes.subspan(static_cast<size_t>(n));
   }
 }
 

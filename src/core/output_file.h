@@ -25,6 +25,8 @@ class OutputFile {
   void write(std::span<const uint8_t> bytes);
   // Appends n zero bytes.
   void write_zeros(uint64_t n);
+  // Replaces bytes written before, all below size(): for headers that depend on what follows them.
+  void overwrite(uint64_t offset, std::span<const uint8_t> bytes);
   // Bytes written so far.
   uint64_t size() const { return size_; }
   // fsyncs, sets the permission bits (0644, 0755; what the umask takes away stays away) and renames. Once
@@ -49,5 +51,8 @@ class OutputFile {
 // From here on SIGINT, SIGTERM and SIGHUP remove the temporary files of all OutputFiles before they end the
 // process as they would have; a signal that is ignored stays ignored. For main(): the library never calls it.
 void install_interrupt_cleanup();
+// Called by that cleanup as well, in the signal handler: async-signal-safe functions only. One hook; null
+// removes it.
+void set_interrupt_hook(void (*hook)());
 
 }  // namespace forge

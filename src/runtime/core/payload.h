@@ -49,7 +49,7 @@ struct SectionEntry {
   char name[24];  // zero-padded
   uint64_t offset;
   uint64_t bytes;
-  uint64_t hash;  // hash64 of the section's bytes; checked at every start, but for weights only by --verify
+  uint64_t hash;  // hash64 of the section; checked at every start; 0 for weights: each tensor has its own
   uint64_t reserved[2];
 };
 static_assert(sizeof(SectionEntry) == 64);

@@ -1,0 +1,229 @@
+#include "toolchain/artifact.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/mapped_file.h"
+#include "core/output_file.h"
+
+namespace forge {
+namespace {
+
+constexpr uint64_t round_up(uint64_t n, uint64_t alignment) {
+  return (n + alignment - 1) / alignment * alignment;
+}
+
+std::span<const uint8_t> as_bytes(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+template <class T>
+std::span<const uint8_t> object_bytes(const T& object) {
+  return {reinterpret_cast<const uint8_t*>(&object), sizeof(T)};
+}
+
+std::string manifest_text(const PayloadInput& payload) {
+  std::string text;
+  for (const auto& [key, value] : payload.manifest) {
+    if (key.empty() || key.find_first_of(" =\n\\") != std::string::npos)
+      fail("manifest key '{}' is not a word", key);
+    text += key;
+    text += " = ";
+    for (const char c : value) {
+      if (c == '\\') {
+        text += "\\\\";
+      } else if (c == '\n') {
+        text += "\\n";
+      } else {
+        text += c;
+      }
+    }
+    text += '\n';
+  }
+  return text;
+}
+
+// `hashes` is empty while they are not known: the table's size does not depend on them.
+std::string tensor_table(const PayloadInput& payload, std::span<const uint64_t> hashes) {
+  std::string text;
+  for (size_t i = 0; i < payload.tensors.size(); ++i) {
+    const PackedTensor& t = payload.tensors[i];
+    text += fmt::format("{}\t{}\t{}\t{}\t{}\t{}\t{}\t{:016x}\n", t.name, t.type, t.rows, t.cols, t.layout,
+                        t.offset, t.bytes, hashes.empty() ? 0 : hashes[i]);
+  }
+  return text;
+}
+
+void check_tensors(const PayloadInput& payload) {
+  uint64_t end = 0;
+  for (const PackedTensor& t : payload.tensors) {
+    for (const std::string* word : {&t.name, &t.type, &t.layout}) {
+      const bool printable =
+          std::all_of(word->begin(), word->end(), [](char c) { return c > ' ' && c != 0x7f; });
+      if (word->empty() || !printable)
+        fail("packed tensor '{}': its name, type or layout is not a word", t.name);
+    }
+    if (t.offset % rt::kSectionAlignment != 0 || t.offset < end || t.bytes > payload.weights_bytes ||
+        t.offset > payload.weights_bytes - t.bytes) {
+      fail("packed tensor '{}' at {} with {} bytes is misplaced in {} bytes of weights", t.name, t.offset,
+           t.bytes, payload.weights_bytes);
+    }
+    end = t.offset + t.bytes;
+  }
+}
+
+// Everything of a payload but the weights' bytes.
+struct Layout {
+  static constexpr size_t kSections = 6, kTensorTable = 4, kWeights = 5;
+  static constexpr std::array<std::string_view, kSections> kNames = {"manifest",  "tokenizer", "template",
+                                                                     "source.kv", "tensors",   "weights"};
+  std::array<std::string, kSections> content;  // empty for weights
+  std::array<rt::SectionEntry, kSections> entries = {};
+  uint64_t plan_hash = 0;
+  uint64_t payload_bytes = 0;
+
+  void drop_weights() {
+    entries[kWeights].bytes = 0;
+    payload_bytes = entries[kWeights].offset;
+  }
+
+  std::vector<uint8_t> head() const {
+    rt::PayloadHeader header = {};
+    std::memcpy(header.magic, rt::kPayloadMagic, sizeof(header.magic));
+    header.version = rt::kPayloadVersion;
+    header.n_sections = kSections;
+    header.payload_bytes = payload_bytes;
+    header.plan_hash = plan_hash;
+    header.table_hash = rt::payload_table_hash(header, entries);
+    std::vector<uint8_t> bytes(sizeof(header) + sizeof(entries));
+    std::memcpy(bytes.data(), &header, sizeof(header));
+    std::memcpy(bytes.data() + sizeof(header), entries.data(), sizeof(entries));
+    return bytes;
+  }
+};
+
+Layout lay_out(const PayloadInput& payload) {
+  check_tensors(payload);
+  Layout layout;
+  layout.plan_hash = payload.plan_hash;
+  layout.content[0] = manifest_text(payload);
+  layout.content[1].assign(payload.tokenizer.begin(), payload.tokenizer.end());
+  layout.content[2] = payload.chat_template;
+  layout.content[3].assign(payload.source_kv.begin(), payload.source_kv.end());
+  layout.content[Layout::kTensorTable] = tensor_table(payload, {});
+  uint64_t offset = sizeof(rt::PayloadHeader) + sizeof(layout.entries);
+  for (size_t i = 0; i < Layout::kSections; ++i) {
+    rt::SectionEntry& entry = layout.entries[i];
+    Layout::kNames[i].copy(entry.name, sizeof(entry.name));
+    if (i == Layout::kWeights) {
+      entry.offset = round_up(offset, rt::kPageAlignment);
+      entry.bytes = payload.weights_bytes;
+      entry.hash = 0;  // each tensor has its own in the tensor table
+    } else {
+      entry.offset = round_up(offset, rt::kSectionAlignment);
+      entry.bytes = layout.content[i].size();
+      entry.hash = rt::hash64(as_bytes(layout.content[i]));
+    }
+    offset = entry.offset + entry.bytes;
+  }
+  layout.payload_bytes = offset;
+  return layout;
+}
+
+// Packs each tensor, hands it to `write(offset in the weights, bytes)`, and fills in the tensor table.
+template <class Write>
+void write_weights(Layout& layout, const PayloadInput& payload, const Progress& progress,
+                   const Write& write) {
+  std::vector<uint64_t> hashes;
+  std::vector<uint8_t> packed;
+  uint64_t done = 0;
+  for (const PackedTensor& tensor : payload.tensors) {
+    packed.assign(tensor.bytes, 0);
+    tensor.pack(packed);
+    hashes.push_back(rt::hash64(packed));
+    write(tensor.offset, packed);
+    done += tensor.bytes;
+    if (progress) progress(done, payload.weights_bytes);
+  }
+  std::string& table = layout.content[Layout::kTensorTable];
+  table = tensor_table(payload, hashes);
+  layout.entries[Layout::kTensorTable].hash = rt::hash64(as_bytes(table));
+}
+
+void write_payload_to(OutputFile& file, const PayloadInput& payload, const Progress& progress) {
+  const uint64_t base = file.size();
+  Layout layout = lay_out(payload);
+  file.write(layout.head());
+  for (size_t i = 0; i < Layout::kWeights; ++i) {
+    file.write_zeros(base + layout.entries[i].offset - file.size());
+    file.write(as_bytes(layout.content[i]));
+  }
+  const uint64_t weights = base + layout.entries[Layout::kWeights].offset;
+  write_weights(layout, payload, progress, [&](uint64_t offset, std::span<const uint8_t> bytes) {
+    file.write_zeros(weights + offset - file.size());
+    file.write(bytes);
+  });
+  file.write_zeros(base + layout.payload_bytes - file.size());
+  file.overwrite(base, layout.head());
+  file.overwrite(base + layout.entries[Layout::kTensorTable].offset,
+                 as_bytes(layout.content[Layout::kTensorTable]));
+}
+
+// Reads the file again and checks all of it, so that a disk that lies is found now and not when the program
+// runs.
+void verify_written(const std::string& path, const OutputFile& file, uint64_t offset, uint64_t bytes) {
+  const MappedFile map(file.temporary_path());
+  if (map.bytes().size() < offset + bytes) {
+    fail("{}: {} bytes are there, {} were written", path, map.bytes().size(), offset + bytes);
+  }
+  const auto opened = rt::open_payload(map.bytes().subspan(offset, bytes));
+  if (!opened) fail("{}: reading it back: {}", path, opened.error().message);
+  const auto verified = rt::verify_weights(*opened);
+  if (!verified) fail("{}: reading it back: {}", path, verified.error().message);
+}
+
+}  // namespace
+
+void write_executable(const std::string& path, std::span<const uint8_t> exe_bytes,
+                      const PayloadInput& payload, const Progress& progress) {
+  OutputFile file(path);
+  file.write(exe_bytes);
+  file.write_zeros(round_up(file.size(), rt::kPageAlignment) - file.size());
+  rt::PayloadTrailer trailer = {};
+  std::memcpy(trailer.magic, rt::kTrailerMagic, sizeof(trailer.magic));
+  trailer.payload_offset = file.size();
+  write_payload_to(file, payload, progress);
+  trailer.payload_bytes = file.size() - trailer.payload_offset;
+  file.write(object_bytes(trailer));
+  verify_written(path, file, trailer.payload_offset, trailer.payload_bytes);
+  file.commit(0755);
+}
+
+void write_payload(const std::string& path, const PayloadInput& payload, const Progress& progress) {
+  OutputFile file(path);
+  write_payload_to(file, payload, progress);
+  verify_written(path, file, 0, file.size());
+  file.commit(0644);
+}
+
+std::vector<uint8_t> build_payload(const PayloadInput& payload, bool with_weights) {
+  Layout layout = lay_out(payload);
+  if (!with_weights) layout.drop_weights();
+  std::vector<uint8_t> bytes(layout.payload_bytes);
+  const auto put = [&](uint64_t offset, std::span<const uint8_t> part) {
+    std::copy(part.begin(), part.end(), bytes.begin() + static_cast<ptrdiff_t>(offset));
+  };
+  if (with_weights) {
+    const uint64_t weights = layout.entries[Layout::kWeights].offset;
+    write_weights(layout, payload, nullptr,
+                  [&](uint64_t offset, std::span<const uint8_t> part) { put(weights + offset, part); });
+  }
+  put(0, layout.head());
+  for (size_t i = 0; i < Layout::kWeights; ++i) put(layout.entries[i].offset, as_bytes(layout.content[i]));
+  return bytes;
+}
+
+}  // namespace forge

@@ -1,0 +1,91 @@
+#include "toolchain/cpu_level.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "core/error.h"
+
+namespace forge {
+namespace {
+
+TEST(CpuLevel, NamesThatTheCommandLineTakes) {
+  std::vector<std::string_view> names;
+  for (const CpuLevel& level : cpu_levels()) {
+    names.push_back(level.name);
+    EXPECT_EQ(&cpu_level(level.name), &level);
+  }
+  EXPECT_EQ(names, (std::vector<std::string_view>{"x86-64-v3", "x86-64-v3+avxvnni", "x86-64-v4",
+                                                  "x86-64-v4+vnni", "sapphirerapids"}));
+}
+
+TEST(CpuLevel, UnknownNameListsTheKnownOnes) {
+  try {
+    (void)cpu_level("pentium");
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.status, 2);
+    EXPECT_EQ(std::string(e.what()),
+              "--cpu pentium: no such level; known are native, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, "
+              "x86-64-v4+vnni, sapphirerapids");
+  }
+}
+
+TEST(CpuLevel, FlagsAreExplicitAndOneAFeature) {
+  for (const CpuLevel& level : cpu_levels()) {
+    const std::vector<std::string> flags = level.flags();
+    EXPECT_EQ(flags.size(), level.features.size());
+    EXPECT_EQ(std::set(flags.begin(), flags.end()).size(), flags.size());
+    for (const std::string& flag : flags) EXPECT_EQ(flag.find("-march"), std::string::npos);
+  }
+  const std::vector<std::string> vnni = cpu_level("x86-64-v4+vnni").flags();
+  for (const char* flag : {"-mavx2", "-mfma", "-mf16c", "-mbmi2", "-mlzcnt", "-mavx512vl", "-mavx512vnni"}) {
+    EXPECT_EQ(std::count(vnni.begin(), vnni.end(), flag), 1) << flag;
+  }
+}
+
+// The kernel reports the features that it also enabled the register state for; spellings differ for some.
+TEST(CpuLevel, ProbeAgreesWithTheKernel) {
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  std::set<std::string> kernel;
+  for (std::string line; std::getline(cpuinfo, line);) {
+    if (!line.starts_with("flags")) continue;
+    std::istringstream words(line.substr(line.find(':') + 1));
+    for (std::string word; words >> word;) kernel.insert(word);
+    break;
+  }
+  if (kernel.empty()) GTEST_SKIP() << "no flags in /proc/cpuinfo to compare with";
+  const auto kernel_name = [](std::string_view name) -> std::string {
+    if (name == "sse3") return "pni";
+    if (name == "sse4.1") return "sse4_1";
+    if (name == "sse4.2") return "sse4_2";
+    if (name == "bmi") return "bmi1";
+    if (name == "lzcnt") return "abm";
+    if (name == "avxvnni") return "avx_vnni";
+    if (name == "avx512vnni") return "avx512_vnni";
+    if (name == "avx512bf16") return "avx512_bf16";
+    if (name.starts_with("amx-")) return "amx_" + std::string(name.substr(4));
+    return std::string(name);
+  };
+  for (const CpuLevel& level : cpu_levels()) {
+    const auto missing = std::find_if(level.features.begin(), level.features.end(), [&](const CpuFeature& f) {
+      return !kernel.contains(kernel_name(f.name));
+    });
+    EXPECT_EQ(missing_feature(level), missing == level.features.end() ? "" : missing->name) << level.name;
+  }
+}
+
+TEST(CpuLevel, NativeIsTheHighestThatRuns) {
+  if (!missing_feature(cpu_levels()[0]).empty()) GTEST_SKIP() << "this machine is below x86-64-v3";
+  const CpuLevel& native = cpu_level("native");
+  EXPECT_EQ(missing_feature(native), "");
+  for (const CpuLevel* higher = &native + 1; higher != cpu_levels().data() + cpu_levels().size(); ++higher) {
+    EXPECT_NE(missing_feature(*higher), "") << higher->name;
+  }
+}
+
+}  // namespace
+}  // namespace forge
