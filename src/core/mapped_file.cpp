@@ -14,12 +14,12 @@
 namespace forge {
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe must not block
   if (fd < 0) fail("{}: can't be opened: {}", path, std::strerror(errno));
   struct stat st{};
-  if (::fstat(fd, &st) != 0 || S_ISDIR(st.st_mode)) {
+  if (::fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
     ::close(fd);
-    fail("{}: is a directory, expected a file", path);
+    fail("{}: is {}, expected a file", path, S_ISDIR(st.st_mode) ? "a directory" : "a device or pipe");
   }
   if (st.st_size == 0) {
     ::close(fd);

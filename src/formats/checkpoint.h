@@ -79,6 +79,7 @@ struct Checkpoint {
   uint32_t alignment = 32;     // of tensor data in the file
   std::string source_sha256;   // hex, of the file's bytes (of all shards, in order); empty until asked for
   std::vector<std::shared_ptr<const void>> storage;  // what the tensors' spans point into
+  std::vector<std::span<const uint8_t>> files;       // the source files whole, in order; they lie in storage
 
   const Tensor* find(std::string_view name) const;
 };
