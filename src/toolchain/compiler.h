@@ -1,0 +1,61 @@
+// Turns generated source into a linked program: clang and lld as child processes, behind the code cache.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "toolchain/cache.h"
+#include "toolchain/cpu_level.h"
+
+namespace forge {
+
+// The clang that compiles generated code, and its linker.
+struct Compiler {
+  std::string clang, linker;  // paths
+  std::string version;        // "clang version 19.1.7", for `info`
+  std::string identity;       // of both binaries: path, size, time of change; part of the cache's key
+};
+
+// $FORGE_CLANG, clang++-19, or a clang++ that is at least 19. Throws Error that says what to install.
+Compiler find_compiler();
+
+// What ships beside the forge executable and goes into programs.
+struct ForgeFiles {
+  std::string include_directory;  // kernel headers and runtime/core/step.h, by their paths in src/
+  std::string runtime_archive;    // the runtime with its main(), at the baseline level
+};
+
+// Relative to the running executable (bin/../share/forge and bin/../lib/forge, in the build tree as when
+// installed), or under $FORGE_HOME. Throws Error naming the file that is missing.
+ForgeFiles find_forge_files();
+// SHA-256 over the contents of all of them.
+std::string forge_files_hash(const ForgeFiles& files);
+
+// Generated source: file name -> text. model.cpp is compiled; it may include the others.
+using Sources = std::map<std::string, std::string>;
+
+// The arguments that compile model.cpp to model.o for the level, without the compiler's own path.
+std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& include_directory);
+// The arguments that link model.o with the runtime to `output`.
+std::vector<std::string> link_arguments(const Compiler& compiler, const std::string& runtime_archive,
+                                        const std::string& output);
+
+struct LinkedProgram {
+  std::vector<uint8_t> bytes;  // a static ELF executable without payload
+  bool cached = false;
+};
+
+// Compiles and links, or takes the program from the cache. Throws Error with the compiler's first error line.
+LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
+                            const CpuLevel& level, Cache& cache);
+// Compiles model.cpp to the object file `path`, uncached: for tests that look at the object.
+void compile_object(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
+                    const CpuLevel& level, const std::string& path);
+// Compiles to a shared library that exports forge_model_code, uncached: for tests that run generated code in
+// their own process.
+void build_shared_library(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
+                          const CpuLevel& level, const std::string& path);
+
+}  // namespace forge
