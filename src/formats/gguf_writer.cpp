@@ -46,7 +46,7 @@ void write_gguf(const Checkpoint& checkpoint, const std::string& path) {
   OutputFile file(path);
   const auto pad = [&] { file.write_zeros(align_up(file.size(), checkpoint.alignment) - file.size()); };
   file.write(header);
-  pad();
+  if (!checkpoint.tensors.empty()) pad();  // a file with a vocabulary alone ends with its header
   for (const Tensor& tensor : checkpoint.tensors) {
     file.write(tensor.data);
     pad();
