@@ -1,4 +1,4 @@
-// The cache of linked programs and of whole artifacts: one file an entry, named by its key.
+// The cache of linked programs and of whole artifacts: one file an entry.
 #pragma once
 
 #include <cstdint>
@@ -14,38 +14,43 @@ std::string hash_parts(const std::vector<std::string_view>& parts);
 
 struct CacheEntry {
   std::string kind;  // "code": a linked program without payload; "program": a whole artifact
-  std::string key;
+  std::string name;  // what it is and the hash of everything that shaped it
   std::string path;
   uint64_t bytes = 0;
-  int64_t used_ns = 0;  // when it was last used, since 1970
+  int64_t used_s = 0;  // when it was last used, in seconds since 1970
 };
 
-// A directory of entries. Processes may share it: entries appear whole under their names, and an entry that
-// is removed while in use stays readable to who has it open. What can't be written is not cached; that is no
-// error.
+// A directory of entries. Processes may share it: entries appear whole under their names, and one that is
+// removed while in use stays readable to who has it open. A cache that can't be written only makes forge
+// slower.
 class Cache {
  public:
-  // $FORGE_CACHE_DIR, $XDG_CACHE_HOME/forge or ~/.cache/forge; without any of them the cache is off.
+  // In $FORGE_CACHE_DIR, $XDG_CACHE_HOME/forge or ~/.cache/forge, of $FORGE_CACHE_MAX bytes (a suffix K, M, G
+  // or T multiplies by powers of 1000), 20 GB when that is not set. Throws a usage Error for a size that is
+  // none.
   static Cache standard();
-  explicit Cache(std::string directory, uint64_t max_bytes);
+  // An empty directory name switches the cache off.
+  Cache(std::string directory, uint64_t max_bytes);
 
   const std::string& directory() const { return directory_; }
+  uint64_t max_bytes() const { return max_bytes_; }
 
-  // A "code" entry's bytes; an entry that was altered is removed and counts as absent.
-  std::optional<std::vector<uint8_t>> load_code(const std::string& key);
-  void store_code(const std::string& key, const std::vector<uint8_t>& bytes);
+  // A "code" entry's bytes; one that was altered is removed and counts as absent.
+  std::optional<std::vector<uint8_t>> load_code(const std::string& name) const;
+  void store_code(const std::string& name, std::vector<uint8_t> bytes) const;
 
-  // A "program" entry's path when it is there.
-  std::optional<std::string> find_program(const std::string& key);
-  // Where to write the program of that key (the directory exists), or nullopt when the cache can't be
-  // written.
-  std::optional<std::string> program_path(const std::string& key);
+  // Where the "program" entry of that name is or belongs; its folder exists. nullopt when there can be none.
+  std::optional<std::string> program_path(const std::string& name) const;
+  // Notes that an entry was used now.
+  static void touch(const std::string& path);
 
-  std::vector<CacheEntry> list() const;  // oldest use first
-  uint64_t clear();                      // bytes freed
-  void prune();                          // oldest use first, until the size is under the limit
+  std::vector<CacheEntry> list() const;  // longest unused first
+  uint64_t clear() const;                // returns the bytes freed
+  void prune() const;                    // removes what is longest unused until the limit holds
 
  private:
+  std::optional<std::string> entry_path(std::string_view kind, const std::string& name) const;
+
   std::string directory_;
   uint64_t max_bytes_ = 0;
 };

@@ -39,7 +39,7 @@ using Sources = std::map<std::string, std::string>;
 // The arguments that compile model.cpp to model.o for the level, without the compiler's own path.
 std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& include_directory);
 // The arguments that link model.o with the runtime to `output`.
-std::vector<std::string> link_arguments(const Compiler& compiler, const std::string& runtime_archive,
+std::vector<std::string> link_arguments(const std::string& linker, const std::string& runtime_archive,
                                         const std::string& output);
 
 struct LinkedProgram {
@@ -49,7 +49,7 @@ struct LinkedProgram {
 
 // Compiles and links, or takes the program from the cache. Throws Error with the compiler's first error line.
 LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
-                            const CpuLevel& level, Cache& cache);
+                            const CpuLevel& level, const Cache& cache);
 // Compiles model.cpp to the object file `path`, uncached: for tests that look at the object.
 void compile_object(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
                     const CpuLevel& level, const std::string& path);

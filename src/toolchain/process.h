@@ -1,4 +1,5 @@
-// Child processes: no shell, output captured, killed with their own children when forge is interrupted.
+// Child processes and their scratch directories. Both end with forge when it is interrupted (after
+// install_interrupt_cleanup() of core/output_file.h): children are killed, the directories removed.
 #pragma once
 
 #include <string>
@@ -6,16 +7,29 @@
 
 namespace forge {
 
+// A new directory under $TMPDIR or /tmp, removed with the files in it. One at a time in a process.
+class ScratchDirectory {
+ public:
+  ScratchDirectory();
+  ~ScratchDirectory();
+  ScratchDirectory(const ScratchDirectory&) = delete;
+  ScratchDirectory& operator=(const ScratchDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
 struct ProcessResult {
   int status = 0;      // exit status; 128 + signal when a signal ended it
   std::string output;  // stdout and stderr together
 };
 
-// Runs argv[0] (a path, or a name looked up on PATH) in `directory` (empty: the current one) with stdin
-// closed and TMPDIR set to `directory` when that is given. Throws Error when it can't be started.
+// Runs argv[0], a path, without a shell, in `directory` (which is also its TMPDIR), with an empty stdin.
+// Throws Error when it can't be started.
 ProcessResult run_process(const std::vector<std::string>& argv, const std::string& directory);
 
-// The path of an executable file `name` on PATH (or `name` itself when it has a slash), or "".
-std::string find_program(const std::string& name);
+// The path of the executable file `name` on PATH (or `name` itself when it has a slash), or "".
+std::string find_on_path(const std::string& name);
 
 }  // namespace forge

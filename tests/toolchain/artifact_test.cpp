@@ -3,33 +3,24 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstring>
-#include <filesystem>
 #include <numeric>
 
 #include "core/error.h"
 #include "core/mapped_file.h"
+#include "tests/toolchain/temporary_directory.h"
 
 namespace forge {
 namespace {
-namespace fs = std::filesystem;
 
 class Artifact : public testing::Test {
  protected:
-  Artifact() {
-    char pattern[] = "/tmp/forge-artifact-test-XXXXXX";
-    directory_ = ::mkdtemp(pattern);
-  }
-  ~Artifact() override { fs::remove_all(directory_); }
-  std::string file(const std::string& name) const { return directory_ + "/" + name; }
-  size_t files() const {
-    return static_cast<size_t>(std::distance(fs::directory_iterator(directory_), fs::directory_iterator()));
-  }
+  std::string file(const std::string& name) const { return directory_.file(name); }
+  size_t files() const { return directory_.files(); }
 
-  std::string directory_;
+  TemporaryDirectory directory_;
 };
 
 PackedTensor tensor(std::string name, uint64_t offset, uint64_t bytes, uint8_t first) {

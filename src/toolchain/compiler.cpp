@@ -1,0 +1,260 @@
+#include "toolchain/compiler.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <optional>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/mapped_file.h"
+#include "toolchain/process.h"
+
+namespace forge {
+namespace {
+namespace fs = std::filesystem;
+
+constexpr int kMinClangVersion = 19;
+constexpr std::string_view kTriple = "x86_64-linux-gnu";
+
+std::string_view first_line(std::string_view text) { return text.substr(0, text.find('\n')); }
+
+std::string_view as_text(std::span<const uint8_t> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+// "Debian clang version 19.1.7 (3~deb12u1)" gives 19; nullopt for what is no clang.
+std::optional<int> clang_major(std::string_view version_line) {
+  constexpr std::string_view kBefore = "clang version ";
+  const size_t at = version_line.find(kBefore);
+  if (at == std::string_view::npos) return std::nullopt;
+  const std::string_view number = version_line.substr(at + kBefore.size());
+  int major = 0;
+  if (std::from_chars(number.data(), number.data() + number.size(), major).ec != std::errc())
+    return std::nullopt;
+  return major;
+}
+
+// Size and time of change of the file behind `path`, with its name.
+std::string identity_of(const std::string& path) {
+  struct stat st = {};
+  if (::stat(path.c_str(), &st) != 0) fail("{}: {}", path, std::strerror(errno));
+  return fmt::format("{} {} {}.{:09}", path, st.st_size, st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+}
+
+std::string version_line(const std::string& clang) {
+  const ProcessResult result = run_process({clang, "--version"}, "/");
+  return result.status == 0 ? std::string(first_line(result.output)) : "";
+}
+
+// The first line with "error:" in it, else the first line: a compiler's notes are for -v.
+std::string error_line(const ProcessResult& result) {
+  std::string_view rest = result.output;
+  while (!rest.empty()) {
+    const std::string_view line = first_line(rest);
+    if (line.find("error:") != std::string_view::npos) return std::string(line);
+    rest.remove_prefix(std::min(line.size() + 1, rest.size()));
+  }
+  return result.output.empty() ? fmt::format("exit status {}", result.status)
+                               : std::string(first_line(result.output));
+}
+
+void run(const std::string& program, const std::vector<std::string>& arguments, const std::string& directory,
+         std::string_view what) {
+  std::vector<std::string> argv = {program};
+  argv.insert(argv.end(), arguments.begin(), arguments.end());
+  const ProcessResult result = run_process(argv, directory);
+  if (result.status != 0) fail("{} failed: {}", what, error_line(result));
+}
+
+void write_sources(const Sources& sources, const std::string& directory) {
+  for (const auto& [name, text] : sources) {
+    std::ofstream file(directory + "/" + name, std::ios::binary);
+    file << text;
+    file.close();
+    if (!file) fail("{}/{}: can't be written", directory, name);
+  }
+}
+
+std::vector<uint8_t> read_file(const std::string& path) {
+  const MappedFile map(path);
+  return {map.bytes().begin(), map.bytes().end()};
+}
+
+// Files under a directory with their contents, in the order of their names.
+std::vector<std::pair<std::string, std::string>> read_tree(const std::string& directory) {
+  std::vector<std::pair<std::string, std::string>> files;
+  const auto options = fs::directory_options::follow_directory_symlink;
+  for (const auto& entry : fs::recursive_directory_iterator(directory, options)) {
+    if (!entry.is_regular_file() || entry.file_size() == 0) continue;
+    const MappedFile map(entry.path());
+    files.emplace_back(fs::path(entry.path()).lexically_relative(directory), as_text(map.bytes()));
+  }
+  std::ranges::sort(files);
+  return files;
+}
+
+std::string executable_directory() {
+  char path[PATH_MAX];
+  const ssize_t n = ::readlink("/proc/self/exe", path, sizeof path);
+  if (n <= 0 || n == sizeof path) return "";
+  return fs::path(std::string(path, static_cast<size_t>(n))).parent_path();
+}
+
+}  // namespace
+
+Compiler find_compiler() {
+  Compiler found;
+  const char* chosen = std::getenv("FORGE_CLANG");
+  const bool is_chosen = chosen != nullptr && *chosen != '\0';
+  const std::vector<std::string> names =
+      is_chosen ? std::vector<std::string>{chosen} : std::vector<std::string>{"clang++-19", "clang++"};
+  for (const std::string& name : names) {
+    const std::string path = find_on_path(name);
+    if (path.empty()) continue;
+    const std::string line = version_line(path);
+    if (clang_major(line).value_or(0) < kMinClangVersion) {
+      if (is_chosen) fail("FORGE_CLANG={}: not a clang {} or newer", name, kMinClangVersion);
+      continue;
+    }
+    found.clang = path;
+    found.version = line;
+    break;
+  }
+  if (found.clang.empty() && is_chosen) fail("FORGE_CLANG={}: no such program", chosen);
+  if (!found.clang.empty()) {
+    // Clang knows the linker that came with it; it answers with the bare name when there is none.
+    const ProcessResult asked = run_process({found.clang, "-print-prog-name=ld.lld"}, "/");
+    const std::string own(first_line(asked.output));
+    for (const std::string& name :
+         {own.find('/') != std::string::npos ? own : "", std::string("ld.lld-19"), std::string("ld.lld")}) {
+      if (found.linker.empty() && !name.empty()) found.linker = find_on_path(name);
+    }
+  }
+  if (found.clang.empty() || found.linker.empty()) {
+    fail("no {} found to compile with; install it: apt-get install clang-19 lld-19",
+         found.clang.empty() ? "clang 19" : "lld 19");
+  }
+  found.identity =
+      fmt::format("{}\n{}\n{}", found.version, identity_of(found.clang), identity_of(found.linker));
+  return found;
+}
+
+ForgeFiles find_forge_files() {
+  const char* home = std::getenv("FORGE_HOME");
+  const std::string root = home != nullptr && *home != '\0' ? home : executable_directory() + "/..";
+  ForgeFiles files;
+  files.include_directory = fs::path(root + "/share/forge/include").lexically_normal();
+  files.runtime_archive =
+      fs::path(fmt::format("{}/lib/forge/{}/libforge_rt.a", root, kTriple)).lexically_normal();
+  std::error_code error;
+  for (const std::string& path : {files.include_directory, files.runtime_archive}) {
+    if (!fs::exists(path, error)) {
+      fail("{}: not found; forge's own files lie beside it as it was installed, or under FORGE_HOME", path);
+    }
+  }
+  return files;
+}
+
+std::string forge_files_hash(const ForgeFiles& files) {
+  const auto headers = read_tree(files.include_directory);
+  const MappedFile archive(files.runtime_archive);
+  std::vector<std::string_view> parts;
+  for (const auto& [name, text] : headers) {
+    parts.emplace_back(name);
+    parts.emplace_back(text);
+  }
+  parts.push_back(as_text(archive.bytes()));
+  return hash_parts(parts);
+}
+
+std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& include_directory) {
+  std::vector<std::string> out = {
+      "-std=c++20",
+      "-O3",
+      "-DNDEBUG",
+      "-fno-exceptions",
+      "-fno-rtti",
+      "-fno-asynchronous-unwind-tables",
+      "-fno-math-errno",
+      "-ffp-contract=off",  // a fused multiply-add stands in the source where one is meant
+      "-fvisibility=hidden",
+      "-ffunction-sections",
+      "-fdata-sections",
+      "-I" + include_directory,
+  };
+  for (std::string& flag : level.flags()) out.push_back(std::move(flag));
+  for (const char* argument : {"-c", "model.cpp", "-o", "model.o"}) out.emplace_back(argument);
+  return out;
+}
+
+std::vector<std::string> link_arguments(const std::string& linker, const std::string& runtime_archive,
+                                        const std::string& output) {
+  return {"-static",
+          "--ld-path=" + linker,
+          "-Wl,--gc-sections",
+          "-Wl,--strip-all",
+          "-Wl,--build-id=none",
+          "model.o",
+          runtime_archive,
+          "-o",
+          output};
+}
+
+LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
+                            const CpuLevel& level, const Cache& cache) {
+  // Paths of forge's own files don't shape the program, so the key has their contents and not where they lie.
+  const std::string files_hash = forge_files_hash(files);
+  std::vector<std::string> arguments = compile_arguments(level, "");
+  for (std::string& a : link_arguments("", "", "")) arguments.push_back(std::move(a));
+  std::vector<std::string_view> parts = {"forge code 1", compiler.identity, files_hash};
+  parts.insert(parts.end(), arguments.begin(), arguments.end());
+  for (const auto& [name, text] : sources) {
+    parts.emplace_back(name);
+    parts.emplace_back(text);
+  }
+  const std::string name = fmt::format("{}-{}", level.name, hash_parts(parts).substr(0, 32));
+  if (auto bytes = cache.load_code(name)) return {.bytes = std::move(*bytes), .cached = true};
+
+  const ScratchDirectory scratch;
+  write_sources(sources, scratch.path());
+  run(compiler.clang, compile_arguments(level, files.include_directory), scratch.path(),
+      "compiling the generated code");
+  run(compiler.clang, link_arguments(compiler.linker, files.runtime_archive, "program"), scratch.path(),
+      "linking the program");
+  LinkedProgram program = {.bytes = read_file(scratch.path() + "/program")};
+  cache.store_code(name, program.bytes);
+  return program;
+}
+
+void compile_object(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
+                    const CpuLevel& level, const std::string& path) {
+  const ScratchDirectory scratch;
+  write_sources(sources, scratch.path());
+  run(compiler.clang, compile_arguments(level, files.include_directory), scratch.path(),
+      "compiling the generated code");
+  fs::copy_file(scratch.path() + "/model.o", path, fs::copy_options::overwrite_existing);
+}
+
+void build_shared_library(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
+                          const CpuLevel& level, const std::string& path) {
+  const ScratchDirectory scratch;
+  write_sources(sources, scratch.path());
+  std::vector<std::string> arguments = compile_arguments(level, files.include_directory);
+  arguments.emplace_back("-fPIC");
+  arguments.emplace_back("-fvisibility=default");
+  run(compiler.clang, arguments, scratch.path(), "compiling the generated code");
+  run(compiler.clang, {"-shared", "--ld-path=" + compiler.linker, "model.o", "-o", "model.so"},
+      scratch.path(), "linking the shared library");
+  fs::copy_file(scratch.path() + "/model.so", path, fs::copy_options::overwrite_existing);
+}
+
+}  // namespace forge

@@ -1,0 +1,205 @@
+#include "toolchain/process.h"
+
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/output_file.h"
+
+namespace forge {
+namespace {
+
+// What the signal handler ends: a child (leader of its own process group, so that its children go with it)
+// and a directory. Static memory, since the handler may run at any instruction.
+std::atomic<pid_t> g_child{0};
+std::atomic<bool> g_has_directory{false};
+char g_directory[PATH_MAX];
+
+// Removes a directory of plain files by system calls alone, so that a signal handler may do it.
+void remove_directory(const char* path) {
+  // struct linux_dirent64 of getdents64(2).
+  struct Entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t bytes;
+    uint8_t type;
+    char name[1];
+  };
+  const int fd = ::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return;
+  alignas(Entry) char buffer[8192];
+  for (long n = 0; (n = ::syscall(SYS_getdents64, fd, buffer, sizeof buffer)) > 0;) {
+    for (long at = 0; at < n;) {
+      const auto* entry = reinterpret_cast<const Entry*>(buffer + at);
+      ::unlinkat(fd, buffer + at + offsetof(Entry, name), 0);
+      at += entry->bytes;
+    }
+  }
+  ::close(fd);
+  ::rmdir(path);
+}
+
+void end_child_and_directory() {
+  const pid_t child = g_child.load();
+  if (child > 0) {
+    ::kill(-child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+  }
+  if (g_has_directory.load()) remove_directory(g_directory);
+}
+
+// Holds back the signals of install_interrupt_cleanup() while a child or a directory exists that the handler
+// does not know of yet.
+class SignalsHeld {
+ public:
+  SignalsHeld() {
+    sigset_t held;
+    sigemptyset(&held);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&held, signal);
+    ::pthread_sigmask(SIG_BLOCK, &held, &before_);
+  }
+  ~SignalsHeld() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  SignalsHeld(const SignalsHeld&) = delete;
+  SignalsHeld& operator=(const SignalsHeld&) = delete;
+  const sigset_t& before() const { return before_; }
+
+ private:
+  sigset_t before_;
+};
+
+struct SpawnSettings {
+  SpawnSettings() {
+    posix_spawn_file_actions_init(&actions);
+    posix_spawnattr_init(&attributes);
+  }
+  ~SpawnSettings() {
+    posix_spawn_file_actions_destroy(&actions);
+    posix_spawnattr_destroy(&attributes);
+  }
+  SpawnSettings(const SpawnSettings&) = delete;
+  SpawnSettings& operator=(const SpawnSettings&) = delete;
+  posix_spawn_file_actions_t actions = {};
+  posix_spawnattr_t attributes = {};
+};
+
+// The environment with TMPDIR replaced, and in English: messages are read by people who compare them.
+std::vector<std::string> child_environment(const std::string& directory) {
+  std::vector<std::string> out = {"TMPDIR=" + directory, "LC_ALL=C"};
+  for (char** e = environ; *e != nullptr; ++e) {
+    const std::string_view entry = *e;
+    if (!entry.starts_with("TMPDIR=") && !entry.starts_with("LC_ALL=")) out.emplace_back(entry);
+  }
+  return out;
+}
+
+std::vector<char*> pointers(std::vector<std::string>& strings) {
+  std::vector<char*> out;
+  out.reserve(strings.size() + 1);
+  for (std::string& s : strings) out.push_back(s.data());
+  out.push_back(nullptr);
+  return out;
+}
+
+std::string read_to_end(int fd) {
+  std::string text;
+  char buffer[4096];
+  for (;;) {
+    const ssize_t n = ::read(fd, buffer, sizeof buffer);
+    if (n > 0) {
+      text.append(buffer, static_cast<size_t>(n));
+    } else if (n == 0 || errno != EINTR) {
+      return text;
+    }
+  }
+}
+
+bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
+
+}  // namespace
+
+ScratchDirectory::ScratchDirectory() {
+  const char* parent = std::getenv("TMPDIR");
+  path_ = fmt::format("{}/forge-XXXXXX", parent != nullptr && *parent != '\0' ? parent : "/tmp");
+  if (path_.size() >= sizeof g_directory) fail("TMPDIR: the path is too long");
+  const SignalsHeld held;
+  if (::mkdtemp(path_.data()) == nullptr) fail("{}: can't be created: {}", path_, std::strerror(errno));
+  std::memcpy(g_directory, path_.c_str(), path_.size() + 1);
+  g_has_directory.store(true);
+  set_interrupt_hook(end_child_and_directory);
+}
+
+ScratchDirectory::~ScratchDirectory() {
+  const SignalsHeld held;
+  remove_directory(path_.c_str());
+  g_has_directory.store(false);
+}
+
+ProcessResult run_process(const std::vector<std::string>& argv, const std::string& directory) {
+  int pipe_ends[2];
+  if (::pipe2(pipe_ends, O_CLOEXEC) != 0) fail("{}: can't be started: {}", argv[0], std::strerror(errno));
+  std::vector<std::string> arguments = argv;
+  std::vector<std::string> environment = child_environment(directory);
+  SpawnSettings spawn;
+  posix_spawn_file_actions_addopen(&spawn.actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&spawn.actions, pipe_ends[1], 1);
+  posix_spawn_file_actions_adddup2(&spawn.actions, pipe_ends[1], 2);
+  posix_spawn_file_actions_addchdir_np(&spawn.actions, directory.c_str());
+  pid_t child = 0;
+  int error = 0;
+  {
+    const SignalsHeld held;
+    posix_spawnattr_setsigmask(&spawn.attributes, &held.before());
+    posix_spawnattr_setpgroup(&spawn.attributes, 0);
+    posix_spawnattr_setflags(&spawn.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+    error = ::posix_spawn(&child, argv[0].c_str(), &spawn.actions, &spawn.attributes,
+                          pointers(arguments).data(), pointers(environment).data());
+    if (error == 0) g_child.store(child);
+  }
+  ::close(pipe_ends[1]);
+  if (error != 0) {
+    ::close(pipe_ends[0]);
+    fail("{}: can't be started: {}", argv[0], std::strerror(error));
+  }
+  ProcessResult result;
+  result.output = read_to_end(pipe_ends[0]);
+  ::close(pipe_ends[0]);
+  int status = 0;
+  // The child is reaped with the signals held: the handler must never kill a process group that took its
+  // number.
+  siginfo_t ended = {};
+  while (::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
+  }
+  const SignalsHeld held;
+  ::waitpid(child, &status, 0);
+  g_child.store(0);
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return result;
+}
+
+std::string find_on_path(const std::string& name) {
+  if (name.find('/') != std::string::npos) return is_program(name) ? name : "";
+  const char* path = std::getenv("PATH");
+  std::string_view rest = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+  while (!rest.empty()) {
+    const size_t end = rest.find(':');
+    const std::string candidate = fmt::format("{}/{}", rest.substr(0, end), name);
+    if (is_program(candidate)) return candidate;
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+  }
+  return "";
+}
+
+}  // namespace forge

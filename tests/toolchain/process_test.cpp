@@ -1,0 +1,118 @@
+#include "toolchain/process.h"
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <fstream>
+#include <thread>
+
+#include "core/error.h"
+#include "core/output_file.h"
+#include "tests/toolchain/temporary_directory.h"
+
+namespace forge {
+namespace {
+
+ProcessResult shell(const std::string& script, const std::string& directory = "/") {
+  return run_process({"/bin/sh", "-c", script}, directory);
+}
+
+TEST(Process, OutputAndStatus) {
+  const ProcessResult result = shell("echo out; echo err >&2; exit 7");
+  EXPECT_EQ(result.output, "out\nerr\n");
+  EXPECT_EQ(result.status, 7);
+  EXPECT_EQ(shell("kill -9 $$").status, 128 + 9);
+}
+
+TEST(Process, RunsInItsDirectoryWithAnEmptyStdin) {
+  const TemporaryDirectory directory;
+  EXPECT_EQ(shell("pwd; echo $TMPDIR; cat", directory.path).output,
+            directory.path + "\n" + directory.path + "\n");
+}
+
+TEST(Process, ArgumentsAreNotSplitOrExpanded) {
+  EXPECT_EQ(run_process({"/bin/echo", "a b", "$HOME", "`id`"}, "/").output, "a b $HOME `id`\n");
+}
+
+TEST(Process, MuchOutput) { EXPECT_EQ(shell("yes | head -c 1000000").output.size(), 1'000'000u); }
+
+TEST(Process, ProgramThatIsNotThere) {
+  try {
+    (void)run_process({"/no/such/program"}, "/");
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_EQ(std::string(e.what()), "/no/such/program: can't be started: No such file or directory");
+  }
+}
+
+TEST(Process, FindOnPath) {
+  const TemporaryDirectory directory;
+  std::ofstream(directory.file("tool")) << "#!/bin/sh\n";
+  std::ofstream(directory.file("data")) << "";
+  std::filesystem::permissions(directory.file("tool"), std::filesystem::perms::owner_all);
+  const ScopedVariable path("PATH", "/no/such:" + directory.path);
+  EXPECT_EQ(find_on_path("tool"), directory.file("tool"));
+  EXPECT_EQ(find_on_path("data"), "");
+  EXPECT_EQ(find_on_path("absent"), "");
+  EXPECT_EQ(find_on_path(directory.file("tool")), directory.file("tool"));
+  EXPECT_EQ(find_on_path("./no/such"), "");
+}
+
+TEST(Process, ScratchDirectoryGoesWithItsFiles) {
+  const TemporaryDirectory directory;
+  const ScopedVariable parent("TMPDIR", directory.path);
+  {
+    const ScratchDirectory scratch;
+    EXPECT_EQ(directory.files(), 1u);
+    for (int i = 0; i < 500; ++i)
+      std::ofstream(scratch.path() + "/a-file-with-a-long-name-" + std::to_string(i));
+  }
+  EXPECT_EQ(directory.files(), 0u);
+}
+
+// A signal to forge alone ends it, the compiler and what the compiler started, and removes their files.
+TEST(Process, InterruptEndsChildrenAndRemovesFiles) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const TemporaryDirectory directory;
+    const std::string pids = directory.file("pids");
+    const pid_t forge = ::fork();
+    if (forge == 0) {
+      ::setenv("TMPDIR", directory.path.c_str(), 1);
+      install_interrupt_cleanup();
+      const ScratchDirectory scratch;
+      (void)run_process({"/bin/sh", "-c", "touch a b; sleep 100 & echo $$ $! done > " + pids + "; wait"},
+                        scratch.path());
+      ::_exit(99);
+    }
+    pid_t compiler = 0, linker = 0;
+    std::string done;
+    for (int i = 0; i < 1000 && done.empty(); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      std::ifstream(pids) >> compiler >> linker >> done;
+    }
+    ASSERT_EQ(done, "done");
+    EXPECT_EQ(directory.files(), 2u);  // pids and the scratch directory
+    ::kill(forge, signal);
+    int status = 0;
+    ASSERT_EQ(::waitpid(forge, &status, 0), forge);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == signal);
+    EXPECT_EQ(directory.files(), 1u);
+    EXPECT_NE(::kill(compiler, 0), 0);
+    // The grandchild is killed with its group, but who reaps it is not ours to say: a zombie counts as ended.
+    std::string state;
+    for (int i = 0; i < 1000; ++i) {
+      std::string name;
+      state.clear();
+      std::ifstream("/proc/" + std::to_string(linker) + "/stat") >> name >> name >> state;
+      if (state.empty() || state == "Z") break;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_TRUE(state.empty() || state == "Z") << state;
+  }
+}
+
+}  // namespace
+}  // namespace forge
