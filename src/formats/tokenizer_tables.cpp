@@ -1,0 +1,523 @@
+#include "formats/tokenizer_tables.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "runtime/core/tokenizer_format.h"
+#include "runtime/core/tokenizer_split.h"
+#include "runtime/core/unicode.h"
+
+namespace forge {
+namespace {
+
+using namespace rt::tokenizer_format;
+
+// GGUF's token types.
+enum class TokenType : int64_t {
+  normal = 1,
+  unknown = 2,
+  control = 3,
+  user_defined = 4,
+  unused = 5,
+  byte = 6
+};
+
+struct Token {
+  std::string text;   // as the file spells it
+  std::string bytes;  // what it decodes to
+  double score = 0;
+  TokenType type = TokenType::normal;
+  bool control = false;  // also normal and user-defined tokens that are control tokens by their name
+  bool end_of_generation = false;
+  bool strip_right = false;
+  bool mergeable = false;  // merging may give it; its key is `bytes`
+
+  bool is_control() const { return control || type == TokenType::control || type == TokenType::unknown; }
+  bool is_special() const { return is_control() || type == TokenType::user_defined; }
+};
+
+struct Vocabulary {
+  Model model = Model::bpe;
+  const rt::Splitter* splitter = nullptr;  // bpe
+  std::vector<Token> tokens;
+  std::unordered_map<std::string_view, int32_t> ids;  // by text
+
+  int32_t find(std::string_view text) const {
+    const auto it = ids.find(text);
+    return it == ids.end() ? kNone : it->second;
+  }
+  Token& operator[](int32_t id) { return tokens[static_cast<size_t>(id)]; }
+};
+
+constexpr std::string_view kEscapedSpace = "\u2581";
+
+// GPT-2 writes each byte as a printable character: itself where it is one, else the next free one from
+// U+0100.
+constexpr auto kByteAlphabet = [] {
+  std::array<uint32_t, 256> alphabet{};
+  uint32_t next = 0x100;
+  for (uint32_t b = 0; b < 256; ++b) {
+    const bool printable = (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b != 0xad);
+    alphabet[b] = printable ? b : next++;
+  }
+  return alphabet;
+}();
+
+// The bytes that a piece of a byte-level vocabulary stands for; nullopt if a character is not of the
+// alphabet.
+std::optional<std::string> from_byte_alphabet(std::string_view text) {
+  static const std::unordered_map<uint32_t, char> bytes = [] {
+    std::unordered_map<uint32_t, char> map;
+    for (size_t b = 0; b < kByteAlphabet.size(); ++b) map.emplace(kByteAlphabet[b], static_cast<char>(b));
+    return map;
+  }();
+  std::string out;
+  for (size_t at = 0; at < text.size();) {
+    const rt::CodePoint cp = rt::decode_utf8(text, at);
+    const auto it = bytes.find(cp.value);
+    if (it == bytes.end()) return std::nullopt;
+    out += it->second;
+    at += cp.bytes;
+  }
+  return out;
+}
+
+std::string unescape_spaces(std::string text) {
+  for (size_t at = 0; (at = text.find(kEscapedSpace, at)) != std::string::npos; ++at) {
+    text.replace(at, kEscapedSpace.size(), " ");
+  }
+  return text;
+}
+
+// The byte of "<0x0A>".
+std::optional<char> byte_of_name(std::string_view text) {
+  const auto digit = [](char c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+    return -1;
+  };
+  if (text.size() != 6 || !text.starts_with("<0x") || text[5] != '>') return std::nullopt;
+  const int high = digit(text[3]), low = digit(text[4]);
+  if (high < 0 || low < 0) return std::nullopt;
+  return static_cast<char>(high * 16 + low);
+}
+
+Vocabulary read_vocabulary(const Metadata& meta) {
+  Vocabulary v;
+  const std::optional<std::string> model = meta.string("tokenizer.ggml.model");
+  if (!model) fail("tokenizer.ggml.model is missing; expected llama or gpt2");
+  if (*model != "llama" && *model != "gpt2") {
+    fail(
+        "tokenizer.ggml.model: unknown tokenizer '{}'; known are llama (SentencePiece) and gpt2 (byte-level "
+        "BPE)",
+        *model);
+  }
+  v.model = *model == "llama" ? Model::spm : Model::bpe;
+  if (v.model == Model::bpe) {
+    const std::string pre = meta.string("tokenizer.ggml.pre").value_or("default");
+    v.splitter = rt::find_splitter(pre);
+    if (v.splitter == nullptr) {
+      std::string known;
+      for (const rt::Splitter& s : rt::splitters()) {
+        if (!known.empty()) known += ", ";
+        known += s.name;
+      }
+      fail("tokenizer.ggml.pre: unknown pre-tokenizer '{}'; known are {}", pre, known);
+    }
+  }
+
+  const std::vector<std::string>* texts = meta.strings("tokenizer.ggml.tokens");
+  if (texts == nullptr || texts->empty())
+    fail("tokenizer.ggml.tokens is missing or empty; expected the vocabulary");
+  constexpr size_t kMaxTokens = size_t{1} << 24;
+  if (texts->size() > kMaxTokens) {
+    fail("tokenizer.ggml.tokens: {} tokens; expected at most {}", texts->size(), kMaxTokens);
+  }
+  const std::vector<double>* scores = meta.numbers("tokenizer.ggml.scores");
+  const std::vector<int64_t>* types = meta.integers("tokenizer.ggml.token_type");
+  const auto check_size = [&](std::string_view key, size_t n) {
+    if (n != texts->size()) fail("{}: {} entries; expected {}, one for each token", key, n, texts->size());
+  };
+  if (scores != nullptr) check_size("tokenizer.ggml.scores", scores->size());
+  if (types != nullptr) check_size("tokenizer.ggml.token_type", types->size());
+
+  v.tokens.resize(texts->size());
+  v.ids.reserve(texts->size());
+  for (size_t i = 0; i < texts->size(); ++i) {
+    Token& token = v.tokens[i];
+    token.text = (*texts)[i];
+    if (scores != nullptr) token.score = (*scores)[i];
+    if (std::isnan(token.score)) fail("tokenizer.ggml.scores: the score of token {} is not a number", i);
+    if (types != nullptr) token.type = static_cast<TokenType>((*types)[i]);
+    if (token.text.empty()) continue;  // can be predicted, but stands for nothing
+    const auto [it, is_new] = v.ids.emplace(token.text, static_cast<int32_t>(i));
+    if (!is_new) {
+      fail("tokenizer.ggml.tokens: tokens {} and {} are both '{}'; expected distinct ones", it->second, i,
+           token.text);
+    }
+  }
+  return v;
+}
+
+struct SpecialIds {
+  int32_t bos = kNone, eos = kNone, eot = kNone, unk = kNone, pad = kNone;
+};
+
+// The token that a key names; `otherwise` when the key is absent. An id outside of the vocabulary is an Error
+// where generating depends on it.
+int32_t special_id(const Metadata& meta, const Vocabulary& v, std::string_view name, int32_t otherwise,
+                   bool is_needed = true) {
+  const std::string key = fmt::format("tokenizer.ggml.{}_token_id", name);
+  const auto n = static_cast<int64_t>(v.tokens.size());
+  const std::optional<int64_t> id = meta.integer(key);
+  if (!id) return otherwise < n ? otherwise : kNone;
+  if (*id >= 0 && *id < n) return static_cast<int32_t>(*id);
+  if (is_needed) fail("{}: {} is no token; expected an id below {}", key, *id, n);
+  return kNone;
+}
+
+// Files seldom say which tokens end an answer: these names are known to (llama.cpp's list). A name in the
+// second list is also taken for the end-of-turn token if the file names none.
+constexpr std::string_view kEndNames[] = {
+    "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",        "</s>", "<|eom_id|>",
+    "[EOS]",      "<eos>",    "<turn|>",   "<|tool_response>", "[e~[",
+};
+constexpr std::string_view kEndOfTurnNames[] = {
+    "<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>",         "<|endoftext|>",      "<|end_of_text|>",
+    "<EOT>",      "_<EOT>",     "[EOT]",   "<｜end▁of▁sentence｜>", "<end_of_utterance>",
+};
+
+// Tokens for filling in the middle, by the key that names them: the first of the names that is in the
+// vocabulary is used if the file has no such key, and is a control token. Some end an answer.
+struct FillToken {
+  std::array<std::string_view, 2> keys;
+  bool ends_generation;
+  std::array<std::string_view, 8> names;
+};
+constexpr FillToken kFillTokens[] = {
+    {{"fim_pre", "prefix"},
+     false,
+     {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>", "▁<PRE>",
+      "<|code_prefix|>", "<|prefix|>"}},
+    {{"fim_suf", "suffix"},
+     false,
+     {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>", "▁<SUF>",
+      "<|code_suffix|>", "<|suffix|>"}},
+    {{"fim_mid", "middle"},
+     false,
+     {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>", "▁<MID>", "<|code_middle|>",
+      "<|middle|>"}},
+    {{"fim_pad", ""}, true, {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"}},
+    {{"fim_rep", ""}, true, {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>"}},
+    {{"fim_sep", ""}, true, {"<|file_sep|>"}},
+};
+
+// Finds the special tokens and marks what ends an answer; tokens that are control tokens by their name become
+// so.
+SpecialIds mark_special_tokens(const Metadata& meta, Vocabulary& v) {
+  const bool spm = v.model == Model::spm;  // SentencePiece's defaults
+  SpecialIds ids;
+  ids.bos = special_id(meta, v, "bos", spm ? 1 : kNone);
+  ids.eos = special_id(meta, v, "eos", spm ? 2 : kNone);
+  ids.eot = special_id(meta, v, "eot", kNone);
+  ids.unk = special_id(meta, v, "unknown", spm ? 0 : kNone, false);
+  ids.pad = special_id(meta, v, "padding", kNone, false);
+
+  for (const FillToken& fill : kFillTokens) {
+    int32_t id = special_id(meta, v, fill.keys[0], kNone, false);
+    if (id == kNone && !fill.keys[1].empty()) id = special_id(meta, v, fill.keys[1], kNone, false);
+    for (size_t i = 0; id == kNone && i < fill.names.size() && !fill.names[i].empty(); ++i) {
+      id = v.find(fill.names[i]);
+      if (id != kNone) v[id].control = true;
+    }
+    if (id != kNone && fill.ends_generation) v[id].end_of_generation = true;
+  }
+  for (const std::span<const std::string_view> names : {std::span(kEndNames), std::span(kEndOfTurnNames)}) {
+    for (const std::string_view name : names) {
+      if (const int32_t id = v.find(name); id != kNone) v[id].control = v[id].end_of_generation = true;
+    }
+  }
+  for (const std::string_view name : kEndOfTurnNames) {
+    if (ids.eot == kNone) ids.eot = v.find(name);
+  }
+  for (const std::string_view name : {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"}) {
+    if (const int32_t id = v.find(name); id != kNone) {  // gpt-oss: part of what is shown
+      v[id].type = TokenType::user_defined;
+      v[id].control = false;
+    }
+  }
+  for (const int32_t id : {ids.eos, ids.eot, special_id(meta, v, "eom", kNone, false)}) {
+    if (id != kNone) v[id].end_of_generation = true;
+  }
+  const auto ends = [&](std::string_view name) {
+    const int32_t id = v.find(name);
+    return id != kNone && v[id].end_of_generation;
+  };
+  const auto spare = [&](std::string_view name, TokenType type) {
+    Token& token = v[v.find(name)];
+    token.end_of_generation = token.control = false;
+    token.type = type;
+  };
+  // In these families "<|end|>" ends a message within an answer, and "</s>" is an ordinary piece.
+  const bool has_call = ends("<|call|>") || ends("<|calls|>");
+  if (has_call && (ends("<|return|>") || ends("<|flush|>")) && ends("<|end|>")) {
+    spare("<|end|>", TokenType::user_defined);
+  }
+  if (ends("<|tool_response>") && ends("</s>")) spare("</s>", TokenType::normal);
+
+  std::string name = meta.string("general.name").value_or("");
+  std::transform(name.begin(), name.end(), name.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  if (name.find("phi-3") != std::string::npos || name.find("phi3") != std::string::npos) {
+    for (Token& token : v.tokens) {
+      token.strip_right =
+          token.is_special() && token.text != "<unk>" && token.text != "<s>" && token.text != "<|endoftext|>";
+    }
+  }
+  return ids;
+}
+
+// Sets Token::bytes and Token::mergeable.
+void resolve_pieces(Vocabulary& v) {
+  for (Token& token : v.tokens) {
+    token.bytes = token.text;
+    if (token.text.empty()) continue;
+    const std::optional<char> byte = byte_of_name(token.text);
+    if (token.type == TokenType::byte && byte) {
+      token.bytes = std::string(1, *byte);
+    } else if (token.is_control()) {
+      continue;
+    } else if (v.model == Model::spm) {
+      // A piece with a space of its own can't come out of text, whose spaces are escaped.
+      token.mergeable = token.text.find(' ') == std::string::npos;
+      token.bytes = unescape_spaces(token.text);
+    } else if (token.type == TokenType::user_defined) {
+      token.mergeable =
+          std::all_of(token.text.begin(), token.text.end(), [](char c) { return c > ' ' && c < 0x7f; });
+    } else if (std::optional<std::string> bytes = from_byte_alphabet(token.text)) {
+      token.mergeable = true;
+      token.bytes = *std::move(bytes);
+    }
+  }
+}
+
+// A hash table at a load of at most two thirds.
+template <class Slot>
+std::vector<Slot> make_slots(size_t n, const Slot& empty) {
+  return std::vector<Slot>(n == 0 ? 0 : n + n / 2 + 1, empty);
+}
+
+template <class Slot>
+void insert(std::vector<Slot>& slots, uint32_t hash, int32_t Slot::* id, const Slot& value) {
+  size_t i = slot_of(hash, static_cast<uint32_t>(slots.size()));
+  while (slots[i].*id != kNone) i = i + 1 == slots.size() ? 0 : i + 1;
+  slots[i] = value;
+}
+
+std::vector<PieceSlot> piece_slots(const Vocabulary& v) {
+  const auto n = static_cast<size_t>(
+      std::count_if(v.tokens.begin(), v.tokens.end(), [](const Token& token) { return token.mergeable; }));
+  auto slots = make_slots(n, PieceSlot{0, kNone});
+  for (size_t i = 0; i < v.tokens.size(); ++i) {
+    if (!v.tokens[i].mergeable) continue;
+    const uint32_t hash = hash_bytes(v.tokens[i].bytes);
+    insert(slots, hash, &PieceSlot::id, PieceSlot{hash, static_cast<int32_t>(i)});
+  }
+  return slots;
+}
+
+std::vector<MergeSlot> merge_slots(const Metadata& meta, const Vocabulary& v) {
+  const std::vector<std::string>* merges = meta.strings("tokenizer.ggml.merges");
+  if (merges == nullptr) fail("tokenizer.ggml.merges is missing; a gpt2 tokenizer needs it");
+  constexpr size_t kMaxMerges = size_t{1} << 26;
+  if (merges->size() > kMaxMerges) {
+    fail("tokenizer.ggml.merges: {} merges; expected at most {}", merges->size(), kMaxMerges);
+  }
+  std::vector<MergeSlot> list;
+  list.reserve(merges->size());
+  std::unordered_map<uint64_t, uint32_t> seen;  // the first of equal merges counts
+  seen.reserve(merges->size());
+  for (size_t rank = 0; rank < merges->size(); ++rank) {
+    const std::string& merge = (*merges)[rank];
+    const size_t space = merge.find(' ', 1);
+    if (space == std::string::npos) continue;
+    const std::string left_text = merge.substr(0, space), right_text = merge.substr(space + 1);
+    const int32_t left = v.find(left_text), right = v.find(right_text),
+                  merged = v.find(left_text + right_text);
+    if (left == kNone || right == kNone || merged == kNone) continue;
+    if (v.tokens[static_cast<size_t>(merged)].is_control()) continue;  // text must not give control tokens
+    const uint64_t key = static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
+    if (!seen.emplace(key, 0).second) continue;
+    list.push_back({left, right, static_cast<uint32_t>(rank), merged});
+  }
+  auto slots = make_slots(list.size(), MergeSlot{kNone, kNone, 0, kNone});
+  for (const MergeSlot& merge : list) {
+    insert(slots, hash_pair(merge.left, merge.right), &MergeSlot::merged, merge);
+  }
+  return slots;
+}
+
+// 0 for the best score; equal scores have equal priorities.
+std::vector<uint32_t> priorities(const Vocabulary& v) {
+  std::vector<uint32_t> order(v.tokens.size()), result(v.tokens.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<uint32_t>(i);
+  std::sort(order.begin(), order.end(),
+            [&](uint32_t a, uint32_t b) { return v.tokens[a].score > v.tokens[b].score; });
+  uint32_t priority = 0;
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (i > 0 && v.tokens[order[i]].score != v.tokens[order[i - 1]].score) ++priority;
+    result[order[i]] = priority;
+  }
+  return result;
+}
+
+void set_bit(uint8_t (&set)[32], char byte) {
+  const auto b = static_cast<uint8_t>(byte);
+  set[b / 8] = static_cast<uint8_t>(set[b / 8] | 1u << (b % 8));
+}
+
+void set_byte_ids(const Vocabulary& v, Header& header) {
+  for (int b = 0; b < 256; ++b) {
+    int32_t id = kNone;
+    if (v.model == Model::spm) {
+      id = v.find(fmt::format("<0x{:02X}>", b));
+      const std::string itself(1, static_cast<char>(b));
+      if (id == kNone) id = v.find(itself);
+    } else {
+      std::string character;
+      rt::append_utf8(character, kByteAlphabet[static_cast<size_t>(b)]);
+      id = v.find(character);
+    }
+    if (id != kNone && v.tokens[static_cast<size_t>(id)].is_control()) id = kNone;
+    header.byte_ids[b] = id;
+  }
+}
+
+uint32_t flags(const Metadata& meta, const Vocabulary& v) {
+  const bool spm = v.model == Model::spm;
+  const auto flag = [&](std::string_view name, bool otherwise, uint32_t bit) {
+    return meta.boolean(fmt::format("tokenizer.ggml.{}", name)).value_or(otherwise) ? bit : 0;
+  };
+  uint32_t result =
+      flag("add_bos_token", spm || v.splitter->add_bos, kAddBos) | flag("add_eos_token", false, kAddEos);
+  if (spm) result |= flag("add_space_prefix", true, kAddSpacePrefix);
+  if (!spm && v.splitter->ignore_merges) result |= kIgnoreMerges;
+  return result;
+}
+
+// Puts sections behind each other, each at a multiple of 8 bytes.
+class Blob {
+ public:
+  Blob() : bytes_(sizeof(Header)) {}
+
+  template <class T>
+  Section add(const std::vector<T>& values) {
+    bytes_.resize((bytes_.size() + 7) / 8 * 8);
+    const size_t offset = bytes_.size(), size = values.size() * sizeof(T);
+    if (offset + size > UINT32_MAX)
+      fail("tokenizer.ggml.tokens: the tokenizer's tables are larger than 4 GiB");
+    bytes_.resize(offset + size);
+    if (size > 0) std::memcpy(bytes_.data() + offset, values.data(), size);
+    return {static_cast<uint32_t>(offset), static_cast<uint32_t>(values.size())};
+  }
+
+  std::vector<uint8_t> finish(const Header& header) && {
+    std::memcpy(bytes_.data(), &header, sizeof header);
+    return std::move(bytes_);
+  }
+
+ private:
+  std::vector<uint8_t> bytes_;
+};
+
+// Appends to the pool; the offset.
+uint32_t add_text(std::vector<char>& pool, std::string_view text) {
+  if (pool.size() + text.size() > UINT32_MAX) fail("tokenizer.ggml.tokens: more than 4 GiB of text");
+  const auto offset = static_cast<uint32_t>(pool.size());
+  pool.insert(pool.end(), text.begin(), text.end());
+  return offset;
+}
+
+}  // namespace
+
+std::vector<uint8_t> build_tokenizer_tables(const Metadata& meta) {
+  Vocabulary v = read_vocabulary(meta);
+  const SpecialIds ids = mark_special_tokens(meta, v);
+  resolve_pieces(v);
+
+  Header header{};
+  std::memcpy(header.magic, kMagic, sizeof kMagic);
+  header.version = kVersion;
+  header.model = v.model;
+  header.flags = flags(meta, v);
+  header.n_vocab = static_cast<uint32_t>(v.tokens.size());
+  header.bos = ids.bos;
+  header.eos = ids.eos;
+  header.eot = ids.eot;
+  header.unk = ids.unk;
+  header.pad = ids.pad;
+  if (v.splitter != nullptr) v.splitter->name.copy(header.splitter, sizeof header.splitter - 1);
+  set_byte_ids(v, header);
+
+  Blob blob;
+  std::vector<char> pool;
+  std::vector<uint32_t> piece_offsets;
+  std::vector<uint8_t> attributes;
+  std::vector<uint32_t> special_lengths;
+  size_t n_special = 0;
+  for (const Token& token : v.tokens) {
+    piece_offsets.push_back(add_text(pool, token.bytes));
+    const bool hidden =
+        token.is_control() || (token.type != TokenType::normal && token.type != TokenType::byte &&
+                               token.type != TokenType::user_defined);
+    attributes.push_back(static_cast<uint8_t>((token.is_control() ? kControl : 0) | (hidden ? kHidden : 0) |
+                                              (token.end_of_generation ? kEndOfGeneration : 0) |
+                                              (token.strip_right ? kStripRight : 0)));
+    if (token.mergeable) {
+      header.max_piece_bytes = std::max(header.max_piece_bytes, static_cast<uint32_t>(token.bytes.size()));
+      for (size_t i = 1; i < token.bytes.size(); ++i) {
+        if (token.bytes[i] == ' ') set_bit(header.joins_space, token.bytes[i - 1]);
+      }
+    }
+    if (token.is_special() && !token.text.empty()) {
+      ++n_special;
+      special_lengths.push_back(static_cast<uint32_t>(token.text.size()));
+      set_bit(header.special_first, token.text[0]);
+    }
+  }
+  piece_offsets.push_back(static_cast<uint32_t>(pool.size()));
+  std::sort(special_lengths.begin(), special_lengths.end(), std::greater<>());
+  special_lengths.erase(std::unique(special_lengths.begin(), special_lengths.end()), special_lengths.end());
+
+  auto special_slots = make_slots(n_special, SpecialSlot{0, 0, 0, kNone});
+  for (size_t i = 0; i < v.tokens.size(); ++i) {
+    const Token& token = v.tokens[i];
+    if (!token.is_special() || token.text.empty()) continue;
+    const uint32_t hash = hash_bytes(token.text);
+    insert(special_slots, hash, &SpecialSlot::id,
+           SpecialSlot{add_text(pool, token.text), static_cast<uint32_t>(token.text.size()), hash,
+                       static_cast<int32_t>(i)});
+  }
+
+  header.piece_offsets = blob.add(piece_offsets);
+  header.attributes = blob.add(attributes);
+  if (v.model == Model::spm) header.priorities = blob.add(priorities(v));
+  if (v.model == Model::spm || (header.flags & kIgnoreMerges) != 0)
+    header.piece_slots = blob.add(piece_slots(v));
+  if (v.model == Model::bpe) header.merge_slots = blob.add(merge_slots(meta, v));
+  header.special_slots = blob.add(special_slots);
+  header.special_lengths = blob.add(special_lengths);
+  header.pool = blob.add(pool);
+  return std::move(blob).finish(header);
+}
+
+}  // namespace forge
