@@ -27,7 +27,8 @@ struct Barrier {
 };
 
 // Waits until all n_workers have arrived. Writes before it are visible to every worker after it.
-inline void barrier_wait(Barrier& b) {
+// Internal linkage: generated code must not leave a weak symbol behind.
+static inline void barrier_wait(Barrier& b) {
   if (b.n_workers == 1) return;
   const uint32_t generation = __atomic_load_n(&b.generation, __ATOMIC_RELAXED);
   if (__atomic_add_fetch(&b.arrived, 1, __ATOMIC_ACQ_REL) == b.n_workers) {

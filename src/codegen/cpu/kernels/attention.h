@@ -1,0 +1,230 @@
+// Rotary positions, the KV cache and attention.
+//
+// A KV page holds 64 positions of every layer. One layer of a page:
+//
+//     keys    [kv head][4 tiles of 16 positions][head_dim][16 positions]   float16
+//     values  [kv head][64 positions][pad16(head_dim)]                     float16
+//
+// Keys lie so that a lane is a position: scores of 16 positions need no sum across lanes. In the weighted sum of values
+// a lane is a dimension. Both add in one fixed order (dimensions ascending, positions ascending), and the softmax takes
+// its maximum over the whole row first; so a row's bits depend on its sequence alone, not on pages, tiles or
+// neighbours.
+#pragma once
+
+#include "kernels/norm.h"
+#include "kernels/step.h"
+
+extern "C" double cos(double) noexcept;
+extern "C" double sin(double) noexcept;
+
+namespace forge::kernels {
+namespace {
+
+constexpr uint32_t kPage = rt::kPagePositions;
+
+// Shape: { n_heads, n_kv_heads, head_dim, n_rot, neox }
+template <class Shape>
+struct KvLayout {
+  static constexpr uint32_t kPadDim = pad16(Shape::head_dim);
+  static constexpr uint64_t kKeyHead = (uint64_t)kPage * Shape::head_dim * 2, kValueHead = (uint64_t)kPage * kPadDim * 2;
+  static constexpr uint64_t kValues = Shape::n_kv_heads * kKeyHead;
+  static constexpr uint64_t kLayerBytes = kValues + Shape::n_kv_heads * kValueHead;
+};
+
+// Where position p of a row's sequence lies.
+struct KvView {
+  uint8_t* pool;
+  const uint32_t* pages;
+  uint64_t page_bytes, layer_offset;
+
+  inline __attribute__((always_inline)) uint8_t* page(uint32_t position) const {
+    return pool + pages[position / kPage] * page_bytes + layer_offset;
+  }
+};
+FORGE_INLINE KvView kv_view(const Worker& w, uint32_t row, uint64_t page_bytes, uint64_t layer_offset) {
+  return {w.args.kv_pool, w.args.page_tables[w.args.row_sequence[row]], page_bytes, layer_offset};
+}
+
+// Cosine and sine of position * frequency[i] for each row: table[row][0][i], table[row][1][i].
+FORGE_INLINE void rope_angles(const Worker& w, Range rows, const double* frequency, uint32_t n, float* table) {
+  for (uint32_t r = rows.begin; r < rows.end; ++r) {
+    for (uint32_t i = 0; i < n; ++i) {
+      const double angle = w.args.positions[r] * frequency[i];
+      table[(uint64_t)r * 2 * n + i] = (float)cos(angle);
+      table[(uint64_t)r * 2 * n + n + i] = (float)sin(angle);
+    }
+  }
+}
+
+// Rotates pairs of the first n_rot dimensions: (x, y) -> (x cos - y sin, x sin + y cos); copies the rest.
+template <class Shape>
+FORGE_INLINE void rotate(const float* x, const float* angles, float* out) {
+  constexpr uint32_t half = Shape::n_rot / 2;
+  for (uint32_t i = 0; i < half; ++i) {
+    const uint32_t a = Shape::neox ? i : 2 * i, b = Shape::neox ? i + half : 2 * i + 1;
+    const float c = angles[i], s = angles[half + i], xa = x[a], xb = x[b];
+    out[a] = __builtin_fmaf(xa, c, -(xb * s));
+    out[b] = __builtin_fmaf(xa, s, xb * c);
+  }
+  for (uint32_t i = Shape::n_rot; i < Shape::head_dim; ++i) out[i] = x[i];
+}
+
+// Rotates the queries and keys of the given rows and kv heads (each with its queries) and writes keys and values to the
+// cache.
+template <class Shape>
+FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t page_bytes, uint64_t layer_offset,
+                          const float* angles, const float* q, const float* k, const float* v, uint32_t q_stride,
+                          uint32_t kv_stride, float* q_out) {
+  using Kv = KvLayout<Shape>;
+  constexpr uint32_t dim = Shape::head_dim, n_queries = Shape::n_heads / Shape::n_kv_heads;
+  for (uint32_t r = rows.begin; r < rows.end; ++r) {
+    const uint32_t p = (uint32_t)w.args.positions[r], in_page = p % kPage;
+    const float* row_angles = angles + (uint64_t)r * Shape::n_rot;
+    uint8_t* page = kv_view(w, r, page_bytes, layer_offset).page(p);
+    for (uint32_t h = heads.begin; h < heads.end; ++h) {
+      for (uint32_t i = h * n_queries; i < (h + 1) * n_queries; ++i)
+        rotate<Shape>(q + (uint64_t)r * q_stride + i * dim, row_angles, q_out + (uint64_t)r * q_stride + i * dim);
+      float key[dim];
+      rotate<Shape>(k + (uint64_t)r * kv_stride + h * dim, row_angles, key);
+      _Float16* keys = (_Float16*)(page + h * Kv::kKeyHead) + (uint64_t)in_page / 16 * dim * 16 + in_page % 16;
+      for (uint32_t d = 0; d < dim; ++d) keys[16 * d] = (_Float16)key[d];
+      _Float16* values = (_Float16*)(page + Kv::kValues + h * Kv::kValueHead) + (uint64_t)in_page * Kv::kPadDim;
+      const float* value = v + (uint64_t)r * kv_stride + h * dim;
+      for (uint32_t d = 0; d < Kv::kPadDim; ++d) values[d] = (_Float16)(d < dim ? value[d] : 0.0F);
+    }
+  }
+}
+
+// Queries that share a pass over keys and values.
+constexpr uint32_t kQueryBlock = kRowBlock > 4 ? 4 : 2;
+
+constexpr uint32_t pad_ctx(uint32_t ctx) { return (ctx + kPage - 1) / kPage * kPage; }
+// Floats of scratch that attention needs.
+template <uint32_t ctx_max>
+constexpr uint64_t kScoreFloats = (uint64_t)kQueryBlock * pad_ctx(ctx_max);
+
+// R queries of one kv head and one sequence; query i sees positions below limit[i]. limit is ascending.
+template <class Shape, uint32_t ctx_max, int R>
+[[gnu::noinline]] static void attend(const KvView& kv, uint32_t head, const float* const* query, const uint32_t* limit,
+                                     float scale, float* scores, float* const* out) {
+  using Kv = KvLayout<Shape>;
+  constexpr uint32_t dim = Shape::head_dim;
+  constexpr uint64_t stride = pad_ctx(ctx_max);
+  const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const uint32_t end = limit[R - 1];
+
+  f32x16 top[R];
+  for (int r = 0; r < R; ++r) top[r] = splat(-__builtin_inff());
+  for (uint32_t p = 0; p < end; p += 16) {
+    const _Float16* keys = (const _Float16*)(kv.page(p) + head * Kv::kKeyHead) + (uint64_t)(p % kPage) * dim;
+    f32x16 acc[R] = {};
+    for (uint32_t d = 0; d < dim; ++d) {
+      const f32x16 k = to_f32(load<f16x16>(keys + 16 * d));
+      for (int r = 0; r < R; ++r) acc[r] = fma(splat(query[r][d]), k, acc[r]);
+    }
+    for (int r = 0; r < R; ++r) {
+      // Lanes at or behind the limit may hold anything (a page is not cleared): they are replaced, not multiplied away.
+      const i32x16 seen = lane + (int32_t)p < (int32_t)limit[r];
+      const f32x16 s = seen ? acc[r] * scale : splat(-__builtin_inff());
+      store(scores + r * stride + p, s);
+      top[r] = max(s, top[r]);
+    }
+  }
+
+  float inv[R];
+  for (int r = 0; r < R; ++r) {
+    const float m = reduce_max(top[r]);
+    f32x16 sum = {};
+    for (uint32_t p = 0; p < end; p += 16) {
+      const i32x16 seen = lane + (int32_t)p < (int32_t)limit[r];
+      const f32x16 e = seen ? exp(load<f32x16>(scores + r * stride + p) - m) : f32x16{};
+      store(scores + r * stride + p, e);
+      sum += e;
+    }
+    inv[r] = 1.0F / reduce_add(sum);
+  }
+
+  constexpr uint32_t chunk = Kv::kPadDim < 64 ? Kv::kPadDim : 64;  // dimensions in registers at a time
+  for (uint32_t d0 = 0; d0 < Kv::kPadDim; d0 += chunk) {
+    f32x16 acc[R][chunk / 16] = {};
+    const uint32_t n = Kv::kPadDim - d0 < chunk ? (Kv::kPadDim - d0) / 16 : chunk / 16;
+    for (uint32_t p0 = 0; p0 < end; p0 += kPage) {
+      const _Float16* values = (const _Float16*)(kv.page(p0) + Kv::kValues + head * Kv::kValueHead) + d0;
+      const uint32_t p1 = p0 + kPage < end ? p0 + kPage : end;
+      for (uint32_t p = p0; p < p1; ++p, values += Kv::kPadDim) {
+        // A later query's position weighs zero for an earlier one; its value is finite, so that adds nothing.
+        for (uint32_t i = 0; i < chunk / 16; ++i) {
+          if (Kv::kPadDim % chunk != 0 && i >= n) break;
+          const f32x16 v = to_f32(load<f16x16>(values + 16 * i));
+          for (int r = 0; r < R; ++r) acc[r][i] = fma(splat(scores[r * stride + p]), v, acc[r][i]);
+        }
+      }
+    }
+    for (int r = 0; r < R; ++r)
+      for (uint32_t i = 0; i < n; ++i) {
+        const f32x16 v = acc[r][i] * inv[r];
+        const uint32_t at = d0 + 16 * i, left = dim - at < 16 ? dim - at : 16;
+        if (left == 16) store(out[r] + at, v);
+        else for (uint32_t j = 0; j < left; ++j) out[r][at + j] = v[j];
+      }
+  }
+}
+
+// Attention of rows row .. row + n_rows - 1 (one sequence) for one kv head: its queries in blocks.
+template <class Shape, uint32_t ctx_max>
+FORGE_INLINE void attention_rows(const Worker& w, uint32_t row, uint32_t n_rows, uint32_t head, const KvView& kv,
+                                 float scale, const float* q, float* out, uint32_t stride, float* scores) {
+  constexpr uint32_t n_queries = Shape::n_heads / Shape::n_kv_heads;
+  const uint32_t total = n_rows * n_queries;
+  for (uint32_t first = 0; first < total;) {
+    const float* query[kQueryBlock];
+    float* to[kQueryBlock];
+    uint32_t limit[kQueryBlock];
+    const uint32_t n = total - first < kQueryBlock ? total - first : kQueryBlock;
+    for (uint32_t i = 0; i < n; ++i) {
+      const uint32_t r = row + (first + i) / n_queries, h = head * n_queries + (first + i) % n_queries;
+      query[i] = q + (uint64_t)r * stride + h * Shape::head_dim;
+      to[i] = out + (uint64_t)r * stride + h * Shape::head_dim;
+      limit[i] = (uint32_t)w.args.positions[r] + 1;
+    }
+    if (n == kQueryBlock) {
+      attend<Shape, ctx_max, kQueryBlock>(kv, head, query, limit, scale, scores, to);
+      first += kQueryBlock;
+    } else if (kQueryBlock > 2 && n >= 2) {
+      attend<Shape, ctx_max, 2>(kv, head, query, limit, scale, scores, to);
+      first += 2;
+    } else {
+      attend<Shape, ctx_max, 1>(kv, head, query, limit, scale, scores, to);
+      first += 1;
+    }
+  }
+}
+
+// All rows, the given kv heads: what one worker does when rows are few.
+template <class Shape, uint32_t ctx_max>
+FORGE_INLINE void attention_heads(const Worker& w, Range heads, uint64_t page_bytes, uint64_t layer_offset, float scale,
+                                  const float* q, float* out, uint32_t stride, float* scores) {
+  for (uint32_t r = 0; r < w.args.n_rows; ++r)
+    for (uint32_t h = heads.begin; h < heads.end; ++h)
+      attention_rows<Shape, ctx_max>(w, r, 1, h, kv_view(w, r, page_bytes, layer_offset), scale, q, out, stride, scores);
+}
+
+// Many rows: blocks of rows of one sequence times kv heads, dealt out in turn, since later rows see more positions.
+template <class Shape, uint32_t ctx_max>
+FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_t layer_offset, float scale,
+                                   const float* q, float* out, uint32_t stride, float* scores) {
+  constexpr uint32_t block = 16;
+  uint32_t item = 0;
+  for (uint32_t r = 0; r < w.args.n_rows;) {
+    uint32_t n = 1;
+    while (n < block && r + n < w.args.n_rows && w.args.row_sequence[r + n] == w.args.row_sequence[r]) ++n;
+    for (uint32_t h = 0; h < Shape::n_kv_heads; ++h, ++item)
+      if (item % w.args.n_workers == w.index)
+        attention_rows<Shape, ctx_max>(w, r, n, h, kv_view(w, r, page_bytes, layer_offset), scale, q, out, stride,
+                                       scores);
+    r += n;
+  }
+}
+
+}  // namespace
+}  // namespace forge::kernels

@@ -1,0 +1,161 @@
+// linear: out[row][n] = sum over k of W[n][k] * x[row][k], for groups of 16 outputs.
+//
+// One inner loop for every type, level and number of rows. A lane is an output; it adds its products in order of k,
+// block after block: facc = fma(float(integer dot of the block), scale_w * scale_x, facc). So a row's bits depend
+// neither on the rows beside it nor on how groups are spread over workers.
+#pragma once
+
+#include "kernels/norm.h"
+#include "kernels/step.h"
+#include "kernels/weights.h"
+
+namespace forge::kernels {
+namespace {
+
+// The activation in the forms that its consumers take; row m is q8[m] and f32 + m * stride.
+template <uint32_t K>
+struct Activation {
+  const void* q8 = nullptr;
+  const float* f32 = nullptr;
+  uint32_t stride = 0;  // floats
+};
+
+// Bytes ahead at which a lone row's weights are asked for: the hardware's prefetcher stops at page boundaries.
+constexpr uint32_t kPrefetch = 2048;
+
+template <IsFloat F, uint32_t K, int M>
+FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t row, f32x16 (&acc)[M]) {
+  for (uint32_t k = 0; k < K; ++k) {
+    const f32x16 w = load_as_f32<F>(group + 16 * k * sizeof(typename F::Element));
+    if constexpr (M == 1)
+      if (k % 4 == 0) __builtin_prefetch(group + 16 * k * sizeof(typename F::Element) + kPrefetch);
+    for (int m = 0; m < M; ++m) acc[m] = fma(w, splat(x.f32[(uint64_t)(row + m) * x.stride + k]), acc[m]);
+  }
+}
+
+// Integer dot products of four tiles (16 k) with one row.
+template <class F>
+FORGE_INLINE i32x16 dot16(i32x16 acc, const u8x64* tiles, const int8_t* q) {
+  for (int t = 0; t < 4; ++t) {
+    if constexpr (F::kWide) acc = dot4_wide(acc, tiles[t], load<int32_t>(q + 4 * t));
+    else acc = dot4(acc, tiles[t], load<int32_t>(q + 4 * t));
+  }
+  return acc;
+}
+
+template <class F, uint32_t K, int M>
+  requires(!IsFloat<F>)
+FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t row, f32x16 (&acc)[M]) {
+  constexpr bool offset = F::kWide ? kWideNeedsOffset : F::kZeroShift >= 0;
+  const Q8Row<K>* rows = (const Q8Row<K>*)x.q8 + row;
+  const uint8_t* s = group;
+  const uint8_t* q = group + kScaleStreamBytes<F, K>;
+  for (uint32_t block = 0; block < K / F::kBlock; ++block, s += F::kScaleBytes) {
+    for (uint32_t sub = 0; sub < F::kBlock / 32; ++sub, q += F::kQuantBytes) {
+      const uint32_t b = block * (F::kBlock / 32) + sub;  // of the activation
+      if constexpr (M == 1)
+        for (uint32_t line = 0; line < F::kQuantBytes; line += 64) __builtin_prefetch(q + kPrefetch + line);
+      u8x64 t[8];
+      F::tiles(q, t);
+      const Scales w = F::scales(s, sub);
+      for (int m = 0; m < M; ++m) {
+        const Q8Row<K>& a = rows[m];
+        i32x16 sum0 = {}, sum1 = {};
+        if constexpr (offset && F::kHalves) sum0 = splat(a.nsum[2 * b]) << F::kZeroShift;
+        if constexpr (offset && F::kHalves) sum1 = splat(a.nsum[2 * b + 1]) << F::kZeroShift;
+        if constexpr (offset && !F::kHalves) sum0 = splat(a.nsum[2 * b] + a.nsum[2 * b + 1]) << F::kZeroShift;
+        sum0 = dot16<F>(sum0, t, a.q + 32 * b);
+        if constexpr (F::kHalves) {
+          sum1 = dot16<F>(sum1, t + 4, a.q + 32 * b + 16);
+          acc[m] = fma(to_f32(sum0), w.half[0] * a.d[b], acc[m]);
+          acc[m] = fma(to_f32(sum1), w.half[1] * a.d[b], acc[m]);
+        } else {
+          sum0 = dot16<F>(sum0, t + 4, a.q + 32 * b + 16);
+          acc[m] = fma(to_f32(sum0), w.half[0] * a.d[b], acc[m]);
+        }
+        if constexpr (F::kMinimum) acc[m] = fma(w.minimum, splat(a.dsum[b]), acc[m]);
+      }
+    }
+  }
+}
+
+// A function of its own: one copy for all the places that use the same type, width and number of rows.
+template <class F, uint32_t K, int M>
+[[gnu::noinline]] static void sums_of_rows(const uint8_t* group, const Activation<K>& x, uint32_t row, float* out) {
+  f32x16 acc[M] = {};
+  sums<F, K, M>(group, x, row, acc);
+  for (int m = 0; m < M; ++m) store(out + 16 * m, acc[m]);
+}
+
+// Sums of rows row .. row + n - 1 (n <= kRowBlock) of one group to out[n][16].
+template <class F, uint32_t K>
+FORGE_INLINE void group_sums(const uint8_t* matrix, uint32_t group, const Activation<K>& x, uint32_t row, uint32_t n,
+                             float* out) {
+  const uint8_t* g = matrix + group * kGroupBytes<F, K>;
+  if (n == kRowBlock) return sums_of_rows<F, K, kRowBlock>(g, x, row, out);
+  for (uint32_t m = 0; m < n;) {
+    if constexpr (kRowBlock > 4) {
+      if (n - m >= 4) {
+        sums_of_rows<F, K, 4>(g, x, row + m, out + 16 * m);
+        m += 4;
+        continue;
+      }
+    }
+    sums_of_rows<F, K, 1>(g, x, row + m, out + 16 * m);
+    ++m;
+  }
+}
+
+// Groups that share a pass over the rows, so that activations come from the nearest cache more often.
+constexpr uint32_t kGroupBlock = 4;
+
+// Calls tile(group, row, n) for all groups of the range and all rows in blocks.
+template <class Tile>
+FORGE_INLINE void for_tiles(Range groups, uint32_t n_rows, Tile tile) {
+  for (uint32_t g0 = groups.begin; g0 < groups.end; g0 += kGroupBlock) {
+    const uint32_t g1 = g0 + kGroupBlock < groups.end ? g0 + kGroupBlock : groups.end;
+    for (uint32_t row = 0; row < n_rows; row += kRowBlock) {
+      const uint32_t n = n_rows - row < kRowBlock ? n_rows - row : kRowBlock;
+      for (uint32_t g = g0; g < g1; ++g) tile(g, row, n);
+    }
+  }
+}
+
+// Where a linear writes: row m, output n at out[m * stride + n]. Strides are multiples of 16, buffers padded.
+struct Output {
+  float* out;
+  uint32_t stride;
+};
+
+// bias: null or pad16(n) values of type Bias; addend: null or laid out as out.
+template <class F, uint32_t K, class Bias = F32>
+FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight, const Activation<K>& x, Output to,
+                         const uint8_t* bias = nullptr, const float* addend = nullptr) {
+  for_tiles(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
+    alignas(64) float acc[kRowBlock][16];
+    group_sums<F, K>(weight, g, x, row, n, acc[0]);
+    for (uint32_t m = 0; m < n; ++m) {
+      const uint64_t at = (uint64_t)(row + m) * to.stride + 16 * g;
+      f32x16 v = load<f32x16>(acc[m]);
+      if (bias != nullptr) v += load_as_f32<Bias>(bias + 16 * g * sizeof(typename Bias::Element));
+      if (addend != nullptr) v += load<f32x16>(addend + at);
+      store(to.out + at, v);
+    }
+  });
+}
+
+// silu(gate) * up of two weights of equal shape.
+template <class FGate, class FUp, uint32_t K>
+FORGE_INLINE void linear_silu_mul(Range groups, uint32_t n_rows, const uint8_t* gate, const uint8_t* up,
+                                  const Activation<K>& x, Output to) {
+  for_tiles(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
+    alignas(64) float a[kRowBlock][16], b[kRowBlock][16];
+    group_sums<FGate, K>(gate, g, x, row, n, a[0]);
+    group_sums<FUp, K>(up, g, x, row, n, b[0]);
+    for (uint32_t m = 0; m < n; ++m)
+      store(to.out + (uint64_t)(row + m) * to.stride + 16 * g, silu(load<f32x16>(a[m])) * load<f32x16>(b[m]));
+  });
+}
+
+}  // namespace
+}  // namespace forge::kernels

@@ -1,0 +1,164 @@
+// Sixteen lanes: the vector unit as all kernels see it.
+//
+// A lane is an output row (linear), a position (attention scores) or a column (norms). Reductions run along memory, one
+// lane for itself, so a result's bits do not depend on the instruction set: AVX-512 holds a vector in one register,
+// AVX2 in two, and a compiler without either in whatever it has. Only what the languages' vectors can't say is written
+// in intrinsics: the four-way int8 dot product.
+//
+// Everything here and in the other kernel headers has internal linkage: two levels linked into one program must not
+// share a function, or the linker may give the portable path a copy that needs AVX-512.
+#pragma once
+
+#include <stdint.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define FORGE_INLINE static inline __attribute__((always_inline))
+
+namespace forge::kernels {
+namespace {
+
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef uint32_t u32x16 __attribute__((vector_size(64)));
+typedef uint8_t u8x64 __attribute__((vector_size(64)));
+typedef uint8_t u8x16 __attribute__((vector_size(16)));
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+typedef _Float16 f16x16 __attribute__((vector_size(32)));
+typedef uint16_t u16x16 __attribute__((vector_size(32)));
+
+template <class V>
+FORGE_INLINE V load(const void* p) {
+  V v;
+  __builtin_memcpy(&v, p, sizeof(V));
+  return v;
+}
+template <class V>
+FORGE_INLINE void store(void* p, V v) {
+  __builtin_memcpy(p, &v, sizeof(V));
+}
+
+FORGE_INLINE f32x16 splat(float x) { return f32x16{} + x; }
+FORGE_INLINE i32x16 splat(int32_t x) { return i32x16{} + x; }
+FORGE_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { return __builtin_elementwise_fma(a, b, c); }
+FORGE_INLINE f32x16 max(f32x16 a, f32x16 b) { return a > b ? a : b; }
+FORGE_INLINE f32x16 to_f32(i32x16 v) { return __builtin_convertvector(v, f32x16); }
+FORGE_INLINE f32x16 to_f32(u8x16 v) { return to_f32(__builtin_convertvector(v, i32x16)); }
+FORGE_INLINE f32x16 to_f32(i8x16 v) { return to_f32(__builtin_convertvector(v, i32x16)); }
+FORGE_INLINE f32x16 to_f32(f16x16 v) { return __builtin_convertvector(v, f32x16); }
+FORGE_INLINE f16x16 to_f16(f32x16 v) { return __builtin_convertvector(v, f16x16); }
+FORGE_INLINE f32x16 bf16_to_f32(u16x16 v) { return (f32x16)(__builtin_convertvector(v, u32x16) << 16); }
+
+// Loads of sixteen weights of a float type.
+struct F32 { typedef float Element; };
+struct F16 { typedef uint16_t Element; };
+struct BF16 { typedef uint16_t Element; };
+template <class T>
+FORGE_INLINE f32x16 load_as_f32(const void* p) {
+  if constexpr (__is_same(T, F32)) return load<f32x16>(p);
+  else if constexpr (__is_same(T, F16)) return to_f32(load<f16x16>(p));
+  else return bf16_to_f32(load<u16x16>(p));
+}
+
+template <class T>
+FORGE_INLINE float load_one(const void* p) {  // one such weight
+  if constexpr (__is_same(T, F32)) return load<float>(p);
+  else if constexpr (__is_same(T, F16)) return (float)load<_Float16>(p);
+  else return __builtin_bit_cast(float, (uint32_t)load<uint16_t>(p) << 16);
+}
+
+// The lanes' sum as a fixed tree: halves are added until one is left.
+FORGE_INLINE float reduce_add(f32x16 v) {
+  typedef float f32x8 __attribute__((vector_size(32)));
+  typedef float f32x4 __attribute__((vector_size(16)));
+  const f32x8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
+                  __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
+  const f32x4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) + __builtin_shufflevector(a, a, 4, 5, 6, 7);
+  return (b[0] + b[2]) + (b[1] + b[3]);
+}
+FORGE_INLINE float reduce_max(f32x16 v) {
+  float m = v[0];
+  for (int i = 1; i < 16; ++i) m = v[i] > m ? v[i] : m;
+  return m;
+}
+
+// acc[i] + sum over j of w[4i + j] * a[j]: unsigned weights, four signed activations that all lanes share.
+// Exact, in any order. Weights up to 127: 127 * 127 * 2 fits the 16 bits of AVX2's intermediate sums.
+FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
+#if defined(__AVX512VNNI__)
+  return (i32x16)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, _mm512_set1_epi32(a));
+#elif defined(__AVX512BW__)
+  const __m512i p = _mm512_maddubs_epi16((__m512i)w, _mm512_set1_epi32(a));
+  return acc + (i32x16)_mm512_madd_epi16(p, _mm512_set1_epi16(1));
+#elif defined(__AVX2__)
+  union { u8x64 v; __m256i h[2]; } x{w};
+  union { i32x16 v; __m256i h[2]; } s{acc};
+  for (int i = 0; i < 2; ++i) {
+#if defined(__AVXVNNI__)
+    s.h[i] = _mm256_dpbusd_avx_epi32(s.h[i], x.h[i], _mm256_set1_epi32(a));
+#else
+    const __m256i p = _mm256_maddubs_epi16(x.h[i], _mm256_set1_epi32(a));
+    s.h[i] = _mm256_add_epi32(s.h[i], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
+#endif
+  }
+  return s.v;
+#else
+  const int8_t b[4] = {(int8_t)a, (int8_t)(a >> 8), (int8_t)(a >> 16), (int8_t)(a >> 24)};
+  for (int i = 0; i < 16; ++i)
+    for (int j = 0; j < 4; ++j) acc[i] += w[4 * i + j] * b[j];
+  return acc;
+#endif
+}
+
+// The same for full 8-bit weights, stored as q + 128: gives acc + sum of q * a. Where the hardware multiplies
+// unsigned bytes exactly, the caller starts acc at -128 * sum(a) (kWideNeedsOffset); AVX2 and AVX-512BW would
+// overflow 16 bits, so there the weight's sign moves to the activation instead and acc starts at zero.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
+constexpr bool kWideNeedsOffset = true;
+FORGE_INLINE i32x16 dot4_wide(i32x16 acc, u8x64 w, int32_t a) { return dot4(acc, w, a); }
+#else
+constexpr bool kWideNeedsOffset = false;
+FORGE_INLINE i32x16 dot4_wide(i32x16 acc, u8x64 w, int32_t a) {
+  union { u8x64 v; __m256i h[2]; } x{w};
+  union { i32x16 v; __m256i h[2]; } s{acc};
+  for (int i = 0; i < 2; ++i) {
+    const __m256i q = _mm256_xor_si256(x.h[i], _mm256_set1_epi8((char)0x80));
+    const __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(_mm256_set1_epi32(a), q));
+    s.h[i] = _mm256_add_epi32(s.h[i], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
+  }
+  return s.v;
+}
+#endif
+
+// Rows that one pass over the weights serves: as many accumulators as fit the register file.
+#if defined(__AVX512F__)
+constexpr int kRowBlock = 8;
+#else
+constexpr int kRowBlock = 2;
+#endif
+
+// e^x for x in about [-87, 88], relative error below 2 ulp; below that range the smallest normal number.
+// x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial (coefficients 1/k!, the last ones minimax-adjusted) and
+// 2^n through the exponent bits. The interpreter has the same steps in scalar code (interp/exp.h).
+FORGE_INLINE f32x16 exp(f32x16 x) {
+  x = max(splat(-87.0F), x);
+  x = x > 88.0F ? splat(88.0F) : x;
+  const f32x16 n = __builtin_elementwise_roundeven(x * 1.44269504F);
+  f32x16 r = fma(n, splat(-0.693359375F), x);
+  r = fma(n, splat(2.12194440e-4F), r);
+  f32x16 p = splat(1.9875691500e-4F);
+  p = fma(p, r, splat(1.3981999507e-3F));
+  p = fma(p, r, splat(8.3334519073e-3F));
+  p = fma(p, r, splat(4.1665795894e-2F));
+  p = fma(p, r, splat(1.6666665459e-1F));
+  p = fma(p, r, splat(5.0000001201e-1F));
+  const f32x16 e = fma(p, r * r, r) + 1.0F;
+  const i32x16 scale = (__builtin_convertvector(n, i32x16) + 127) << 23;
+  return e * (f32x16)scale;
+}
+
+FORGE_INLINE f32x16 silu(f32x16 x) { return x / (exp(-x) + 1.0F); }
+
+}  // namespace
+}  // namespace forge::kernels

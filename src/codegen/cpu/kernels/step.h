@@ -1,0 +1,45 @@
+// How a stage divides its work, and the driver's side of a step: only drivers know barriers.
+#pragma once
+
+#include "kernels/simd.h"
+#include "runtime/core/step.h"
+
+namespace forge::kernels {
+namespace {
+
+using rt::StepArgs;
+
+// What a worker knows during a step.
+struct Worker {
+  const StepArgs& args;
+  uint32_t index;
+
+  inline __attribute__((always_inline)) void barrier() const { rt::barrier_wait(*args.barrier); }
+  template <class T>
+  inline __attribute__((always_inline)) T* arena(uint64_t offset) const {
+    return (T*)(args.arena + offset);
+  }
+  // This worker's own memory: for stages that every worker computes for itself.
+  template <class T>
+  inline __attribute__((always_inline)) T* own(uint64_t offset, uint64_t scratch_bytes) const {
+    return (T*)(args.scratch + index * scratch_bytes + offset);
+  }
+  inline __attribute__((always_inline)) void trace(const char* name, int32_t layer, const float* data, uint32_t rows, uint32_t cols,
+                          uint32_t stride) const {
+    if (index == 0 && args.trace != nullptr) args.trace(args.trace_context, name, layer, data, rows, cols, stride);
+  }
+};
+
+struct Range {
+  uint32_t begin, end;
+};
+
+// Item range of a worker, in pieces of equal size: worker w always gets the same weights, hence the same pages.
+FORGE_INLINE Range split(const Worker& w, uint32_t n) {
+  return {(uint32_t)((uint64_t)n * w.index / w.args.n_workers),
+          (uint32_t)((uint64_t)n * (w.index + 1) / w.args.n_workers)};
+}
+FORGE_INLINE Range everything(uint32_t n) { return {0, n}; }
+
+}  // namespace
+}  // namespace forge::kernels

@@ -1,0 +1,265 @@
+// Graph to Plan for the CPU: one stage a node.
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "plan/plan.h"
+
+namespace forge {
+namespace {
+
+// Rows of one step. More rows amortise the reading of weights further; at 256 that is done, and activations
+// of the widest models still fit the cache.
+constexpr uint32_t kBatchRows = 256;
+// Up to here every worker norms and quantizes all rows for itself, which is cheaper than waiting for each
+// other.
+constexpr uint32_t kDecodeRows = 4;
+// Rows of one step whose logits can be asked for.
+constexpr uint32_t kOutRows = 16;
+
+uint32_t pad16(uint32_t n) { return (n + 15) / 16 * 16; }
+
+uint64_t row_bytes(ElementType element, uint32_t cols) {
+  switch (element) {
+    case ElementType::i32: return 4;
+    case ElementType::f32: return uint64_t{pad16(cols)} * 4;
+    // q, d, dsum, nsum of codegen/cpu/kernels/quantize.h, padded to its alignment
+    case ElementType::q8: return (uint64_t{cols} + cols / 32 * 8 + cols / 16 * 4 + 63) / 64 * 64;
+  }
+  return 0;
+}
+
+struct Lowering {
+  const Graph& g;
+  Phase p;
+  bool few;  // the decode phase
+
+  uint32_t add_buffer(std::string name, ElementType element, uint32_t cols, RowSet rows, bool own) {
+    Buffer b;
+    b.name = std::move(name);
+    b.element = element;
+    b.cols = cols;
+    b.max_rows = rows == RowSet::wanted ? std::min(kOutRows, p.max_rows) : p.max_rows;
+    b.row_bytes = row_bytes(element, cols);
+    b.own = own;
+    p.buffers.push_back(std::move(b));
+    return static_cast<uint32_t>(p.buffers.size() - 1);
+  }
+
+  uint32_t buffer_of(ValueId v) const {
+    if (p.value_buffer[v] == kNoBuffer) fail("plan: %{} has no memory", g.values[v].name);
+    return p.value_buffer[v];
+  }
+
+  void access(Stage& s, ValueId v, bool write, Access::Part part, uint32_t n = 0) {
+    if (v == g.logits || v == g.tokens) return;  // the caller's memory: written by one stage, read by none
+    s.accesses.push_back({buffer_of(v), write, part, n});
+  }
+
+  // The stage of a node; makes the buffers of its outputs.
+  Stage lower(const Node& n) {
+    Stage s;
+    s.node = n;
+    s.rows = g.values[n.outputs[0]].rows;
+    const Division row_wise = few ? Division::every_worker : Division::rows;
+    switch (n.op) {
+      case Op::embed:
+        s.kernel = Kernel::embed;
+        s.division = Division::rows;
+        break;
+      case Op::rms_norm:
+        s.kernel = Kernel::rms_norm;
+        s.division = row_wise;
+        break;
+      case Op::quantize:
+        s.kernel = Kernel::quantize;
+        s.division = row_wise;
+        break;
+      case Op::select_rows:
+        s.kernel = Kernel::select_rows;
+        s.division = row_wise;
+        break;
+      case Op::linear:
+        s.kernel = Kernel::linear;
+        s.division = Division::groups;
+        break;
+      case Op::silu:
+        s.kernel = Kernel::silu;
+        s.division = row_wise;
+        break;
+      case Op::mul:
+        s.kernel = Kernel::mul;
+        s.division = row_wise;
+        break;
+      case Op::add:
+        s.kernel = Kernel::add;
+        s.division = row_wise;
+        break;
+      case Op::rope_kv:
+        s.kernel = Kernel::rope_kv;
+        s.division = few ? Division::heads : Division::rows;
+        break;
+      case Op::attention:
+        s.kernel = Kernel::attention;
+        s.division = few ? Division::heads : Division::blocks;
+        break;
+      case Op::rope: fail("plan: rope apart from the cache has no CPU kernel");
+    }
+    const bool own = s.division == Division::every_worker;
+    for (ValueId v : n.outputs) {
+      if (p.value_buffer[v] != kNoBuffer || v == g.logits) continue;
+      const Value& value = g.values[v];
+      p.value_buffer[v] = add_buffer(value.name, value.element, value.cols, value.rows, own);
+    }
+    add_accesses(s);
+    return s;
+  }
+
+  void add_accesses(Stage& s) {
+    using Part = Access::Part;
+    const Node& n = s.node;
+    switch (s.kernel) {
+      case Kernel::linear: {
+        const bool adds = n.epilogue == Epilogue::add;
+        for (size_t i = 0; i < n.inputs.size(); ++i) {
+          const bool addend = adds && i + 1 == n.inputs.size();
+          access(s, n.inputs[i], false, addend ? Part::groups : Part::all, addend ? groups(n.outputs[0]) : 0);
+        }
+        for (ValueId v : n.outputs) access(s, v, true, Part::groups, groups(v));
+        break;
+      }
+      case Kernel::rope_kv: {
+        const Part part = few ? Part::heads : Part::rows;
+        for (ValueId v : n.inputs) access(s, v, false, part);
+        access(s, n.outputs[0], true, part);
+        s.accesses.push_back({p.rope_table, false, part, 0});
+        s.accesses.push_back({p.kv_cache, true, part, 0});
+        break;
+      }
+      case Kernel::attention: {
+        const Part part = few ? Part::heads : Part::all;
+        if (n.inputs.size() != 1) fail("plan: attention needs its keys and values in the cache (rope_kv)");
+        access(s, n.inputs[0], false, part);
+        s.accesses.push_back({p.kv_cache, false, part, 0});
+        access(s, n.outputs[0], true, part);
+        break;
+      }
+      default:
+        for (ValueId v : n.inputs)
+          access(s, v, false,
+                 s.division == Division::rows && n.op != Op::select_rows ? Part::rows : Part::all);
+        for (ValueId v : n.outputs) access(s, v, true, Part::rows);
+    }
+  }
+
+  uint32_t groups(ValueId v) const { return pad16(g.values[v].cols) / 16; }
+
+  Phase run(uint32_t n_rot) {
+    p.value_buffer.assign(g.values.size(), kNoBuffer);
+    p.rope_table = add_buffer("rope_table", ElementType::f32, n_rot, RowSet::all, few);
+    p.buffers.back().row_bytes = uint64_t{n_rot} * 4;
+    p.kv_cache =
+        add_buffer("kv_cache", ElementType::f32, 0, RowSet::all, false);  // stands for the pool: no bytes
+
+    Stage angles;
+    angles.kernel = Kernel::rope_angles;
+    angles.division = few ? Division::every_worker : Division::rows;
+    angles.accesses = {{p.rope_table, true, Access::Part::rows, 0}};
+    p.prologue.push_back(std::move(angles));
+    for (const Node& n : g.prologue) p.prologue.push_back(lower(n));
+
+    // The carried value keeps one buffer: a layer's output overwrites its input, which must have been read by
+    // then.
+    p.value_buffer[g.body_input] = p.value_buffer[g.body_output] = buffer_of(g.prologue_output);
+    for (const Node& n : g.body) p.body.push_back(lower(n));
+    check_carried();
+    for (const Node& n : g.epilogue) p.epilogue.push_back(lower(n));
+
+    Stage hidden;
+    hidden.kernel = Kernel::output_hidden;
+    hidden.division = few ? Division::every_worker : Division::rows;
+    hidden.rows = RowSet::wanted;
+    hidden.accesses = {{buffer_of(g.hidden), false, few ? Access::Part::all : Access::Part::rows, 0}};
+    // Before the head, so that asking for the hidden state alone costs nothing more.
+    p.epilogue.insert(p.epilogue.end() - 1, std::move(hidden));
+
+    assign_arena(p);
+    derive_barriers(p);
+    return std::move(p);
+  }
+
+  void check_carried() const {
+    bool written = false;
+    for (const Node& n : g.body) {
+      for (ValueId v : n.inputs)
+        if (written && v == g.body_input)
+          fail("plan: %{} is read after the layer's output is written", g.values[v].name);
+      for (ValueId v : n.outputs) written |= v == g.body_output;
+    }
+  }
+};
+
+Rope plan_rope(const Graph& g, const std::vector<float>& factors) {
+  Rope rope;
+  for (const Node& n : g.body) {
+    if (n.op != Op::rope_kv) continue;
+    rope.n_rot = static_cast<uint32_t>(n.integer("n_rot"));
+    const double base = n.number("base"), scale = n.number("scale");
+    for (uint32_t i = 0; i < rope.n_rot / 2; ++i) {
+      const double factor = n.segments.empty() ? 1.0 : static_cast<double>(factors.at(i));
+      rope.frequencies.push_back(scale * std::pow(base, -2.0 * i / rope.n_rot) / factor);
+    }
+    return rope;
+  }
+  fail("plan: the layer has no rope_kv");
+}
+
+uint64_t kv_layer_bytes(const Graph& g) {
+  for (const Node& n : g.body) {
+    if (n.op != Op::attention) continue;
+    const uint64_t heads = static_cast<uint64_t>(n.integer("n_kv_heads"));
+    const uint32_t dim = static_cast<uint32_t>(n.integer("head_dim"));
+    constexpr uint64_t kPagePositions = 64;
+    return heads * kPagePositions * (dim + pad16(dim)) * 2;  // keys, values; float16
+  }
+  fail("plan: the layer has no attention");
+}
+
+}  // namespace
+
+const PlacedWeight& Plan::placed(WeightId weight, uint32_t layer) const {
+  for (const PlacedWeight& w : weights)
+    if (w.weight == weight && w.layer == layer) return w;
+  fail("plan: weight {} of layer {} is not placed", weight, layer);
+}
+
+uint64_t Plan::offset_in_layer(uint32_t signature, WeightId weight) const {
+  for (const auto& [id, offset] : signatures[signature].offsets)
+    if (id == weight) return offset;
+  fail("plan: weight {} is not in signature {}", weight, signature);
+}
+
+Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors) {
+  Plan plan;
+  plan.target = "cpu";
+  plan.max_rows = kBatchRows;
+  plan.max_out_rows = kOutRows;
+  plan.logits_stride = pad16(graph.n_vocab);
+  plan.rope = plan_rope(graph, rope_factors);
+  place_weights(graph, plan);
+  plan.kv_layer_bytes = kv_layer_bytes(graph);
+  plan.kv_page_bytes = plan.kv_layer_bytes * graph.n_layers;
+  const std::array<std::pair<const char*, uint32_t>, 2> phases = {
+      {{"decode", kDecodeRows}, {"batch", kBatchRows}}};
+  for (size_t i = 0; i < phases.size(); ++i) {
+    Lowering lowering{graph, {}, i == 0};
+    lowering.p.name = phases[i].first;
+    lowering.p.max_rows = phases[i].second;
+    plan.phases[i] = lowering.run(plan.rope.n_rot);
+    plan.arena_bytes = std::max(plan.arena_bytes, plan.phases[i].arena_bytes);
+    plan.own_bytes = std::max(plan.own_bytes, plan.phases[i].own_bytes);
+  }
+  return plan;
+}
+
+}  // namespace forge

@@ -1,0 +1,146 @@
+// Plan: what runs where, on one kind of device.
+//
+// A phase is the whole step for one kind of batch: `decode` for few rows, `batch` for many. It is a list of
+// stages with the layers still rolled up. A stage is a kernel, the way its tiles are divided among workers,
+// and what it reads and writes; kernels never synchronise. Where workers must wait for each other is derived
+// from these accesses (derive_barriers) and is data of the stage.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ir/graph.h"
+#include "quant/packed.h"
+
+namespace forge {
+
+enum class Kernel : uint8_t {
+  rope_angles,  // cosines and sines of the rows' positions
+  embed,
+  rms_norm,  // with or without quantization of its result
+  quantize,
+  linear,
+  silu,
+  mul,
+  add,
+  rope_kv,
+  attention,
+  select_rows,
+  output_hidden,  // copies the final hidden state to the caller, if it asked
+};
+
+// How a stage's work is divided among the workers.
+enum class Division : uint8_t {
+  rows,          // contiguous ranges of rows
+  groups,        // contiguous ranges of groups of 16 outputs, all rows
+  heads,         // contiguous ranges of kv heads with their queries, all rows
+  blocks,        // blocks of rows times kv heads, dealt out in turn
+  every_worker,  // each worker does all of it, into memory of its own
+};
+
+// The part of a buffer that one worker touches. Two accesses of one worker's parts can't meet another
+// worker's when they are divided alike.
+struct Access {
+  enum class Part : uint8_t { all, rows, groups, heads };
+  uint32_t buffer = 0;
+  bool write = false;
+  Part part = Part::all;
+  uint32_t n = 0;  // groups: how many in all
+};
+
+// Memory for the value of a Graph (or a table), rows x row_bytes. `own` buffers exist once a worker.
+struct Buffer {
+  std::string name;
+  ElementType element = ElementType::f32;
+  uint32_t cols = 0;
+  uint32_t max_rows = 0;
+  uint64_t row_bytes = 0;  // f32 rows are padded with zeros to 16 columns
+  bool own = false;
+  uint64_t offset = 0;  // in the arena, or in the worker's scratch
+  uint64_t bytes() const { return uint64_t{max_rows} * row_bytes; }
+};
+
+inline constexpr uint32_t kNoBuffer = ~0u;
+
+struct Stage {
+  Kernel kernel = Kernel::add;
+  Node node;  // what it computes; empty for rope_angles and output_hidden
+  Division division = Division::rows;
+  RowSet rows = RowSet::all;
+  std::vector<Access> accesses;
+  bool barrier = false;  // all workers wait here before the stage
+};
+
+struct Phase {
+  std::string name;
+  uint32_t max_rows = 0;
+  std::vector<Buffer> buffers;
+  std::vector<uint32_t> value_buffer;  // by ValueId; kNoBuffer for values that live elsewhere
+  uint32_t rope_table = kNoBuffer, kv_cache = kNoBuffer;
+  std::vector<Stage> prologue, body, epilogue;
+  uint64_t arena_bytes = 0, own_bytes = 0;
+};
+
+// Where a tensor of the checkpoint lies in the weights section.
+struct PlacedWeight {
+  WeightId weight = kNoWeight;
+  uint32_t layer = 0;
+  DType type = DType::f32;
+  Layout layout = Layout::tiles16;
+  uint64_t offset = 0;  // from the start of the weights section, a multiple of 256
+  uint64_t bytes = 0;
+};
+
+// Layers of one signature have the same types, hence the same offsets from the layer's base: code is emitted
+// once for all of them.
+struct Signature {
+  std::vector<std::pair<WeightId, uint64_t>> offsets;  // of each per-layer weight
+};
+struct Layer {
+  uint32_t signature = 0;
+  uint64_t base = 0;
+};
+
+// The rotary table's frequencies: position * frequency[i] is the angle of pair i.
+struct Rope {
+  uint32_t n_rot = 0;
+  std::vector<double> frequencies;
+};
+
+struct Plan {
+  std::string target;  // "cpu"
+  std::vector<PlacedWeight> weights;
+  std::vector<Signature> signatures;
+  std::vector<Layer> layers;
+  uint64_t weights_bytes = 0, weight_bytes_per_token = 0;
+  Rope rope;
+  std::array<Phase, 2> phases;  // decode, batch
+  uint32_t max_rows = 0, max_out_rows = 0, logits_stride = 0;
+  uint64_t kv_layer_bytes = 0, kv_page_bytes = 0;
+  uint64_t arena_bytes = 0, own_bytes = 0;
+
+  const PlacedWeight& placed(WeightId weight, uint32_t layer) const;
+  uint64_t offset_in_layer(uint32_t signature, WeightId weight) const;
+};
+
+// Lowers an optimized graph for the CPU. factors: what the rope_freqs tensor holds, empty where the model has
+// none. Throws Error for an operation that has no kernel.
+Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors);
+
+// Assigns offsets to the phase's buffers: two that are never alive together may share memory.
+void assign_arena(Phase& phase);
+// Decides which stages wait: a stage must when it may touch memory that another worker has written, or is to
+// overwrite what another worker may still read, since the last barrier.
+void derive_barriers(Phase& phase);
+// Lays out the weights section and finds the signatures.
+void place_weights(const Graph& graph, Plan& plan);
+
+// The text that `forge dump --stage plan` shows.
+std::string print(const Plan& plan, const Graph& graph);
+// Identifies the plan: code and payload must carry the same.
+uint64_t plan_hash(const Plan& plan, const Graph& graph);
+
+}  // namespace forge

@@ -1,0 +1,49 @@
+// The packed layout: how the compiler lays weights out for the kernels, and back.
+//
+// Sixteen rows form a group of two streams, scales and quants; the picture is in
+// codegen/cpu/kernels/weights.h, whose readers mirror the writers here. Rows are padded to 16 with zero
+// blocks. The same information as in the source type, bit for bit: unpacking gives the source bytes back.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "quant/dtype.h"
+
+namespace forge {
+
+// A block type taken apart: one record of scales and one byte a quant.
+struct BlockCodec {
+  DType type;
+  uint32_t bits;  // of a quant: 4, 5, 6 or 8
+  int zero;       // w = scale * (q - zero), or scale * q + minimum where has_minimum
+  bool has_minimum;
+  // Fields of the scale record in bytes: `halves` fields of 2 bytes (float16), then `bytes` fields of 1 byte.
+  uint32_t halves, bytes;
+  void (*split)(const uint8_t* block, uint8_t* record, uint8_t* quants);
+  void (*join)(const uint8_t* record, const uint8_t* quants, uint8_t* block);
+  // Scale of the 16 weights number `sub16` of a block, and minimum of the 32 weights number `sub32` (added to
+  // scale * q).
+  float (*scale)(const uint8_t* record, uint32_t sub16);
+  float (*minimum)(const uint8_t* record, uint32_t sub32);
+};
+
+inline constexpr uint32_t kMaxBlock = 256, kMaxRecord = 32;
+
+// The codec of a block type; null for f32, f16, bf16.
+const BlockCodec* block_codec(DType type);
+
+// Matrices in groups of 16 rows ("tiles16") and vectors ("row", padded to 16 elements).
+enum class Layout : uint8_t { tiles16, row };
+std::string_view layout_name(Layout layout);
+
+// Bytes of a packed [rows, cols] tensor.
+uint64_t packed_bytes(DType type, Layout layout, uint64_t rows, uint64_t cols);
+// source: rows * row_bytes(type, cols) bytes; out: packed_bytes(...) bytes, all of which are written.
+void pack(DType type, Layout layout, uint64_t rows, uint64_t cols, std::span<const uint8_t> source,
+          std::span<uint8_t> out);
+void unpack(DType type, Layout layout, uint64_t rows, uint64_t cols, std::span<const uint8_t> packed,
+            std::span<uint8_t> out);
+
+}  // namespace forge
