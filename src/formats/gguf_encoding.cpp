@@ -28,7 +28,7 @@ bool is_control(char c) { return static_cast<uint8_t>(c) < 0x20 || c == 0x7f; }
 
 }  // namespace
 
-std::string quoted(std::string_view text) {
+std::string quote(std::string_view text) {
   constexpr size_t kLongest = 80;
   std::string out = "\"";
   while (!text.empty() && out.size() < kLongest) {
@@ -70,7 +70,7 @@ std::string_view GgufCursor::name(size_t limit) {
   for (std::string_view rest = text; !rest.empty();) {
     const size_t length = utf8_length(rest);
     if (length == 0 || is_control(rest[0])) {
-      refuse(fmt::format("name {}", quoted(text)), "UTF-8 without control characters");
+      refuse(fmt::format("name {}", quote(text)), "UTF-8 without control characters");
     }
     rest.remove_prefix(length);
   }

@@ -29,7 +29,7 @@ inline constexpr std::string_view kAlignmentKey = "general.alignment";
 constexpr uint64_t align_up(uint64_t n, uint64_t alignment) { return (n + alignment - 1) & ~(alignment - 1); }
 
 // In double quotes for a one-line message: what doesn't print is escaped, what is long is cut.
-std::string quoted(std::string_view text);
+std::string quote(std::string_view text);
 
 // Reads numbers and strings off a file's start; every read is checked against the bytes that are left.
 class GgufCursor {

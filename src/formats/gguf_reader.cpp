@@ -35,7 +35,7 @@ void check_magic(GgufCursor& cursor, std::span<const uint8_t> bytes) {
   }
   if (start.starts_with("version https://"))
     cursor.refuse("a Git LFS pointer", "GGUF; fetch it with `git lfs pull`");
-  cursor.refuse(fmt::format("bad magic {}", quoted(start.substr(0, 4))), quoted(kGgufMagic));
+  cursor.refuse(fmt::format("bad magic {}", quote(start.substr(0, 4))), quote(kGgufMagic));
 }
 
 uint32_t read_version(GgufCursor& cursor) {
@@ -50,7 +50,7 @@ uint32_t read_version(GgufCursor& cursor) {
 uint32_t read_alignment(GgufCursor& cursor, const Metadata& meta) {
   const MetaValue* value = meta.find(kAlignmentKey);
   if (value == nullptr) return kDefaultAlignment;
-  cursor.enter("key " + quoted(kAlignmentKey));
+  cursor.enter("key " + quote(kAlignmentKey));
   if (value->type != MetaType::u32) cursor.refuse("alignment of another type", "u32");
   const int64_t alignment = std::get<int64_t>(value->value);
   if (!std::has_single_bit(static_cast<uint64_t>(alignment)) || alignment > kMaxAlignment) {
@@ -80,7 +80,7 @@ Listed read_listed(GgufCursor& cursor, size_t index, uint32_t alignment) {
   Tensor& tensor = out.tensor;
   cursor.enter(fmt::format("the name of tensor {}", index));
   tensor.name = cursor.name(kMaxTensorName);
-  cursor.enter("tensor " + quoted(tensor.name));
+  cursor.enter("tensor " + quote(tensor.name));
   const uint32_t n_dims = cursor.number<uint32_t>();
   if (n_dims == 0 || n_dims > kMaxDims) cursor.refuse(fmt::format("{} dimensions", n_dims), "1 to 4");
   int64_t weights = 1;
@@ -118,7 +118,7 @@ void place_tensors(const std::string& path, std::vector<Listed>& listed, std::sp
       fail(
           "{}: the file ends inside tensor {}, {} bytes at offset {}, expected a file of at least {} bytes, "
           "it has {}",
-          path, quoted(l.tensor.name), l.bytes, fmt::format("{}+{}", data_start, l.offset),
+          path, quote(l.tensor.name), l.bytes, fmt::format("{}+{}", data_start, l.offset),
           l.offset > UINT64_MAX - data_start - l.bytes ? "2^64"
                                                        : std::to_string(data_start + l.offset + l.bytes),
           bytes.size());
@@ -133,7 +133,7 @@ void place_tensors(const std::string& path, std::vector<Listed>& listed, std::sp
     const Listed &before = *order[i - 1], &after = *order[i];
     if (before.offset + before.bytes > after.offset) {
       fail("{}: tensors {} and {} overlap, at offset {}, expected the second at {} or later", path,
-           quoted(before.tensor.name), quoted(after.tensor.name), data_start + after.offset,
+           quote(before.tensor.name), quote(after.tensor.name), data_start + after.offset,
            data_start + before.offset + before.bytes);
     }
   }
@@ -199,13 +199,13 @@ int64_t split_value(const std::string& path, const Metadata& meta, std::string_v
   const MetaValue* value = meta.find(key);
   const int64_t* number = value == nullptr ? nullptr : std::get_if<int64_t>(&value->value);
   if (number == nullptr)
-    fail("{}: no number in key {}, expected one in each shard of a model", path, quoted(key));
+    fail("{}: no number in key {}, expected one in each shard of a model", path, quote(key));
   return *number;
 }
 
 void check_split(const std::string& path, const Metadata& meta, std::string_view key, int64_t expected) {
   const int64_t value = split_value(path, meta, key);
-  if (value != expected) fail("{}: value {}, in key {}, expected {}", path, value, quoted(key), expected);
+  if (value != expected) fail("{}: value {}, in key {}, expected {}", path, value, quote(key), expected);
 }
 
 // What the first shard says of the model without what it says of the shards.
@@ -242,7 +242,7 @@ Checkpoint read_gguf(const std::string& path) {
   }
 
   if (name->number != 1) {
-    fail("{}: shard {} of a model, expected the first, {}", path, name->number, quoted(name->shard(1)));
+    fail("{}: shard {} of a model, expected the first, {}", path, name->number, quote(name->shard(1)));
   }
   checkpoint.meta = without_split_keys(first.meta);
   const int64_t n_tensors = split_value(path, first.meta, kSplitTensors);
@@ -250,7 +250,7 @@ Checkpoint read_gguf(const std::string& path) {
   for (int64_t i = 1; i <= name->count; ++i) {
     const std::string shard_path = name->shard(i);
     if (i > 1 && ::access(shard_path.c_str(), F_OK) != 0) {
-      fail("{}: missing, shard {} of {}, expected beside {}", shard_path, i, name->count, quoted(path));
+      fail("{}: missing, shard {} of {}, expected beside {}", shard_path, i, name->count, quote(path));
     }
     Shard shard = i == 1 ? std::move(first) : read_shard(shard_path);
     check_split(shard_path, shard.meta, kSplitNo, i - 1);
@@ -259,14 +259,14 @@ Checkpoint read_gguf(const std::string& path) {
     for (const Tensor& tensor : shard.tensors) {
       if (!names.insert(tensor.name).second) {
         fail("{}: duplicate tensor name {}, expected each once in all shards", shard_path,
-             quoted(tensor.name));
+             quote(tensor.name));
       }
     }
     add_shard(checkpoint, std::move(shard));
   }
   if (static_cast<int64_t>(checkpoint.tensors.size()) != n_tensors) {
     fail("{}: {} tensors in all {} shards, expected {} as key {} says", path, checkpoint.tensors.size(),
-         name->count, n_tensors, quoted(kSplitTensors));
+         name->count, n_tensors, quote(kSplitTensors));
   }
   return checkpoint;
 }

@@ -9,7 +9,7 @@ uint64_t bytes_of(const Checkpoint& checkpoint, const Tensor& tensor) {
       static_cast<uint64_t>(tensor.rows()) * row_bytes(tensor.type, static_cast<size_t>(tensor.cols()));
   if (tensor.shape.empty() || tensor.shape.size() > 4 || tensor.data.size() != bytes) {
     fail("{}: tensor {} has {} bytes in {} dimensions, expected {} bytes in 1 to 4", checkpoint.path,
-         quoted(tensor.name), tensor.data.size(), tensor.shape.size(), bytes);
+         quote(tensor.name), tensor.data.size(), tensor.shape.size(), bytes);
   }
   return bytes;
 }
@@ -40,7 +40,7 @@ void write_gguf(const Checkpoint& checkpoint, const std::string& path) {
   }
   if (checkpoint.meta.integer(kAlignmentKey).value_or(kDefaultAlignment) != checkpoint.alignment) {
     fail("{}: alignment {}, expected that of key {}, or {} without it", path, checkpoint.alignment,
-         quoted(kAlignmentKey), kDefaultAlignment);
+         quote(kAlignmentKey), kDefaultAlignment);
   }
   const std::vector<uint8_t> header = encode_header(checkpoint);
   OutputFile file(path);

@@ -105,7 +105,7 @@ MetaValue read_value(GgufCursor& cursor) {
 }
 
 [[noreturn]] void fail_encoding(std::string_view key, const MetaValue& value) {
-  fail("metadata key {} can't be written: the value doesn't fit its type {}", quoted(key),
+  fail("metadata key {} can't be written: the value doesn't fit its type {}", quote(key),
        type_name(value.type == MetaType::array ? value.element : value.type));
 }
 
@@ -150,7 +150,7 @@ void append_value(std::vector<uint8_t>& out, std::string_view key, const MetaVal
 }
 
 [[noreturn]] void fail_look_up(std::string_view key, const MetaValue& value, std::string_view expected) {
-  fail("metadata key {} has type {}{}, expected {}", quoted(key),
+  fail("metadata key {} has type {}{}, expected {}", quote(key),
        value.type == MetaType::array ? "array of " : "",
        type_name(value.type == MetaType::array ? value.element : value.type), expected);
 }
@@ -234,7 +234,7 @@ Metadata read_metadata(GgufCursor& cursor, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     cursor.enter(fmt::format("the key of metadata entry {}", i));
     const std::string key(cursor.name(kMaxKey));
-    cursor.enter("key " + quoted(key));
+    cursor.enter("key " + quote(key));
     if (meta.find(key) != nullptr) cursor.refuse("duplicate key", "each key once");
     meta.set(key, read_value(cursor));
   }

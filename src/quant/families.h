@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstring>
 
 #include "quant/dtype.h"
@@ -27,6 +28,21 @@ void store(uint8_t* dst, T value) {
 
 inline float load_half(const uint8_t* src) { return half_to_float(load<uint16_t>(src)); }
 inline void store_half(uint8_t* dst, float value) { store(dst, float_to_half(value)); }
+
+// The first of the n values with the largest magnitude; NaNs don't count. The magnitude has a variable of its
+// own: clang 19.1.7 compiles `if (fabs(x[i]) > fabs(f)) f = x[i]`, starting from f = 0 and unrolled, to a
+// comparison that takes a negative f as it is.
+inline float farthest_from_zero(const float* x, size_t n) {
+  float farthest = 0.0f, magnitude = 0.0f;
+  for (size_t i = 0; i < n; ++i) {
+    const float m = std::fabs(x[i]);
+    if (m > magnitude) {
+      magnitude = m;
+      farthest = x[i];
+    }
+  }
+  return farthest;
+}
 
 // Toward zero, limited to [low, high]; NaN gives low. For finite values in range the same as a cast.
 inline int truncate_within(float value, int low, int high) {

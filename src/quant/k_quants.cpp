@@ -229,10 +229,7 @@ void decode(const uint8_t* src, float* dst, size_t n) {
 
 // Chooses the scale and the levels (0 to 63, 32 is zero) of one group; errors are weighted by x^2.
 float fit(const float* x, uint8_t* q) {
-  float farthest = 0.0f;
-  for (size_t i = 0; i < kGroup; ++i) {
-    if (std::fabs(x[i]) > std::fabs(farthest)) farthest = x[i];
-  }
+  const float farthest = farthest_from_zero(x, kGroup);
   if (std::fabs(farthest) < kNothing) {
     std::fill_n(q, kGroup, uint8_t{0});
     return 0.0f;
@@ -265,11 +262,8 @@ void encode(const float* src, uint8_t* dst, size_t n) {
   for (; n >= kWeights; n -= kWeights, src += kWeights, dst += kBytes) {
     uint8_t q[kWeights];
     float scales[kGroups];
-    float farthest = 0.0f;
-    for (size_t g = 0; g < kGroups; ++g) {
-      scales[g] = fit(src + g * kGroup, q + g * kGroup);
-      if (std::fabs(scales[g]) > std::fabs(farthest)) farthest = scales[g];
-    }
+    for (size_t g = 0; g < kGroups; ++g) scales[g] = fit(src + g * kGroup, q + g * kGroup);
+    const float farthest = farthest_from_zero(scales, kGroups);
     std::memset(dst, 0, kBytes);
     if (std::fabs(farthest) < kNothing) continue;
     const float inverse = -128.0f / farthest;

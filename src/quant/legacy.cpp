@@ -56,11 +56,7 @@ struct Nibbles {
         store_half(dst + 2, low);
       } else {
         // The weight farthest from zero becomes the most negative level exactly.
-        float farthest = 0.0f;
-        for (size_t i = 0; i < kWeights; ++i) {
-          if (std::fabs(farthest) < std::fabs(src[i])) farthest = src[i];
-        }
-        d = farthest / static_cast<float>(-kZero);
+        d = farthest_from_zero(src, kWeights) / static_cast<float>(-kZero);
       }
       store_half(dst, d);
       const float inverse = d != 0.0f ? 1.0f / d : 0.0f;
@@ -92,9 +88,7 @@ void decode_q8_0(const uint8_t* src, float* dst, size_t n) {
 
 void encode_q8_0(const float* src, uint8_t* dst, size_t n) {
   for (; n >= kWeights; n -= kWeights, src += kWeights, dst += kQ8Bytes) {
-    float farthest = 0.0f;
-    for (size_t i = 0; i < kWeights; ++i) farthest = std::fmax(farthest, std::fabs(src[i]));
-    const float d = farthest / 127.0f;
+    const float d = std::fabs(farthest_from_zero(src, kWeights)) / 127.0f;
     const float inverse = d != 0.0f ? 1.0f / d : 0.0f;
     store_half(dst, d);
     for (size_t i = 0; i < kWeights; ++i) {
