@@ -24,6 +24,9 @@ struct Team {
   void* context = nullptr;
 };
 
+// Runs fn on every worker of the team (on the calling thread alone where team.run is null).
+void run_team(Team& team, void (*fn)(void* arg, uint32_t worker), void* arg);
+
 // Memory that the host reserved; all 64-byte aligned, zero or not.
 struct EngineMemory {
   std::span<uint8_t> kv;       // any number of pages of kv_page_bytes
@@ -44,22 +47,22 @@ struct Row {
 
 struct BatchSequence {
   Sequence* kv = nullptr;
-  Sampler* sampler = nullptr;  // needed where a row wants a token; it has accepted the text so far
-  TokenConstraint constraint;  // of every token sampled in this batch
+  Sampler* sampler = nullptr;       // needed where a row wants a token; it has accepted the text so far
+  TokenConstraint constraint = {};  // of every token sampled in this batch
 };
 
 // Rows sorted by sequence, and within one by consecutive positions that start at kv->n_past.
 struct Batch {
-  std::span<const Row> rows;
-  std::span<const BatchSequence> sequences;
+  std::span<const Row> rows = {};
+  std::span<const BatchSequence> sequences = {};
   // Above 1: a sequence whose last row wanted a token runs on from it, at most max_steps tokens in all, until
   // a stop token, the context's end or the interrupt. A token that ended it is in the outputs, and not in the
   // KV.
   uint32_t max_steps = 1;
-  std::span<const int32_t> stop_tokens;          // ascending
+  std::span<const int32_t> stop_tokens = {};     // ascending
   const std::atomic<bool>* interrupt = nullptr;  // looked at between code steps
   // Called for each sampled token when set; false stops that sequence as a stop token does.
-  std::function<bool(uint32_t sequence, int32_t token)> on_token;
+  std::function<bool(uint32_t sequence, int32_t token)> on_token = {};
 };
 
 struct SampledToken {
@@ -103,8 +106,10 @@ class Engine {
  private:
   Engine(const ModelCode& code, const uint8_t* weights, const EngineMemory& memory, Team& team, uint32_t ctx);
   Status check(const Batch& batch) const;
-  // Runs rows [first, last) in one code step; appends what they wanted. `next` gets the last token sampled of
-  // each sequence, or -1 where it ended.
+  // KV pages for all of `rows`, or for none.
+  Status reserve(const Batch& batch, std::span<const Row> rows);
+  // One code step: appends what the rows wanted; next[sequence] becomes its sampled token, or -1 where that
+  // ended it.
   Status run_cut(const Batch& batch, std::span<const Row> rows, Outputs& out, std::vector<int32_t>& next);
 
   const ModelCode* code_;
@@ -115,8 +120,14 @@ class Engine {
   KvPool pool_;
   TraceFn trace_ = nullptr;
   void* trace_context_ = nullptr;
-  std::vector<float> logits_;  // [max_out_rows, logits_stride], grown as wanted
+  std::vector<float> logits_;  // of one code step, grown as wanted
   std::vector<float> hidden_;
+  struct {  // the arrays of one code step, kept so that a decode step allocates nothing
+    std::vector<int32_t> tokens, positions;
+    std::vector<uint32_t> sequences, out_rows;
+    std::vector<RowClass> classes;
+    std::vector<const uint32_t*> page_tables;
+  } cut_;
 };
 
 }  // namespace forge::rt

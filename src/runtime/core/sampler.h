@@ -28,8 +28,8 @@ struct TokenBias {
 
 // What constrains one draw; both may be empty.
 struct TokenConstraint {
-  std::span<const uint32_t> allowed;  // bit t % 32 of word t / 32: token t may be chosen
-  std::span<const TokenBias> bias;
+  std::span<const uint32_t> allowed = {};  // bit t % 32 of word t / 32: token t may be chosen
+  std::span<const TokenBias> bias = {};
 };
 
 // e^x for x <= 0 with the same bits on every machine; 0 for x < -700 and for NaN.
@@ -52,6 +52,11 @@ class Sampler {
     float logit;
     int32_t token;
   };
+  struct Better {
+    bool operator()(const Candidate& a, const Candidate& b) const {
+      return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
+    }
+  };
   // The logits that penalty, bias and mask leave: those of all tokens, in token order.
   std::span<const float> adjust(std::span<const float> logits, const TokenConstraint& constraint);
   void select_top_k(std::span<const float> logits, size_t k);
@@ -64,7 +69,7 @@ class Sampler {
   std::vector<int32_t> recent_;  // ring of the last repeat_last_n tokens
   size_t recent_next_ = 0;
   std::vector<float> adjusted_;
-  std::vector<Candidate> candidates_;  // descending by logit, then ascending by token
+  std::vector<Candidate> candidates_;  // best first where a top-k or top-p made them
 };
 
 }  // namespace forge::rt
