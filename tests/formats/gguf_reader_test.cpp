@@ -238,7 +238,7 @@ TEST_F(GgufReader, SurvivesEveryChangedByte) {
   std::vector<uint8_t> bytes = gguf_bytes(spec, &header);
   int refused = 0, accepted = 0;
   for (size_t i = 0; i < header; ++i) {
-    for (const int change : {0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff}) {
+    for (const int change : {0x01, 0x04, 0x20, 0x80, 0xff}) {
       bytes[i] ^= static_cast<uint8_t>(change);
       write_file(path_, bytes);
       try {
@@ -253,8 +253,8 @@ TEST_F(GgufReader, SurvivesEveryChangedByte) {
       bytes[i] ^= static_cast<uint8_t>(change);
     }
   }
-  EXPECT_GT(refused, 1000);
-  EXPECT_GT(accepted, 1000);
+  EXPECT_GT(refused, 500);
+  EXPECT_GT(accepted, 500);
 }
 
 TEST_F(GgufReader, ReadsALargeVocabularyAtOnce) {
