@@ -40,8 +40,9 @@ void assign_arena(Phase& phase) {
   // Largest first, each at the lowest offset where it meets nothing that is alive with it.
   std::vector<uint32_t> order(phase.buffers.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
-    return phase.buffers[a].bytes() > phase.buffers[b].bytes();
+  std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+    const uint64_t x = phase.buffers[a].bytes(), y = phase.buffers[b].bytes();
+    return x != y ? x > y : a < b;
   });
   std::vector<uint32_t> placed;
   phase.arena_bytes = phase.own_bytes = 0;

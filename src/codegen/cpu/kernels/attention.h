@@ -5,14 +5,14 @@
 //     keys    [kv head][4 tiles of 16 positions][head_dim][16 positions]   float16
 //     values  [kv head][64 positions][pad16(head_dim)]                     float16
 //
-// Keys lie so that a lane is a position: scores of 16 positions need no sum across lanes. In the weighted sum of values
-// a lane is a dimension. Both add in one fixed order (dimensions ascending, positions ascending), and the softmax takes
-// its maximum over the whole row first; so a row's bits depend on its sequence alone, not on pages, tiles or
-// neighbours.
+// Keys lie so that a lane is a position: scores of 16 positions need no sum across lanes. In the weighted sum
+// of values a lane is a dimension. Both add in one fixed order (dimensions ascending, positions ascending),
+// and the softmax takes its maximum over the whole row first; so a row's bits depend on its sequence alone,
+// not on pages, tiles or neighbours.
 #pragma once
 
-#include "kernels/norm.h"
-#include "kernels/step.h"
+#include "codegen/cpu/kernels/norm.h"
+#include "codegen/cpu/kernels/step.h"
 
 extern "C" double cos(double) noexcept;
 extern "C" double sin(double) noexcept;
@@ -26,7 +26,8 @@ constexpr uint32_t kPage = rt::kPagePositions;
 template <class Shape>
 struct KvLayout {
   static constexpr uint32_t kPadDim = pad16(Shape::head_dim);
-  static constexpr uint64_t kKeyHead = (uint64_t)kPage * Shape::head_dim * 2, kValueHead = (uint64_t)kPage * kPadDim * 2;
+  static constexpr uint64_t kKeyHead = (uint64_t)kPage * Shape::head_dim * 2,
+                            kValueHead = (uint64_t)kPage * kPadDim * 2;
   static constexpr uint64_t kValues = Shape::n_kv_heads * kKeyHead;
   static constexpr uint64_t kLayerBytes = kValues + Shape::n_kv_heads * kValueHead;
 };
@@ -46,7 +47,8 @@ FORGE_INLINE KvView kv_view(const Worker& w, uint32_t row, uint64_t page_bytes, 
 }
 
 // Cosine and sine of position * frequency[i] for each row: table[row][0][i], table[row][1][i].
-FORGE_INLINE void rope_angles(const Worker& w, Range rows, const double* frequency, uint32_t n, float* table) {
+FORGE_INLINE void rope_angles(const Worker& w, Range rows, const double* frequency, uint32_t n,
+                              float* table) {
   for (uint32_t r = rows.begin; r < rows.end; ++r) {
     for (uint32_t i = 0; i < n; ++i) {
       const double angle = w.args.positions[r] * frequency[i];
@@ -69,12 +71,12 @@ FORGE_INLINE void rotate(const float* x, const float* angles, float* out) {
   for (uint32_t i = Shape::n_rot; i < Shape::head_dim; ++i) out[i] = x[i];
 }
 
-// Rotates the queries and keys of the given rows and kv heads (each with its queries) and writes keys and values to the
-// cache.
+// Rotates the queries and keys of the given rows and kv heads (each with its queries) and writes keys and
+// values to the cache.
 template <class Shape>
-FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t page_bytes, uint64_t layer_offset,
-                          const float* angles, const float* q, const float* k, const float* v, uint32_t q_stride,
-                          uint32_t kv_stride, float* q_out) {
+FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t page_bytes,
+                          uint64_t layer_offset, const float* angles, const float* q, const float* k,
+                          const float* v, uint32_t q_stride, uint32_t kv_stride, float* q_out) {
   using Kv = KvLayout<Shape>;
   constexpr uint32_t dim = Shape::head_dim, n_queries = Shape::n_heads / Shape::n_kv_heads;
   for (uint32_t r = rows.begin; r < rows.end; ++r) {
@@ -83,12 +85,15 @@ FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t pag
     uint8_t* page = kv_view(w, r, page_bytes, layer_offset).page(p);
     for (uint32_t h = heads.begin; h < heads.end; ++h) {
       for (uint32_t i = h * n_queries; i < (h + 1) * n_queries; ++i)
-        rotate<Shape>(q + (uint64_t)r * q_stride + i * dim, row_angles, q_out + (uint64_t)r * q_stride + i * dim);
+        rotate<Shape>(q + (uint64_t)r * q_stride + i * dim, row_angles,
+                      q_out + (uint64_t)r * q_stride + i * dim);
       float key[dim];
       rotate<Shape>(k + (uint64_t)r * kv_stride + h * dim, row_angles, key);
-      _Float16* keys = (_Float16*)(page + h * Kv::kKeyHead) + (uint64_t)in_page / 16 * dim * 16 + in_page % 16;
+      _Float16* keys =
+          (_Float16*)(page + h * Kv::kKeyHead) + (uint64_t)in_page / 16 * dim * 16 + in_page % 16;
       for (uint32_t d = 0; d < dim; ++d) keys[16 * d] = (_Float16)key[d];
-      _Float16* values = (_Float16*)(page + Kv::kValues + h * Kv::kValueHead) + (uint64_t)in_page * Kv::kPadDim;
+      _Float16* values =
+          (_Float16*)(page + Kv::kValues + h * Kv::kValueHead) + (uint64_t)in_page * Kv::kPadDim;
       const float* value = v + (uint64_t)r * kv_stride + h * dim;
       for (uint32_t d = 0; d < Kv::kPadDim; ++d) values[d] = (_Float16)(d < dim ? value[d] : 0.0F);
     }
@@ -105,8 +110,8 @@ constexpr uint64_t kScoreFloats = (uint64_t)kQueryBlock * pad_ctx(ctx_max);
 
 // R queries of one kv head and one sequence; query i sees positions below limit[i]. limit is ascending.
 template <class Shape, uint32_t ctx_max, int R>
-[[gnu::noinline]] static void attend(const KvView& kv, uint32_t head, const float* const* query, const uint32_t* limit,
-                                     float scale, float* scores, float* const* out) {
+[[gnu::noinline]] static void attend(const KvView& kv, uint32_t head, const float* const* query,
+                                     const uint32_t* limit, float scale, float* scores, float* const* out) {
   using Kv = KvLayout<Shape>;
   constexpr uint32_t dim = Shape::head_dim;
   constexpr uint64_t stride = pad_ctx(ctx_max);
@@ -123,7 +128,8 @@ template <class Shape, uint32_t ctx_max, int R>
       for (int r = 0; r < R; ++r) acc[r] = fma(splat(query[r][d]), k, acc[r]);
     }
     for (int r = 0; r < R; ++r) {
-      // Lanes at or behind the limit may hold anything (a page is not cleared): they are replaced, not multiplied away.
+      // Lanes at or behind the limit may hold anything (a page is not cleared): they are replaced, not
+      // multiplied away.
       const i32x16 seen = lane + (int32_t)p < (int32_t)limit[r];
       const f32x16 s = seen ? acc[r] * scale : splat(-__builtin_inff());
       store(scores + r * stride + p, s);
@@ -164,16 +170,19 @@ template <class Shape, uint32_t ctx_max, int R>
       for (uint32_t i = 0; i < n; ++i) {
         const f32x16 v = acc[r][i] * inv[r];
         const uint32_t at = d0 + 16 * i, left = dim - at < 16 ? dim - at : 16;
-        if (left == 16) store(out[r] + at, v);
-        else for (uint32_t j = 0; j < left; ++j) out[r][at + j] = v[j];
+        if (left == 16)
+          store(out[r] + at, v);
+        else
+          for (uint32_t j = 0; j < left; ++j) out[r][at + j] = v[j];
       }
   }
 }
 
 // Attention of rows row .. row + n_rows - 1 (one sequence) for one kv head: its queries in blocks.
 template <class Shape, uint32_t ctx_max>
-FORGE_INLINE void attention_rows(const Worker& w, uint32_t row, uint32_t n_rows, uint32_t head, const KvView& kv,
-                                 float scale, const float* q, float* out, uint32_t stride, float* scores) {
+FORGE_INLINE void attention_rows(const Worker& w, uint32_t row, uint32_t n_rows, uint32_t head,
+                                 const KvView& kv, float scale, const float* q, float* out, uint32_t stride,
+                                 float* scores) {
   constexpr uint32_t n_queries = Shape::n_heads / Shape::n_kv_heads;
   const uint32_t total = n_rows * n_queries;
   for (uint32_t first = 0; first < total;) {
@@ -202,14 +211,16 @@ FORGE_INLINE void attention_rows(const Worker& w, uint32_t row, uint32_t n_rows,
 
 // All rows, the given kv heads: what one worker does when rows are few.
 template <class Shape, uint32_t ctx_max>
-FORGE_INLINE void attention_heads(const Worker& w, Range heads, uint64_t page_bytes, uint64_t layer_offset, float scale,
-                                  const float* q, float* out, uint32_t stride, float* scores) {
+FORGE_INLINE void attention_heads(const Worker& w, Range heads, uint64_t page_bytes, uint64_t layer_offset,
+                                  float scale, const float* q, float* out, uint32_t stride, float* scores) {
   for (uint32_t r = 0; r < w.args.n_rows; ++r)
     for (uint32_t h = heads.begin; h < heads.end; ++h)
-      attention_rows<Shape, ctx_max>(w, r, 1, h, kv_view(w, r, page_bytes, layer_offset), scale, q, out, stride, scores);
+      attention_rows<Shape, ctx_max>(w, r, 1, h, kv_view(w, r, page_bytes, layer_offset), scale, q, out,
+                                     stride, scores);
 }
 
-// Many rows: blocks of rows of one sequence times kv heads, dealt out in turn, since later rows see more positions.
+// Many rows: blocks of rows of one sequence times kv heads, dealt out in turn, since later rows see more
+// positions.
 template <class Shape, uint32_t ctx_max>
 FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_t layer_offset, float scale,
                                    const float* q, float* out, uint32_t stride, float* scores) {
@@ -220,8 +231,8 @@ FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_
     while (n < block && r + n < w.args.n_rows && w.args.row_sequence[r + n] == w.args.row_sequence[r]) ++n;
     for (uint32_t h = 0; h < Shape::n_kv_heads; ++h, ++item)
       if (item % w.args.n_workers == w.index)
-        attention_rows<Shape, ctx_max>(w, r, n, h, kv_view(w, r, page_bytes, layer_offset), scale, q, out, stride,
-                                       scores);
+        attention_rows<Shape, ctx_max>(w, r, n, h, kv_view(w, r, page_bytes, layer_offset), scale, q, out,
+                                       stride, scores);
     r += n;
   }
 }

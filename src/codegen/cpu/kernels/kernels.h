@@ -1,5 +1,6 @@
 // Everything that a generated model.cpp calls.
 #pragma once
 
-#include "kernels/attention.h"
-#include "kernels/linear.h"
+#include "codegen/cpu/kernels/attention.h"
+#include "codegen/cpu/kernels/linear.h"
+#include "codegen/cpu/kernels/rows.h"

@@ -1,13 +1,13 @@
 // linear: out[row][n] = sum over k of W[n][k] * x[row][k], for groups of 16 outputs.
 //
-// One inner loop for every type, level and number of rows. A lane is an output; it adds its products in order of k,
-// block after block: facc = fma(float(integer dot of the block), scale_w * scale_x, facc). So a row's bits depend
-// neither on the rows beside it nor on how groups are spread over workers.
+// One inner loop for every type, level and number of rows. A lane is an output; it adds its products in order
+// of k, block after block: facc = fma(float(integer dot of the block), scale_w * scale_x, facc). So a row's
+// bits depend neither on the rows beside it nor on how groups are spread over workers.
 #pragma once
 
-#include "kernels/norm.h"
-#include "kernels/step.h"
-#include "kernels/weights.h"
+#include "codegen/cpu/kernels/norm.h"
+#include "codegen/cpu/kernels/step.h"
+#include "codegen/cpu/kernels/weights.h"
 
 namespace forge::kernels {
 namespace {
@@ -20,7 +20,8 @@ struct Activation {
   uint32_t stride = 0;  // floats
 };
 
-// Bytes ahead at which a lone row's weights are asked for: the hardware's prefetcher stops at page boundaries.
+// Bytes ahead at which a lone row's weights are asked for: the hardware's prefetcher stops at page
+// boundaries.
 constexpr uint32_t kPrefetch = 2048;
 
 template <IsFloat F, uint32_t K, int M>
@@ -37,8 +38,10 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
 template <class F>
 FORGE_INLINE i32x16 dot16(i32x16 acc, const u8x64* tiles, const int8_t* q) {
   for (int t = 0; t < 4; ++t) {
-    if constexpr (F::kWide) acc = dot4_wide(acc, tiles[t], load<int32_t>(q + 4 * t));
-    else acc = dot4(acc, tiles[t], load<int32_t>(q + 4 * t));
+    if constexpr (F::kWide)
+      acc = dot4_wide(acc, tiles[t], load<int32_t>(q + 4 * t));
+    else
+      acc = dot4(acc, tiles[t], load<int32_t>(q + 4 * t));
   }
   return acc;
 }
@@ -81,7 +84,8 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
 
 // A function of its own: one copy for all the places that use the same type, width and number of rows.
 template <class F, uint32_t K, int M>
-[[gnu::noinline]] static void sums_of_rows(const uint8_t* group, const Activation<K>& x, uint32_t row, float* out) {
+[[gnu::noinline]] static void sums_of_rows(const uint8_t* group, const Activation<K>& x, uint32_t row,
+                                           float* out) {
   f32x16 acc[M] = {};
   sums<F, K, M>(group, x, row, acc);
   for (int m = 0; m < M; ++m) store(out + 16 * m, acc[m]);
@@ -89,8 +93,8 @@ template <class F, uint32_t K, int M>
 
 // Sums of rows row .. row + n - 1 (n <= kRowBlock) of one group to out[n][16].
 template <class F, uint32_t K>
-FORGE_INLINE void group_sums(const uint8_t* matrix, uint32_t group, const Activation<K>& x, uint32_t row, uint32_t n,
-                             float* out) {
+FORGE_INLINE void group_sums(const uint8_t* matrix, uint32_t group, const Activation<K>& x, uint32_t row,
+                             uint32_t n, float* out) {
   const uint8_t* g = matrix + group * kGroupBytes<F, K>;
   if (n == kRowBlock) return sums_of_rows<F, K, kRowBlock>(g, x, row, out);
   for (uint32_t m = 0; m < n;) {
@@ -129,8 +133,8 @@ struct Output {
 
 // bias: null or pad16(n) values of type Bias; addend: null or laid out as out.
 template <class F, uint32_t K, class Bias = F32>
-FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight, const Activation<K>& x, Output to,
-                         const uint8_t* bias = nullptr, const float* addend = nullptr) {
+FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight, const Activation<K>& x,
+                         Output to, const uint8_t* bias = nullptr, const float* addend = nullptr) {
   for_tiles(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
     alignas(64) float acc[kRowBlock][16];
     group_sums<F, K>(weight, g, x, row, n, acc[0]);

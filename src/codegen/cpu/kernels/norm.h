@@ -1,10 +1,10 @@
 // rms_norm (Zhang & Sennrich 2019): y = x / sqrt(mean(x^2) + eps) * gain.
 //
-// The squares are summed in sixteen lanes (lane i: columns i, i + 16, ...) and the lanes as a tree. Buffers are padded
-// with zeros to a multiple of 16 columns, which adds nothing to the sum.
+// The squares are summed in sixteen lanes (lane i: columns i, i + 16, ...) and the lanes as a tree. Buffers
+// are padded with zeros to a multiple of 16 columns, which adds nothing to the sum.
 #pragma once
 
-#include "kernels/quantize.h"
+#include "codegen/cpu/kernels/quantize.h"
 
 namespace forge::kernels {
 namespace {
@@ -27,7 +27,8 @@ FORGE_INLINE void rms_norm_row(const float* x, const uint8_t* gain, float eps, f
     for (uint32_t i = 0; i < N; i += 16) store(y + i, value(i));
   if constexpr (N % 32 == 0) {
     if (q != nullptr)
-      for (uint32_t b = 0; b < N / 32; ++b) quantize_block(value(32 * b), value(32 * b + 16), b, *(Q8Row<N>*)q);
+      for (uint32_t b = 0; b < N / 32; ++b)
+        quantize_block(value(32 * b), value(32 * b + 16), b, *(Q8Row<N>*)q);
   }
 }
 

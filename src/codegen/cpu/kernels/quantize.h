@@ -1,13 +1,14 @@
-// Activations as q8: blocks of 32 int8 with one scale, so that a dot product with block-quantized weights is integer
-// arithmetic inside a block.
+// Activations as q8: blocks of 32 int8 with one scale, so that a dot product with block-quantized weights is
+// integer arithmetic inside a block.
 //
 // A row of K values lies as four streams:   int8  q[K]
 //                                           float d[K/32]       scale: x ~ d * q
-//                                           float dsum[K/32]    d * (sum of the block's q), for types with a minimum
-//                                           int32 nsum[K/16]    minus the sum of 16 q, for types with a zero point
+//                                           float dsum[K/32]    d * (sum of the block's q), for types with a
+//                                           minimum int32 nsum[K/16]    minus the sum of 16 q, for types with
+//                                           a zero point
 #pragma once
 
-#include "kernels/simd.h"
+#include "codegen/cpu/kernels/simd.h"
 
 namespace forge::kernels {
 namespace {
@@ -21,8 +22,8 @@ struct Q8Row {
   int32_t nsum[K / 16];
 };
 
-// q = round to even(x * (127 / max|x|)). A block whose largest magnitude is below 1e-30 becomes zero: 127 / max|x|
-// would overflow for denormals.
+// q = round to even(x * (127 / max|x|)). A block whose largest magnitude is below 1e-30 becomes zero: 127 /
+// max|x| would overflow for denormals.
 template <uint32_t K>
 FORGE_INLINE void quantize_block(f32x16 x0, f32x16 x1, uint32_t block, Q8Row<K>& out) {
   const f32x16 a0 = (f32x16)((u32x16)x0 & 0x7FFFFFFFu), a1 = (f32x16)((u32x16)x1 & 0x7FFFFFFFu);
@@ -42,7 +43,8 @@ FORGE_INLINE void quantize_block(f32x16 x0, f32x16 x1, uint32_t block, Q8Row<K>&
 
 template <uint32_t K>
 FORGE_INLINE void quantize_row(const float* x, Q8Row<K>& out) {
-  for (uint32_t b = 0; b < K / 32; ++b) quantize_block(load<f32x16>(x + 32 * b), load<f32x16>(x + 32 * b + 16), b, out);
+  for (uint32_t b = 0; b < K / 32; ++b)
+    quantize_block(load<f32x16>(x + 32 * b), load<f32x16>(x + 32 * b + 16), b, out);
 }
 
 }  // namespace

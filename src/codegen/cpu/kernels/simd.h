@@ -1,12 +1,12 @@
 // Sixteen lanes: the vector unit as all kernels see it.
 //
-// A lane is an output row (linear), a position (attention scores) or a column (norms). Reductions run along memory, one
-// lane for itself, so a result's bits do not depend on the instruction set: AVX-512 holds a vector in one register,
-// AVX2 in two, and a compiler without either in whatever it has. Only what the languages' vectors can't say is written
-// in intrinsics: the four-way int8 dot product.
+// A lane is an output row (linear), a position (attention scores) or a column (norms). Reductions run along
+// memory, one lane for itself, so a result's bits do not depend on the instruction set: AVX-512 holds a
+// vector in one register, AVX2 in two, and a compiler without either in whatever it has. Only what the
+// languages' vectors can't say is written in intrinsics: the four-way int8 dot product.
 //
-// Everything here and in the other kernel headers has internal linkage: two levels linked into one program must not
-// share a function, or the linker may give the portable path a copy that needs AVX-512.
+// Everything here and in the other kernel headers has internal linkage: two levels linked into one program
+// must not share a function, or the linker may give the portable path a copy that needs AVX-512.
 #pragma once
 
 #include <stdint.h>
@@ -51,21 +51,33 @@ FORGE_INLINE f16x16 to_f16(f32x16 v) { return __builtin_convertvector(v, f16x16)
 FORGE_INLINE f32x16 bf16_to_f32(u16x16 v) { return (f32x16)(__builtin_convertvector(v, u32x16) << 16); }
 
 // Loads of sixteen weights of a float type.
-struct F32 { typedef float Element; };
-struct F16 { typedef uint16_t Element; };
-struct BF16 { typedef uint16_t Element; };
+struct F32 {
+  typedef float Element;
+};
+struct F16 {
+  typedef uint16_t Element;
+};
+struct BF16 {
+  typedef uint16_t Element;
+};
 template <class T>
 FORGE_INLINE f32x16 load_as_f32(const void* p) {
-  if constexpr (__is_same(T, F32)) return load<f32x16>(p);
-  else if constexpr (__is_same(T, F16)) return to_f32(load<f16x16>(p));
-  else return bf16_to_f32(load<u16x16>(p));
+  if constexpr (__is_same(T, F32))
+    return load<f32x16>(p);
+  else if constexpr (__is_same(T, F16))
+    return to_f32(load<f16x16>(p));
+  else
+    return bf16_to_f32(load<u16x16>(p));
 }
 
 template <class T>
 FORGE_INLINE float load_one(const void* p) {  // one such weight
-  if constexpr (__is_same(T, F32)) return load<float>(p);
-  else if constexpr (__is_same(T, F16)) return (float)load<_Float16>(p);
-  else return __builtin_bit_cast(float, (uint32_t)load<uint16_t>(p) << 16);
+  if constexpr (__is_same(T, F32))
+    return load<float>(p);
+  else if constexpr (__is_same(T, F16))
+    return (float)load<_Float16>(p);
+  else
+    return __builtin_bit_cast(float, (uint32_t)load<uint16_t>(p) << 16);
 }
 
 // The lanes' sum as a fixed tree: halves are added until one is left.
@@ -92,8 +104,14 @@ FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
   const __m512i p = _mm512_maddubs_epi16((__m512i)w, _mm512_set1_epi32(a));
   return acc + (i32x16)_mm512_madd_epi16(p, _mm512_set1_epi16(1));
 #elif defined(__AVX2__)
-  union { u8x64 v; __m256i h[2]; } x{w};
-  union { i32x16 v; __m256i h[2]; } s{acc};
+  union {
+    u8x64 v;
+    __m256i h[2];
+  } x{w};
+  union {
+    i32x16 v;
+    __m256i h[2];
+  } s{acc};
   for (int i = 0; i < 2; ++i) {
 #if defined(__AVXVNNI__)
     s.h[i] = _mm256_dpbusd_avx_epi32(s.h[i], x.h[i], _mm256_set1_epi32(a));
@@ -120,8 +138,14 @@ FORGE_INLINE i32x16 dot4_wide(i32x16 acc, u8x64 w, int32_t a) { return dot4(acc,
 #else
 constexpr bool kWideNeedsOffset = false;
 FORGE_INLINE i32x16 dot4_wide(i32x16 acc, u8x64 w, int32_t a) {
-  union { u8x64 v; __m256i h[2]; } x{w};
-  union { i32x16 v; __m256i h[2]; } s{acc};
+  union {
+    u8x64 v;
+    __m256i h[2];
+  } x{w};
+  union {
+    i32x16 v;
+    __m256i h[2];
+  } s{acc};
   for (int i = 0; i < 2; ++i) {
     const __m256i q = _mm256_xor_si256(x.h[i], _mm256_set1_epi8((char)0x80));
     const __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(_mm256_set1_epi32(a), q));
@@ -139,8 +163,8 @@ constexpr int kRowBlock = 2;
 #endif
 
 // e^x for x in about [-87, 88], relative error below 2 ulp; below that range the smallest normal number.
-// x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial (coefficients 1/k!, the last ones minimax-adjusted) and
-// 2^n through the exponent bits. The interpreter has the same steps in scalar code (interp/exp.h).
+// x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial (coefficients 1/k!, the last ones minimax-adjusted)
+// and 2^n through the exponent bits. The interpreter has the same steps in scalar code (interp/exp.h).
 FORGE_INLINE f32x16 exp(f32x16 x) {
   x = max(splat(-87.0F), x);
   x = x > 88.0F ? splat(88.0F) : x;

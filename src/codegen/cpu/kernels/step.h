@@ -1,7 +1,7 @@
 // How a stage divides its work, and the driver's side of a step: only drivers know barriers.
 #pragma once
 
-#include "kernels/simd.h"
+#include "codegen/cpu/kernels/simd.h"
 #include "runtime/core/step.h"
 
 namespace forge::kernels {
@@ -24,9 +24,13 @@ struct Worker {
   inline __attribute__((always_inline)) T* own(uint64_t offset, uint64_t scratch_bytes) const {
     return (T*)(args.scratch + index * scratch_bytes + offset);
   }
-  inline __attribute__((always_inline)) void trace(const char* name, int32_t layer, const float* data, uint32_t rows, uint32_t cols,
-                          uint32_t stride) const {
-    if (index == 0 && args.trace != nullptr) args.trace(args.trace_context, name, layer, data, rows, cols, stride);
+  // Shows a finished value to whoever traces; the others wait until it was seen.
+  inline __attribute__((always_inline)) void trace(const char* name, int32_t layer, const float* data,
+                                                   uint32_t rows, uint32_t cols, uint32_t stride) const {
+    if (args.trace == nullptr) return;
+    barrier();
+    if (index == 0) args.trace(args.trace_context, name, layer, data, rows, cols, stride);
+    barrier();
   }
 };
 
@@ -34,7 +38,8 @@ struct Range {
   uint32_t begin, end;
 };
 
-// Item range of a worker, in pieces of equal size: worker w always gets the same weights, hence the same pages.
+// Item range of a worker, in pieces of equal size: worker w always gets the same weights, hence the same
+// pages.
 FORGE_INLINE Range split(const Worker& w, uint32_t n) {
   return {(uint32_t)((uint64_t)n * w.index / w.args.n_workers),
           (uint32_t)((uint64_t)n * (w.index + 1) / w.args.n_workers)};

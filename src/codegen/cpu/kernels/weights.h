@@ -4,9 +4,9 @@
 //
 //     scales of block 0, 1, 2, ...   |   quants of block 0, 1, 2, ...
 //
-// Quants of 32 consecutive k are eight tiles; a tile is 16 rows x 4 k in 64 bytes: byte 4 r + j is row r, k = 4 t + j.
-// That is one register for AVX-512, two for AVX2, and the operand that a four-way dot product wants: lane = row.
-// Sub-byte types are the same tiles in bit planes:
+// Quants of 32 consecutive k are eight tiles; a tile is 16 rows x 4 k in 64 bytes: byte 4 r + j is row r, k =
+// 4 t + j. That is one register for AVX-512, two for AVX2, and the operand that a four-way dot product wants:
+// lane = row. Sub-byte types are the same tiles in bit planes:
 //     4 bits  vector v (of 4): low nibble = tile v, high nibble = tile v + 4
 //   + 1 bit   one vector more: bit t = bit 4 of tile t
 //   + 2 bits  two vectors more: vector h, bits 2 (t mod 4) = bits 4 and 5 of tile t, h = t / 4
@@ -14,7 +14,7 @@
 // w = scale * (q - zero) or, for types with a minimum, scale * q + minimum.
 #pragma once
 
-#include "kernels/simd.h"
+#include "codegen/cpu/kernels/simd.h"
 
 namespace forge::kernels {
 namespace {
@@ -59,8 +59,8 @@ FORGE_INLINE uint32_t nibble_at(const uint8_t* q, uint32_t t, uint32_t i) {
 
 FORGE_INLINE float half_at(const uint8_t* p, uint32_t i) { return (float)load<_Float16>(p + 2 * i); }
 
-// Each type says: k of a block, bytes of its scales and of 32 k of quants (16 rows), log2 of the zero point (-1: none),
-// whether it has a minimum, whether the halves of 32 k differ in scale; and reads them.
+// Each type says: k of a block, bytes of its scales and of 32 k of quants (16 rows), log2 of the zero point
+// (-1: none), whether it has a minimum, whether the halves of 32 k differ in scale; and reads them.
 
 template <int extra, bool has_minimum>
 struct Legacy {  // one float16 scale (and minimum) for 32 k
@@ -79,8 +79,10 @@ struct Legacy {  // one float16 scale (and minimum) for 32 k
   }
   FORGE_INLINE float value(const uint8_t* s, const uint8_t* q, uint32_t row, uint32_t k) {
     const float x = (float)(int32_t)nibble_at<extra>(q, k / 4, 4 * row + k % 4);
-    if constexpr (has_minimum) return half_at(s, row) * x + half_at(s + 32, row);
-    else return half_at(s, row) * (x - (float)(1 << kZeroShift));
+    if constexpr (has_minimum)
+      return half_at(s, row) * x + half_at(s + 32, row);
+    else
+      return half_at(s, row) * (x - (float)(1 << kZeroShift));
   }
 };
 struct Q4_0 : Legacy<0, false> {};
@@ -166,7 +168,8 @@ concept IsFloat = requires { typename F::Element; };
 template <IsFloat F, uint32_t K>
 constexpr uint64_t kGroupBytes<F, K> = (K * 16 * sizeof(typename F::Element) + 63) / 64 * 64;
 
-// One row of a packed matrix as floats, exactly as the type's reference decoding gives them: what embed needs.
+// One row of a packed matrix as floats, exactly as the type's reference decoding gives them: what embed
+// needs.
 template <class F, uint32_t K>
 FORGE_INLINE void decode_row(const uint8_t* matrix, uint32_t row, float* out) {
   const uint8_t* group = matrix + row / 16 * kGroupBytes<F, K>;
@@ -178,7 +181,8 @@ FORGE_INLINE void decode_row(const uint8_t* matrix, uint32_t row, float* out) {
     for (uint32_t k = 0; k < K; ++k) {
       const uint32_t b = k / F::kBlock;
       out[k] = F::value(group + b * F::kScaleBytes,
-                        group + kScaleStreamBytes<F, K> + b * (F::kBlock / 32) * F::kQuantBytes, row % 16, k % F::kBlock);
+                        group + kScaleStreamBytes<F, K> + b * (F::kBlock / 32) * F::kQuantBytes, row % 16,
+                        k % F::kBlock);
     }
   }
 }

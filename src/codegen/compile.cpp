@@ -1,0 +1,221 @@
+#include "codegen/compile.h"
+
+#include <algorithm>
+#include <cstring>
+#include <unordered_map>
+
+#include "codegen/cpu/emit.h"
+#include "core/error.h"
+#include "core/mapped_file.h"
+#include "formats/tokenizer_tables.h"
+#include "models/architecture.h"
+#include "passes/passes.h"
+#include "runtime/core/chat_template.h"
+#include "runtime/core/tokenizer.h"
+
+namespace forge {
+namespace {
+
+// Metadata of our own in source.kv: the source file's tensor names in their order.
+constexpr std::string_view kTensorOrderKey = "forge.source.tensors";
+constexpr std::string_view kGgufVersionKey = "forge.source.gguf_version";
+
+std::vector<float> read_vector(const Checkpoint& checkpoint, const Graph& g, WeightId id) {
+  const Weight& w = g.weights[id];
+  const Tensor* t = checkpoint.find(w.tensor_name(0));
+  std::vector<float> out(w.cols);
+  info(t->type).decode(t->data.data(), out.data(), out.size());
+  return out;
+}
+
+std::vector<float> rope_factors(const Checkpoint& checkpoint, const Graph& g) {
+  for (const Node& n : g.body) {
+    if (n.op != Op::rope_kv || n.segments.empty()) continue;
+    std::vector<float> factors = read_vector(checkpoint, g, n.segments[0].weight);
+    for (float f : factors)
+      if (!(f > 0 && f < 1e9F))
+        fail("{}: tensor rope_freqs.weight holds {}, expected factors above 0", checkpoint.path, f);
+    return factors;
+  }
+  return {};
+}
+
+std::string chat_template(const Checkpoint& checkpoint, const CompileOptions& options) {
+  std::string text = options.has_chat_template
+                         ? options.chat_template
+                         : checkpoint.meta.string("tokenizer.chat_template").value_or("");
+  if (text.empty()) return text;
+  // What the evaluator does not know is an error now and not in a conversation.
+  if (const auto parsed = rt::ChatTemplate::parse(text); !parsed)
+    fail("{}: the chat template: {}; --chat-template FILE takes another one", checkpoint.path,
+         parsed.error().message);
+  return text;
+}
+
+std::vector<uint8_t> source_metadata(const Checkpoint& checkpoint) {
+  Metadata meta;
+  for (const auto& [key, value] : checkpoint.meta.entries())
+    if (!key.starts_with("split.")) meta.set(key, value);
+  MetaValue order{MetaType::array, MetaType::string, std::vector<std::string>{}};
+  for (const Tensor& t : checkpoint.tensors)
+    std::get<std::vector<std::string>>(order.value).push_back(t.name);
+  meta.set(std::string(kTensorOrderKey), std::move(order));
+  meta.set(std::string(kGgufVersionKey),
+           {MetaType::u32, MetaType::u32, static_cast<int64_t>(checkpoint.gguf_version)});
+  return encode_metadata(meta);
+}
+
+using Manifest = std::map<std::string, std::string, std::less<>>;
+
+void sampling_defaults(const Checkpoint& checkpoint, Manifest& manifest) {
+  const std::pair<std::string_view, std::string_view> keys[] = {{"temp", "temp"},
+                                                                {"top_k", "top_k"},
+                                                                {"top_p", "top_p"},
+                                                                {"min_p", "min_p"},
+                                                                {"penalty_repeat", "repeat_penalty"}};
+  for (const auto& [source, name] : keys)
+    if (const auto v = checkpoint.meta.number(fmt::format("general.sampling.{}", source)))
+      manifest[fmt::format("sampling.{}", name)] = fmt::format("{}", static_cast<float>(*v));
+}
+
+Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& options, const CompiledModel& m) {
+  Manifest manifest;
+  manifest["model.name"] = checkpoint.meta.string("general.name").value_or("");
+  manifest["model.architecture"] = m.source.name;
+  manifest["source.sha256"] = source_sha256(checkpoint);
+  manifest["ctx.default"] = std::to_string(m.source.ctx_max);
+  manifest["target"] = fmt::format("{} {}", m.plan.target, options.level->name);
+  manifest["compiler"] = options.compiler;
+  if (!options.default_args.empty()) manifest["default_args"] = options.default_args;
+  sampling_defaults(checkpoint, manifest);
+  return manifest;
+}
+
+void pack_weights(const Checkpoint& checkpoint, const CompiledModel& m, PayloadInput& payload) {
+  for (const PlacedWeight& placed : m.plan.weights) {
+    const Weight& w = m.optimized.weights[placed.weight];
+    PackedTensor t;
+    t.name = w.tensor_name(placed.layer);
+    t.type = std::string(info(placed.type).name);
+    t.layout = std::string(layout_name(placed.layout));
+    t.rows = w.rows;
+    t.cols = w.cols;
+    t.offset = placed.offset;
+    t.bytes = placed.bytes;
+    const Tensor* tensor = checkpoint.find(t.name);
+    t.pack = [tensor, placed, rows = t.rows, cols = t.cols](std::span<uint8_t> out) {
+      pack(placed.type, placed.layout, rows, cols, tensor->data, out);
+    };
+    payload.tensors.push_back(std::move(t));
+  }
+  payload.weights_bytes = m.plan.weights_bytes;
+}
+
+// The payload in a mapped file: behind an executable's trailer, or the file itself.
+std::span<const uint8_t> find_payload(std::span<const uint8_t> file) {
+  rt::PayloadTrailer trailer{};
+  if (file.size() >= sizeof trailer) {
+    std::memcpy(&trailer, file.data() + file.size() - sizeof trailer, sizeof trailer);
+    if (std::memcmp(trailer.magic, rt::kTrailerMagic, sizeof trailer.magic) == 0 &&
+        trailer.payload_offset <= file.size() &&
+        trailer.payload_bytes <= file.size() - trailer.payload_offset)
+      return file.subspan(trailer.payload_offset, trailer.payload_bytes);
+  }
+  if (file.size() >= sizeof rt::kPayloadMagic &&
+      std::memcmp(file.data(), rt::kPayloadMagic, sizeof rt::kPayloadMagic) == 0)
+    return file;
+  return {};
+}
+
+}  // namespace
+
+CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& options,
+                            const std::function<void(std::string_view phase)>& phase) {
+  const auto enter = [&](std::string_view name) {
+    if (phase) phase(name);
+  };
+  CompiledModel m;
+  enter("parse");
+  m.source = build_graph(checkpoint, options.ctx);
+  enter("optimize");
+  m.optimized = optimize(m.source);
+  m.plan = lower_cpu(m.optimized, rope_factors(checkpoint, m.optimized));
+  enter("generate");
+  m.sources["model.cpp"] = emit_cpu(m.optimized, m.plan, *options.level);
+
+  PayloadInput& payload = m.payload;
+  payload.plan_hash = plan_hash(m.plan, m.optimized);
+  payload.tokenizer = build_tokenizer_tables(checkpoint.meta);
+  if (const auto tokenizer = rt::Tokenizer::open(payload.tokenizer);
+      tokenizer && static_cast<uint32_t>(tokenizer->n_vocab()) > m.source.n_vocab)
+    fail("{}: {} tokens in the vocabulary, but token_embd.weight has {} rows", checkpoint.path,
+         tokenizer->n_vocab(), m.source.n_vocab);
+  payload.chat_template = chat_template(checkpoint, options);
+  payload.source_kv = source_metadata(checkpoint);
+  payload.manifest = make_manifest(checkpoint, options, m);
+  pack_weights(checkpoint, m, payload);
+  return m;
+}
+
+Checkpoint read_artifact(const std::string& path) {
+  const auto file = std::make_shared<MappedFile>(path);
+  const std::span<const uint8_t> bytes = find_payload(file->bytes());
+  if (bytes.empty())
+    fail("{}: carries no payload; expected a program made by forge or its .weights file", path);
+  const auto payload = rt::open_payload(bytes);
+  if (!payload) fail("{}: {}", path, payload.error().message);
+  const auto table = rt::parse_tensor_table(*payload);
+  if (!table) fail("{}: {}", path, table.error().message);
+
+  Checkpoint c;
+  c.path = path;
+  std::vector<std::string> order;
+  const Metadata stored = decode_metadata(payload->source_kv);
+  for (const auto& [key, value] : stored.entries()) {
+    if (key == kTensorOrderKey)
+      order = *stored.strings(key);
+    else if (key == kGgufVersionKey)
+      c.gguf_version = static_cast<uint32_t>(*stored.integer(key));
+    else
+      c.meta.set(key, value);
+  }
+  c.alignment = static_cast<uint32_t>(c.meta.integer("general.alignment").value_or(32));
+  if (const auto sha = payload->string("source.sha256")) c.source_sha256 = std::string(*sha);
+
+  std::unordered_map<std::string_view, const rt::TensorEntry*> entries;
+  for (const rt::TensorEntry& e : *table) entries[e.name] = &e;
+  for (const std::string& name : order) {
+    const auto it = entries.find(name);
+    if (it == entries.end()) fail("{}: tensor {} is not in the payload", path, name);
+    const rt::TensorEntry& e = *it->second;
+    const auto type = dtype_from_name(e.type);
+    const Layout layout = e.layout == layout_name(Layout::row) ? Layout::row : Layout::tiles16;
+    if (!type || e.layout != layout_name(layout) || e.rows == 0 || e.cols == 0 || e.rows > 1u << 24 ||
+        e.cols > 1u << 24 || e.cols % info(*type).block_weights != 0 ||
+        packed_bytes(*type, layout, e.rows, e.cols) != e.bytes)
+      fail("{}: tensor {}: type {}, layout {} and {} x {} don't agree with {} bytes", path, name, e.type,
+           e.layout, e.rows, e.cols, e.bytes);
+    const auto unpacked = std::make_shared<std::vector<uint8_t>>(e.rows * row_bytes(*type, e.cols));
+    unpack(*type, layout, e.rows, e.cols, payload->weights.subspan(e.offset, e.bytes), *unpacked);
+    Tensor t;
+    t.name = name;
+    t.type = *type;
+    t.shape = layout == Layout::row
+                  ? std::vector<int64_t>{static_cast<int64_t>(e.cols)}
+                  : std::vector<int64_t>{static_cast<int64_t>(e.rows), static_cast<int64_t>(e.cols)};
+    t.data = *unpacked;
+    c.tensors.push_back(std::move(t));
+    c.storage.push_back(unpacked);
+  }
+  return c;
+}
+
+Checkpoint read_checkpoint(const std::string& path) {
+  {
+    const MappedFile file(path);
+    if (!find_payload(file.bytes()).empty()) return read_artifact(path);
+  }
+  return read_gguf(path);
+}
+
+}  // namespace forge

@@ -1,0 +1,397 @@
+#include "codegen/cpu/emit.h"
+
+#include <fmt/format.h>
+
+#include <iterator>
+
+#include "core/error.h"
+
+namespace forge {
+namespace {
+
+uint32_t pad16(uint32_t n) { return (n + 15) / 16 * 16; }
+
+// The kernel headers' name of a storage type.
+std::string_view kernel_type(DType t) {
+  switch (t) {
+    case DType::f32: return "F32";
+    case DType::f16: return "F16";
+    case DType::bf16: return "BF16";
+    case DType::q4_0: return "Q4_0";
+    case DType::q4_1: return "Q4_1";
+    case DType::q5_0: return "Q5_0";
+    case DType::q5_1: return "Q5_1";
+    case DType::q8_0: return "Q8_0";
+    case DType::q4_k: return "Q4_K";
+    case DType::q5_k: return "Q5_K";
+    case DType::q6_k: return "Q6_K";
+  }
+  fail("no CPU kernel reads weights of type {}", info(t).name);
+}
+
+constexpr std::string_view kDivisions[] = {"rows", "groups", "heads", "blocks", "every worker"};
+
+struct Emitter {
+  const Graph& g;
+  const Plan& plan;
+  const CpuLevel& level;
+  std::string out = {};
+
+  template <class... Args>
+  void put(fmt::format_string<Args...> format, Args&&... args) {
+    fmt::format_to(std::back_inserter(out), format, std::forward<Args>(args)...);
+  }
+
+  // --- one stage
+  // -------------------------------------------------------------------------------------------------
+
+  struct Place {  // where stages are being emitted: the body of a signature, or outside (layer < 0)
+    const Phase& phase;
+    int signature = -1;
+    uint32_t example_layer = 0;
+    std::string_view layer = "-1";
+  };
+
+  const Buffer& buffer(const Place& p, ValueId v) const { return p.phase.buffers[p.phase.value_buffer[v]]; }
+  std::string name(const Place& p, ValueId v) const { return fmt::format("b.{}", buffer(p, v).name); }
+  uint32_t stride(ValueId v) const { return pad16(g.values[v].cols); }
+
+  std::string weight(const Place& p, WeightId id) const {
+    if (!g.weights[id].per_layer) return fmt::format("w.args.weights + {}", plan.placed(id, 0).offset);
+    return fmt::format("layer_weights + {}", plan.offset_in_layer(static_cast<uint32_t>(p.signature), id));
+  }
+  std::string_view type(const Place& p, WeightId id) const {
+    return kernel_type(g.weights[id].type(p.example_layer));
+  }
+
+  static std::string rows(const Stage& s) {
+    const std::string_view n = s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows";
+    return s.division == Division::rows ? fmt::format("split(w, {})", n) : fmt::format("everything({})", n);
+  }
+
+  void comment(const Stage& s, std::string_view indent) {
+    out += indent;
+    out += "// ";
+    if (s.kernel == Kernel::rope_angles) out += "rope_table";
+    if (s.kernel == Kernel::output_hidden) out += "output hidden";
+    for (size_t i = 0; i < s.node.outputs.size(); ++i)
+      put("{}{}", i ? ", " : "", g.values[s.node.outputs[i]].name);
+    if (!s.node.outputs.empty()) {
+      put(" = {}(", op_name(s.node.op));
+      for (size_t i = 0; i < s.node.inputs.size(); ++i)
+        put("{}{}", i ? ", " : "", g.values[s.node.inputs[i]].name);
+      out += ")";
+      for (size_t i = 0; i < s.node.segments.size(); ++i)
+        put("{} {}", i ? "," : "", g.weights[s.node.segments[i].weight].name);
+    }
+    put(", by {}\n", kDivisions[static_cast<size_t>(s.division)]);
+  }
+
+  void linear(const Stage& s, const Place& p, std::string_view indent) {
+    const Node& n = s.node;
+    const uint32_t k = g.weights[n.segments[0].weight].cols;
+    const size_t n_activations = n.inputs.size() - (n.epilogue == Epilogue::add ? 1 : 0);
+    std::string q8 = "nullptr", f32 = "nullptr";
+    uint32_t f32_stride = 0;
+    for (size_t i = 0; i < n_activations; ++i) {
+      const ValueId v = n.inputs[i];
+      if (g.values[v].element == ElementType::q8) {
+        q8 = name(p, v);
+      } else {
+        f32 = name(p, v);
+        f32_stride = stride(v);
+      }
+    }
+    const std::string activation = fmt::format("Activation<{}>{{{}, {}, {}}}", k, q8, f32, f32_stride);
+    const std::string_view n_rows = s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows";
+    const auto to = [&](ValueId v) {
+      if (v == g.logits) return fmt::format("Output{{w.args.logits, {}}}", plan.logits_stride);
+      return fmt::format("Output{{{}, {}}}", name(p, v), stride(v));
+    };
+    if (n.epilogue == Epilogue::silu_mul) {
+      put("{}linear_silu_mul<{}, {}, {}>(split(w, {}), {}, {}, {}, {},\n{}    {});\n", indent,
+          type(p, n.segments[0].weight), type(p, n.segments[1].weight), k, stride(n.outputs[0]) / 16, n_rows,
+          weight(p, n.segments[0].weight), weight(p, n.segments[1].weight), activation, indent,
+          to(n.outputs[0]));
+      return;
+    }
+    for (size_t i = 0; i < n.segments.size(); ++i) {
+      const Segment& segment = n.segments[i];
+      const bool has_bias = segment.bias != kNoWeight;
+      const bool is_logits = n.outputs[i] == g.logits;
+      put("{}{}linear<{}, {}{}>(split(w, {}), {}, {}, {},\n{}    {}, {}, {});\n", indent,
+          is_logits ? "if (w.args.logits != nullptr) " : "", type(p, segment.weight), k,
+          has_bias ? fmt::format(", {}", type(p, segment.bias)) : "",
+          pad16(g.weights[segment.weight].rows) / 16, n_rows, weight(p, segment.weight), activation, indent,
+          to(n.outputs[i]), has_bias ? weight(p, segment.bias) : "nullptr",
+          n.epilogue == Epilogue::add ? name(p, n.inputs.back()) : "nullptr");
+    }
+  }
+
+  void rms_norm(const Stage& s, const Place& p, std::string_view indent) {
+    const Node& n = s.node;
+    const uint32_t cols = g.values[n.inputs[0]].cols;
+    std::string y = "nullptr", q = "nullptr";
+    for (ValueId v : n.outputs) {
+      if (g.values[v].element == ElementType::q8)
+        q = fmt::format("{} + r", name(p, v));
+      else
+        y = fmt::format("{} + r * {}", name(p, v), stride(v));
+    }
+    put("{}for (uint64_t r = rows.begin; r < rows.end; ++r)\n", indent);
+    put("{}  rms_norm_row<{}, {}>({} + r * {}, {}, {}F, {}, {});\n", indent, cols,
+        type(p, n.segments[0].weight), name(p, n.inputs[0]), stride(n.inputs[0]),
+        weight(p, n.segments[0].weight), real(n.number("eps")), y, q);
+  }
+
+  static std::string real(double v) {
+    std::string text = fmt::format("{}", static_cast<float>(v));
+    if (text.find_first_of(".e") == std::string::npos) text += ".0";
+    return text;
+  }
+
+  void stage(const Stage& s, const Place& p, std::string_view indent) {
+    if (s.barrier) put("{}w.barrier();\n", indent);
+    comment(s, indent);
+    const Node& n = s.node;
+    const bool row_wise = s.kernel == Kernel::rms_norm || s.kernel == Kernel::quantize;
+    if (row_wise) put("{}rows = {};\n", indent, rows(s));
+    switch (s.kernel) {
+      case Kernel::rope_angles:
+        put("{}rope_angles(w, {}, kRopeFrequency, kRopePairs, b.rope_table);\n", indent, rows(s));
+        break;
+      case Kernel::embed:
+        put("{}embed<{}, {}>(w, {}, {}, {});\n", indent, type(p, n.segments[0].weight), g.n_hidden, rows(s),
+            weight(p, n.segments[0].weight), name(p, n.outputs[0]));
+        break;
+      case Kernel::rms_norm: rms_norm(s, p, indent); break;
+      case Kernel::quantize:
+        put("{}for (uint64_t r = rows.begin; r < rows.end; ++r) quantize_row({} + r * {}, {}[r]);\n", indent,
+            name(p, n.inputs[0]), stride(n.inputs[0]), name(p, n.outputs[0]));
+        break;
+      case Kernel::linear: linear(s, p, indent); break;
+      case Kernel::silu:
+        put("{}elementwise<{}>({}, {}, {}, {}, [](f32x16 x, f32x16) {{ return silu(x); }});\n", indent,
+            g.values[n.outputs[0]].cols, rows(s), name(p, n.inputs[0]), name(p, n.inputs[0]),
+            name(p, n.outputs[0]));
+        break;
+      case Kernel::mul:
+      case Kernel::add:
+        put("{}elementwise<{}>({}, {}, {}, {}, [](f32x16 x, f32x16 y) {{ return x {} y; }});\n", indent,
+            g.values[n.outputs[0]].cols, rows(s), name(p, n.inputs[0]), name(p, n.inputs[1]),
+            name(p, n.outputs[0]), s.kernel == Kernel::mul ? '*' : '+');
+        break;
+      case Kernel::rope_kv:
+        put("{}rope_kv<AttentionShape>(w, {}, {}, kPageBytes, layer * kLayerKvBytes, b.rope_table, {}, {}, "
+            "{}, {}, {}, {});\n",
+            indent, rows(s),
+            s.division == Division::heads ? "split(w, AttentionShape::n_kv_heads)"
+                                          : "everything(AttentionShape::n_kv_heads)",
+            name(p, n.inputs[0]), name(p, n.inputs[1]), name(p, n.inputs[2]), stride(n.inputs[0]),
+            stride(n.inputs[1]), name(p, n.outputs[0]));
+        break;
+      case Kernel::attention: {
+        const std::string tail = fmt::format("kPageBytes, layer * kLayerKvBytes, {}F, {}, {}, {}, b.scores",
+                                             real(n.number("scale")), name(p, n.inputs[0]),
+                                             name(p, n.outputs[0]), stride(n.outputs[0]));
+        if (s.division == Division::heads)
+          put("{}attention_heads<AttentionShape, kCtx>(w, split(w, AttentionShape::n_kv_heads), {});\n",
+              indent, tail);
+        else
+          put("{}attention_blocks<AttentionShape, kCtx>(w, {});\n", indent, tail);
+        break;
+      }
+      case Kernel::select_rows:
+        put("{}select_rows<{}>(w, {}, {}, {});\n", indent, g.values[n.outputs[0]].cols, rows(s),
+            name(p, n.inputs[0]), name(p, n.outputs[0]));
+        break;
+      case Kernel::output_hidden:
+        put("{}output_hidden<{}>(w, {}, b.{});\n", indent, g.n_hidden, rows(s), buffer(p, g.hidden).name);
+        break;
+    }
+    for (ValueId v : n.outputs) {
+      if (g.values[v].element != ElementType::f32) continue;
+      const std::string_view n_rows = s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows";
+      const bool logits = v == g.logits;
+      put("{}{}w.trace(\"{}\", {}, {}, {}, {}, {});\n", indent,
+          logits ? "if (w.args.logits != nullptr) " : "", g.values[v].name, p.layer,
+          logits ? "w.args.logits" : name(p, v), n_rows, g.values[v].cols,
+          logits ? plan.logits_stride : stride(v));
+    }
+  }
+
+  // --- the file
+  // --------------------------------------------------------------------------------------------------
+
+  static std::string struct_name(const Phase& p) {
+    return p.name == "decode" ? "DecodeBuffers" : "BatchBuffers";
+  }
+
+  void buffers(const Phase& p) {
+    put("// Memory of the {} phase (up to {} rows).\nstruct {} {{\n", p.name, p.max_rows, struct_name(p));
+    const auto type_of = [](const Buffer& b) {
+      return b.element == ElementType::q8 ? fmt::format("Q8Row<{}>", b.cols) : std::string("float");
+    };
+    put("  explicit {}(const Worker& w)\n      : ", struct_name(p));
+    for (const Buffer& b : p.buffers) {
+      if (b.bytes() == 0) continue;
+      if (b.own)
+        put("{}(w.own<{}>({}, kScratchBytes)),\n        ", b.name, type_of(b), b.offset);
+      else
+        put("{}(w.arena<{}>({})),\n        ", b.name, type_of(b), b.offset);
+    }
+    put("scores(w.own<float>({}, kScratchBytes)) {{}}\n", plan.own_bytes);
+    for (const Buffer& b : p.buffers)
+      if (b.bytes() > 0) put("  {}* const {};\n", type_of(b), b.name);
+    out += "  float* const scores;\n};\n\n";
+  }
+
+  bool has_row_loop(const std::vector<Stage>& stages) const {
+    for (const Stage& s : stages)
+      if (s.kernel == Kernel::rms_norm || s.kernel == Kernel::quantize) return true;
+    return false;
+  }
+
+  void layer_function(const Phase& p, uint32_t signature) {
+    Place place{p, static_cast<int>(signature), 0, "(int32_t)layer"};
+    while (plan.layers[place.example_layer].signature != signature) ++place.example_layer;
+    out += "//";
+    for (const auto& [id, offset] : plan.signatures[signature].offsets)
+      if (g.weights[id].rows > 1)
+        put(" {}: {}", g.weights[id].name, info(g.weights[id].type(place.example_layer)).name);
+    put("\nvoid layer_{}_{}(const Worker& w, const {}& b, const uint8_t* layer_weights, uint32_t layer) {{\n",
+        signature, p.name, struct_name(p));
+    if (has_row_loop(p.body)) out += "  Range rows;\n";
+    for (const Stage& s : p.body) stage(s, place, "  ");
+    out += "}\n\n";
+  }
+
+  void phase_function(const Phase& p) {
+    put("void step_{}(const Worker& w) {{\n  const {} b(w);\n", p.name, struct_name(p));
+    if (has_row_loop(p.prologue) || has_row_loop(p.epilogue)) out += "  Range rows;\n";
+    const Place outside{p};
+    for (const Stage& s : p.prologue) stage(s, outside, "  ");
+    out +=
+        "  for (uint32_t layer = 0; layer < kLayers; ++layer) {\n"
+        "    const uint8_t* layer_weights = w.args.weights + kLayer[layer].base;\n";
+    if (plan.signatures.size() == 1) {
+      put("    layer_0_{}(w, b, layer_weights, layer);\n", p.name);
+    } else {
+      out += "    switch (kLayer[layer].signature) {\n";
+      for (size_t s = 0; s < plan.signatures.size(); ++s)
+        put("      case {}: layer_{}_{}(w, b, layer_weights, layer); break;\n", s, s, p.name);
+      out += "    }\n";
+    }
+    out += "  }\n  if (w.args.n_out_rows == 0) return;\n";
+    for (const Stage& s : p.epilogue) stage(s, outside, "  ");
+    out += "}\n\n";
+  }
+
+  void attention_shape() {
+    for (const Node& n : g.body) {
+      if (n.op != Op::rope_kv) continue;
+      put("struct AttentionShape {{\n  static constexpr uint32_t n_heads = {}, n_kv_heads = {}, head_dim = "
+          "{}, n_rot = {};\n"
+          "  static constexpr bool neox = {};  // pairs (i, i + n_rot/2); otherwise (2i, 2i + 1)\n}};\n\n",
+          n.integer("n_heads"), n.integer("n_kv_heads"), n.integer("head_dim"), n.integer("n_rot"),
+          n.string("style") == "neox");
+    }
+  }
+
+  void tables() {
+    put("constexpr uint32_t kLayers = {}, kCtx = {}, kRopePairs = {};\n", g.n_layers, g.ctx_max,
+        plan.rope.n_rot / 2);
+    put("constexpr uint64_t kPageBytes = {}, kLayerKvBytes = {};\n", plan.kv_page_bytes, plan.kv_layer_bytes);
+    put("constexpr uint64_t kScratchBytes = {} + kScoreFloats<kCtx> * sizeof(float);  // a worker's own "
+        "memory\n\n",
+        plan.own_bytes);
+    out +=
+        "// Where each layer's weights start; layers of one signature have the same types and are run by one "
+        "function.\n"
+        "constexpr struct {\n  uint32_t signature;\n  uint64_t base;\n} kLayer[kLayers] = {\n";
+    for (const Layer& l : plan.layers) put("    {{{}, {}}},\n", l.signature, l.base);
+    out +=
+        "};\n\n// Angle of pair i at position p: p * kRopeFrequency[i].\nconstexpr double kRopeFrequency[] = "
+        "{";
+    for (size_t i = 0; i < plan.rope.frequencies.size(); ++i)
+      put("{}{:a}", i % 4 ? ", " : i ? ",\n    " : "\n    ", plan.rope.frequencies[i]);
+    out += "};\n\n";
+    attention_shape();
+  }
+
+  // The check must run on a processor that lacks the features this file is compiled for.
+  void feature_check() {
+    out +=
+        R"(// The first feature that this processor or its operating system lacks, or null. Compiled for the plainest x86-64.
+__attribute__((target("no-avx,no-avx2,no-avx512f,no-bmi,no-bmi2,no-lzcnt,no-movbe,no-fma,no-f16c"))) const char*
+missing_cpu_feature() {
+  static constexpr struct {
+    const char* name;
+    uint32_t leaf, subleaf, reg, bit;
+    uint64_t xcr0;
+  } kFeatures[] = {
+)";
+    for (const CpuFeature& f : level.features)
+      put("      {{\"{}\", {}, {}, {}, {}, {}}},\n", f.name, f.leaf, f.subleaf, f.reg - 'a', f.bit, f.xcr0);
+    out += R"(  };
+  for (const auto& f : kFeatures) {
+    uint32_t r[4];
+    asm volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(f.leaf & 0x80000000u), "c"(0));
+    if (r[0] < f.leaf) return f.name;
+    asm volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(f.leaf), "c"(f.subleaf));
+    if ((r[f.reg] >> f.bit & 1) == 0) return f.name;
+    if (f.xcr0 == 0) continue;
+    asm volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(1), "c"(0));
+    if ((r[2] >> 27 & 1) == 0) return f.name;  // OSXSAVE: xgetbv may be used
+    uint32_t low, high;
+    asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    if ((((uint64_t)high << 32 | low) & f.xcr0) != f.xcr0) return f.name;
+  }
+  return nullptr;
+}
+
+)";
+  }
+
+  std::string file() {
+    put("// Generated by forge: {} with {} layers, {} hidden, {} tokens, for {}.\n"
+        "// A step runs the decode phase for few rows and the batch phase for many; both loop over the "
+        "layers and call one\n"
+        "// function for each layer signature. Every worker runs all of it and takes its share of each "
+        "stage.\n"
+        "#include \"codegen/cpu/kernels/kernels.h\"\n\nnamespace {{\nusing namespace forge::kernels;\n\n",
+        g.name, g.n_layers, g.n_hidden, g.n_vocab, level.name);
+    tables();
+    for (const Phase& p : plan.phases) {
+      buffers(p);
+      for (uint32_t s = 0; s < plan.signatures.size(); ++s) layer_function(p, s);
+      phase_function(p);
+    }
+    put("void step(const forge::rt::ModelCode*, const StepArgs* args, uint32_t index) {{\n"
+        "  const Worker w{{*args, index}};\n"
+        "  if (args->n_rows <= {}) step_decode(w);\n  else step_batch(w);\n}}\n\n",
+        plan.phases[0].max_rows);
+    feature_check();
+    out += "}  // namespace\n\n";
+    put("extern \"C\" __attribute__((visibility(\"default\"))) const forge::rt::ModelCode forge_model_code = "
+        "{{\n"
+        "    .abi = forge::rt::kModelCodeAbi,\n    .plan_hash = {}ULL,\n    .weights_bytes = {},\n    "
+        ".n_layers = kLayers,\n"
+        "    .n_vocab = {},\n    .n_hidden = {},\n    .ctx_max = kCtx,\n    .max_rows = {},\n    "
+        ".max_out_rows = {},\n"
+        "    .logits_stride = {},\n    .kv_page_bytes = kPageBytes,\n    .arena_bytes = {},\n"
+        "    .scratch_bytes = kScratchBytes,\n    .weight_bytes_per_token = {},\n    .level = \"{}\",\n"
+        "    .missing_cpu_feature = missing_cpu_feature,\n    .step = step,\n    .context = nullptr,\n}};\n",
+        plan_hash(plan, g), plan.weights_bytes, g.n_vocab, g.n_hidden, plan.max_rows, plan.max_out_rows,
+        plan.logits_stride, plan.arena_bytes, plan.weight_bytes_per_token, level.name);
+    return std::move(out);
+  }
+};
+
+}  // namespace
+
+std::string emit_cpu(const Graph& graph, const Plan& plan, const CpuLevel& level) {
+  return Emitter{graph, plan, level}.file();
+}
+
+}  // namespace forge

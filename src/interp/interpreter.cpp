@@ -1,0 +1,388 @@
+#include "interp/interpreter.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "core/error.h"
+#include "interp/scalar_math.h"
+#include "quant/half.h"
+#include "quant/packed.h"
+
+namespace forge {
+namespace {
+
+constexpr uint32_t kBlock = 32;  // of q8 activations
+
+// A value while a step runs.
+struct Matrix {
+  uint32_t cols = 0;
+  std::vector<float> f;   // f32: [rows, cols]
+  std::vector<int8_t> q;  // q8:  [rows, cols]
+  std::vector<float> d;   //      [rows, cols / 32]
+
+  float* row(uint64_t r) { return f.data() + r * cols; }
+  const float* row(uint64_t r) const { return f.data() + r * cols; }
+};
+
+void quantize(const float* x, uint32_t n, int8_t* q, float* d) {
+  for (uint32_t b = 0; b < n / kBlock; ++b) {
+    float top = 0;
+    for (uint32_t i = 0; i < kBlock; ++i) top = std::max(top, std::fabs(x[b * kBlock + i]));
+    const bool zero = !(top >= 1e-30F);
+    d[b] = zero ? 0.0F : top / 127.0F;
+    const float inverse = zero ? 0.0F : 127.0F / top;
+    for (uint32_t i = 0; i < kBlock; ++i)
+      q[b * kBlock + i] = static_cast<int8_t>(std::nearbyintf(x[b * kBlock + i] * inverse));
+  }
+}
+
+// One row of a weight matrix in the form in which it is multiplied.
+struct WeightRow {
+  const BlockCodec* codec = nullptr;  // null: values holds the floats
+  std::vector<float> values;
+  std::vector<uint8_t> quants;
+  std::vector<uint8_t> records;  // one a block, kMaxRecord apart
+
+  void load(const Tensor& t, uint64_t row, bool as_floats) {
+    const uint64_t cols = static_cast<uint64_t>(t.cols());
+    const uint8_t* source = t.data.data() + row * row_bytes(t.type, cols);
+    codec = as_floats ? nullptr : block_codec(t.type);
+    if (codec == nullptr) {
+      values.resize(cols);
+      info(t.type).decode(source, values.data(), cols);
+      return;
+    }
+    const uint32_t block = info(t.type).block_weights;
+    quants.resize(cols);
+    records.resize(cols / block * kMaxRecord);
+    for (uint64_t b = 0; b < cols / block; ++b)
+      codec->split(source + b * info(t.type).block_bytes, records.data() + b * kMaxRecord,
+                   quants.data() + b * block);
+  }
+
+  float dot(const float* x) const {
+    float sum = 0;
+    for (size_t k = 0; k < values.size(); ++k) sum = std::fmaf(values[k], x[k], sum);
+    return sum;
+  }
+
+  // Integers inside a block; then scale_w * scale_x, one fused step a scale, and the minimum times the sum of
+  // x.
+  float dot(const int8_t* q, const float* d) const {
+    const uint32_t block = info(codec->type).block_weights;
+    const uint32_t step = codec->type == DType::q6_k ? 16 : 32;  // weights that share a scale, at most 32
+    float sum = 0;
+    for (uint32_t k = 0; k < quants.size(); k += kBlock) {
+      const uint8_t* record = records.data() + k / block * kMaxRecord;
+      const float dx = d[k / kBlock];
+      int32_t total = 0;
+      for (uint32_t s = k; s < k + kBlock; s += step) {
+        int32_t dot = 0;
+        for (uint32_t i = s; i < s + step; ++i) {
+          dot += (quants[i] - codec->zero) * q[i];
+          total += q[i];
+        }
+        sum = std::fmaf(static_cast<float>(dot), codec->scale(record, s % block / 16) * dx, sum);
+      }
+      if (codec->has_minimum)
+        sum = std::fmaf(codec->minimum(record, k % block / 32), dx * static_cast<float>(total), sum);
+    }
+    return sum;
+  }
+};
+
+// One step over one batch.
+struct Run {
+  const Graph& g;
+  const std::vector<std::vector<const Tensor*>>& tensors;
+  const rt::StepArgs& args;
+  std::vector<Matrix> values;
+  uint32_t layer = 0;
+  bool in_body = false;
+
+  uint32_t n_rows(const Value& v) const { return v.rows == RowSet::wanted ? args.n_out_rows : args.n_rows; }
+  const Tensor& tensor(WeightId id) const { return *tensors[id][g.weights[id].per_layer ? layer : 0]; }
+  std::vector<float> vector(WeightId id) const {
+    WeightRow row;
+    row.load(tensor(id), 0, true);
+    return row.values;
+  }
+  Matrix& make(ValueId id) {
+    Matrix& m = values[id];
+    const Value& v = g.values[id];
+    const uint64_t n = uint64_t{n_rows(v)} * v.cols;
+    m.cols = v.cols;
+    if (v.element == ElementType::f32) {
+      m.f.assign(n, 0);
+    } else {
+      m.q.assign(n, 0);
+      m.d.assign(n / kBlock, 0);
+    }
+    return m;
+  }
+
+  // Memory of the KV cache: float [layer][key, value][position in page][kv column] in each page.
+  float* cache(uint32_t row, uint32_t position, bool value, uint32_t kv_cols) const {
+    const uint32_t page = args.page_tables[args.row_sequence[row]][position / rt::kPagePositions];
+    const uint64_t page_floats = uint64_t{g.n_layers} * 2 * rt::kPagePositions * kv_cols;
+    return reinterpret_cast<float*>(args.kv_pool) + page * page_floats +
+           ((uint64_t{layer} * 2 + value) * rt::kPagePositions + position % rt::kPagePositions) * kv_cols;
+  }
+
+  void embed(const Node& n) {
+    const Tensor& table = tensor(n.segments[0].weight);
+    Matrix& out = make(n.outputs[0]);
+    WeightRow row;
+    for (uint32_t r = 0; r < args.n_rows; ++r) {
+      row.load(table, static_cast<uint64_t>(args.tokens[r]), true);
+      std::copy(row.values.begin(), row.values.end(), out.row(r));
+    }
+  }
+
+  void rms_norm(const Node& n) {
+    const Matrix& x = values[n.inputs[0]];
+    const std::vector<float> gain = vector(n.segments[0].weight);
+    const float eps = static_cast<float>(n.number("eps"));
+    std::vector<float> y(x.cols);
+    for (ValueId v : n.outputs) make(v);
+    for (uint32_t r = 0; r < n_rows(g.values[n.inputs[0]]); ++r) {
+      LaneSum squares;
+      for (uint32_t i = 0; i < x.cols; ++i)
+        squares.lane[i % 16] = std::fmaf(x.row(r)[i], x.row(r)[i], squares.lane[i % 16]);
+      const float inverse = 1.0F / std::sqrt(squares.total() / static_cast<float>(x.cols) + eps);
+      for (uint32_t i = 0; i < x.cols; ++i) y[i] = x.row(r)[i] * inverse * gain[i];
+      for (ValueId v : n.outputs) {
+        Matrix& out = values[v];
+        if (g.values[v].element == ElementType::f32)
+          std::copy(y.begin(), y.end(), out.row(r));
+        else
+          quantize(y.data(), x.cols, out.q.data() + uint64_t{r} * x.cols,
+                   out.d.data() + uint64_t{r} * x.cols / kBlock);
+      }
+    }
+  }
+
+  void linear(const Node& n) {
+    const Matrix *f32 = nullptr, *q8 = nullptr, *addend = nullptr;
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      const Matrix* m = &values[n.inputs[i]];
+      if (n.epilogue == Epilogue::add && i + 1 == n.inputs.size())
+        addend = m;
+      else
+        (g.values[n.inputs[i]].element == ElementType::q8 ? q8 : f32) = m;
+    }
+    const uint32_t rows = n_rows(g.values[n.outputs[0]]);
+    for (ValueId v : n.outputs) make(v);
+    for (size_t s = 0; s < n.segments.size(); ++s) {
+      const Tensor& t = tensor(n.segments[s].weight);
+      const std::vector<float> bias =
+          n.segments[s].bias == kNoWeight ? std::vector<float>{} : vector(n.segments[s].bias);
+      Matrix& out = values[n.outputs[n.epilogue == Epilogue::silu_mul ? 0 : s]];
+      const bool as_floats = q8 == nullptr || info(t.type).block_weights == 1;
+      WeightRow w;
+      for (uint32_t o = 0; o < out.cols; ++o) {
+        w.load(t, o, as_floats);
+        for (uint32_t r = 0; r < rows; ++r) {
+          float y = as_floats ? w.dot(f32->row(r))
+                              : w.dot(q8->q.data() + uint64_t{r} * q8->cols,
+                                      q8->d.data() + uint64_t{r} * q8->cols / kBlock);
+          if (!bias.empty()) y += bias[o];
+          if (addend != nullptr) y += addend->row(r)[o];
+          float& to = out.row(r)[o];
+          to = n.epilogue == Epilogue::silu_mul && s == 1 ? kernel_silu(to) * y : y;
+        }
+      }
+    }
+  }
+
+  // Rotates one head of one row in place.
+  void rotate(const Node& n, uint32_t row, float* x) const {
+    const uint32_t half = static_cast<uint32_t>(n.integer("n_rot")) / 2;
+    const bool neox = n.string("style") == "neox";
+    const double base = n.number("base"), scale = n.number("scale");
+    const std::vector<float> factors =
+        n.segments.empty() ? std::vector<float>(half, 1.0F) : vector(n.segments[0].weight);
+    for (uint32_t i = 0; i < half; ++i) {
+      const double frequency =
+          scale * std::pow(base, -2.0 * i / (2 * half)) / static_cast<double>(factors[i]);
+      const double angle = args.positions[row] * frequency;
+      const float c = static_cast<float>(std::cos(angle)), s = static_cast<float>(std::sin(angle));
+      float& a = x[neox ? i : 2 * i];
+      float& b = x[neox ? i + half : 2 * i + 1];
+      const float xa = a, xb = b;
+      a = std::fmaf(xa, c, -(xb * s));
+      b = std::fmaf(xa, s, xb * c);
+    }
+  }
+  void rotate_heads(const Node& n, Matrix& m) const {
+    const uint32_t dim = static_cast<uint32_t>(n.integer("head_dim"));
+    for (uint32_t r = 0; r < args.n_rows; ++r)
+      for (uint32_t h = 0; h < m.cols / dim; ++h) rotate(n, r, m.row(r) + h * dim);
+  }
+
+  void append_to_cache(const Matrix& k, const Matrix& v, bool as_half) const {
+    for (uint32_t r = 0; r < args.n_rows; ++r)
+      for (const bool is_value : {false, true}) {
+        float* to = cache(r, static_cast<uint32_t>(args.positions[r]), is_value, k.cols);
+        const float* from = (is_value ? v : k).row(r);
+        for (uint32_t i = 0; i < k.cols; ++i)
+          to[i] = as_half ? half_to_float(float_to_half(from[i])) : from[i];
+      }
+  }
+
+  void rope_kv(const Node& n) {
+    Matrix k = values[n.inputs[1]];
+    make(n.outputs[0]).f = values[n.inputs[0]].f;
+    rotate_heads(n, values[n.outputs[0]]);
+    rotate_heads(n, k);
+    append_to_cache(k, values[n.inputs[2]], true);
+  }
+
+  void attention(const Node& n) {
+    const uint32_t heads = static_cast<uint32_t>(n.integer("n_heads")),
+                   dim = static_cast<uint32_t>(n.integer("head_dim"));
+    const uint32_t kv_heads = static_cast<uint32_t>(n.integer("n_kv_heads")), kv_cols = kv_heads * dim;
+    const float scale = static_cast<float>(n.number("scale"));
+    if (n.inputs.size() == 3)
+      append_to_cache(values[n.inputs[1]], values[n.inputs[2]], n.string("kv") == "f16");
+    const Matrix& q = values[n.inputs[0]];
+    Matrix& out = make(n.outputs[0]);
+    std::vector<float> p;
+    for (uint32_t r = 0; r < args.n_rows; ++r) {
+      const uint32_t limit = static_cast<uint32_t>(args.positions[r]) + 1;
+      p.resize(limit);
+      for (uint32_t h = 0; h < heads; ++h) {
+        const uint32_t kv = h / (heads / kv_heads) * dim;
+        const float* query = q.row(r) + h * dim;
+        float top = -std::numeric_limits<float>::infinity();
+        for (uint32_t i = 0; i < limit; ++i) {
+          const float* key = cache(r, i, false, kv_cols) + kv;
+          float s = 0;
+          for (uint32_t d = 0; d < dim; ++d) s = std::fmaf(query[d], key[d], s);
+          p[i] = s * scale;
+          top = std::max(top, p[i]);
+        }
+        LaneSum sum;
+        for (uint32_t i = 0; i < limit; ++i) {
+          p[i] = kernel_exp(p[i] - top);
+          sum.lane[i % 16] += p[i];
+        }
+        const float inverse = 1.0F / sum.total();
+        for (uint32_t d = 0; d < dim; ++d) {
+          float y = 0;
+          for (uint32_t i = 0; i < limit; ++i) y = std::fmaf(p[i], cache(r, i, true, kv_cols)[kv + d], y);
+          out.row(r)[h * dim + d] = y * inverse;
+        }
+      }
+    }
+  }
+
+  template <class F>
+  void elementwise(const Node& n, F f) {
+    Matrix& out = make(n.outputs[0]);
+    const Matrix &a = values[n.inputs[0]], &b = values[n.inputs.back()];
+    for (size_t i = 0; i < out.f.size(); ++i) out.f[i] = f(a.f[i], b.f[i]);
+  }
+
+  void node(const Node& n) {
+    switch (n.op) {
+      case Op::embed: embed(n); break;
+      case Op::rms_norm: rms_norm(n); break;
+      case Op::linear: linear(n); break;
+      case Op::rope:
+        make(n.outputs[0]).f = values[n.inputs[0]].f;
+        rotate_heads(n, values[n.outputs[0]]);
+        break;
+      case Op::rope_kv: rope_kv(n); break;
+      case Op::attention: attention(n); break;
+      case Op::silu: elementwise(n, [](float a, float) { return kernel_silu(a); }); break;
+      case Op::mul: elementwise(n, [](float a, float b) { return a * b; }); break;
+      case Op::add: elementwise(n, [](float a, float b) { return a + b; }); break;
+      case Op::quantize: {
+        Matrix& out = make(n.outputs[0]);
+        for (uint32_t r = 0; r < n_rows(g.values[n.outputs[0]]); ++r)
+          quantize(values[n.inputs[0]].row(r), out.cols, out.q.data() + uint64_t{r} * out.cols,
+                   out.d.data() + uint64_t{r} * out.cols / kBlock);
+        break;
+      }
+      case Op::select_rows: {
+        Matrix& out = make(n.outputs[0]);
+        for (uint32_t i = 0; i < args.n_out_rows; ++i) {
+          const float* from = values[n.inputs[0]].row(args.out_rows[i]);
+          std::copy(from, from + out.cols, out.row(i));
+        }
+        break;
+      }
+    }
+    if (args.trace == nullptr) return;
+    for (ValueId v : n.outputs)
+      if (g.values[v].element == ElementType::f32)
+        args.trace(args.trace_context, g.values[v].name.c_str(), in_body ? static_cast<int32_t>(layer) : -1,
+                   values[v].f.data(), n_rows(g.values[v]), g.values[v].cols, g.values[v].cols);
+  }
+
+  void run() {
+    values.resize(g.values.size());
+    for (const Node& n : g.prologue) node(n);
+    values[g.body_input] = values[g.prologue_output];
+    in_body = true;
+    for (layer = 0; layer < g.n_layers; ++layer) {
+      if (layer > 0) values[g.body_input] = values[g.body_output];
+      for (const Node& n : g.body) node(n);
+    }
+    in_body = false;
+    layer = 0;
+    if (args.n_out_rows == 0) return;
+    for (const Node& n : g.epilogue)
+      if (args.logits != nullptr || n.outputs[0] != g.logits) node(n);
+    for (uint32_t i = 0; i < args.n_out_rows; ++i) {
+      if (args.hidden != nullptr)
+        std::copy_n(values[g.hidden].row(i), g.n_hidden, args.hidden + uint64_t{i} * g.n_hidden);
+      if (args.logits != nullptr)
+        std::copy_n(values[g.logits].row(i), g.n_vocab, args.logits + uint64_t{i} * g.n_vocab);
+    }
+  }
+};
+
+uint64_t kv_page_bytes(const Graph& g) {
+  for (const Node& n : g.body)
+    if (n.op == Op::attention)
+      return uint64_t{g.n_layers} * 2 * rt::kPagePositions *
+             static_cast<uint64_t>(n.integer("n_kv_heads") * n.integer("head_dim")) * sizeof(float);
+  fail("interpreter: the layer has no attention");
+}
+
+}  // namespace
+
+Interpreter::Interpreter(const Graph& graph, const Checkpoint& checkpoint, uint64_t plan_hash)
+    : graph_(graph), code_{} {
+  for (const Weight& w : graph.weights) {
+    std::vector<const Tensor*>& of_weight = tensors_.emplace_back();
+    for (uint32_t l = 0; l < w.types.size(); ++l) {
+      of_weight.push_back(checkpoint.find(w.tensor_name(l)));
+      if (of_weight.back() == nullptr) fail("{}: tensor {} is missing", checkpoint.path, w.tensor_name(l));
+    }
+  }
+  code_.abi = rt::kModelCodeAbi;
+  code_.plan_hash = plan_hash;
+  code_.n_layers = graph.n_layers;
+  code_.n_vocab = graph.n_vocab;
+  code_.n_hidden = graph.n_hidden;
+  code_.ctx_max = graph.ctx_max;
+  code_.max_rows = 256;
+  code_.max_out_rows = 16;
+  code_.logits_stride = graph.n_vocab;
+  code_.kv_page_bytes = kv_page_bytes(graph);
+  code_.arena_bytes = code_.scratch_bytes = 64;
+  code_.level = "interpreter";
+  code_.missing_cpu_feature = []() -> const char* { return nullptr; };
+  code_.step = [](const rt::ModelCode* self, const rt::StepArgs* args, uint32_t worker) {
+    if (worker == 0) static_cast<const Interpreter*>(self->context)->step(*args);
+  };
+  code_.context = this;
+}
+
+void Interpreter::step(const rt::StepArgs& args) const { Run{graph_, tensors_, args, {}}.run(); }
+
+}  // namespace forge

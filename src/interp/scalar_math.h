@@ -1,0 +1,41 @@
+// The numerics of codegen/cpu/kernels/simd.h, one lane at a time: same steps, same rounding.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <span>
+
+namespace forge {
+
+inline float kernel_exp(float x) {
+  x = x > -87.0F ? x : -87.0F;
+  x = x > 88.0F ? 88.0F : x;
+  const float n = std::nearbyintf(x * 1.44269504F);
+  float r = std::fmaf(n, -0.693359375F, x);
+  r = std::fmaf(n, 2.12194440e-4F, r);
+  float p = 1.9875691500e-4F;
+  p = std::fmaf(p, r, 1.3981999507e-3F);
+  p = std::fmaf(p, r, 8.3334519073e-3F);
+  p = std::fmaf(p, r, 4.1665795894e-2F);
+  p = std::fmaf(p, r, 1.6666665459e-1F);
+  p = std::fmaf(p, r, 5.0000001201e-1F);
+  const float e = std::fmaf(p, r * r, r) + 1.0F;
+  return e * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+}
+
+inline float kernel_silu(float x) { return x / (kernel_exp(-x) + 1.0F); }
+
+// Sixteen partial sums, added as a tree of halves.
+struct LaneSum {
+  float lane[16] = {};
+  float total() const {
+    float v[16];
+    for (int i = 0; i < 16; ++i) v[i] = lane[i];
+    for (int half = 8; half > 0; half /= 2)
+      for (int i = 0; i < half; ++i) v[i] += v[i + half];
+    return v[0];
+  }
+};
+
+}  // namespace forge

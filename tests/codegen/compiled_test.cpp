@@ -1,0 +1,142 @@
+// Compiled programs against the interpreter's run of the optimized graph, for every type and odd shapes.
+//
+// The kernels and the interpreter add in the same order with the same rounding, so the comparison is exact:
+// memcmp. That is stricter than the 1e-5 of the logits' range that correctness needs, and it leaves a kernel
+// bug nowhere to hide.
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <numeric>
+
+#include "interp/interpreter.h"
+#include "tests/support/compiled_model.h"
+#include "tests/support/step_runner.h"
+#include "tests/support/tiny_model.h"
+
+namespace forge::test {
+namespace {
+
+std::vector<int32_t> some_tokens(uint32_t n, uint32_t n_vocab) {
+  std::vector<int32_t> tokens(n);
+  for (uint32_t i = 0; i < n; ++i) tokens[i] = static_cast<int32_t>((i * 7919 + 13) % n_vocab);
+  return tokens;
+}
+
+std::vector<std::string_view> levels_here() {
+  std::vector<std::string_view> out;
+  for (const CpuLevel& level : cpu_levels())
+    if (missing_feature(level).empty()) out.push_back(level.name);
+  return out;
+}
+
+void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, std::string_view what) {
+  ASSERT_EQ(a.size(), b.size()) << what;
+  size_t different = 0, first = 0;
+  for (size_t i = a.size(); i-- > 0;)
+    if (std::memcmp(&a[i], &b[i], 4) != 0) {
+      ++different;
+      first = i;
+    }
+  EXPECT_EQ(different, 0U) << what << ": of " << a.size() << ", the first at " << first << ": " << a[first]
+                           << " and " << b[first];
+}
+
+// All that must hold for one model at one level: the interpreter's bits, from one and from three workers, in
+// cuts of one row, of a few (the decode phase) and of many (the batch phase), and beside neighbours.
+void check_model(const TinyModel& tiny, std::string_view level) {
+  const Checkpoint checkpoint = make_checkpoint(tiny);
+  const LoadedModel compiled(checkpoint, level);
+  const std::string what =
+      std::string(level) + " " + std::string(info(tiny.type("blk.0.attn_q.weight")).name);
+  ASSERT_EQ(compiled.code().missing_cpu_feature(), nullptr);
+
+  const std::vector<int32_t> tokens = some_tokens(70, tiny.n_vocab);
+  const Interpreter interpreter(compiled.model().optimized, checkpoint);
+  StepRunner oracle(interpreter.model_code(), nullptr, 1, 1);
+  const std::vector<float> expected = oracle.prompt(tokens, 16);
+
+  for (const uint32_t workers : {1U, 3U})
+    for (const uint32_t cut : {1U, 3U, 16U}) {
+      StepRunner runner(compiled.code(), compiled.weights(), workers, 2);
+      expect_same_bits(runner.prompt(tokens, cut), expected,
+                       what + ", " + std::to_string(workers) + " workers, cuts of " + std::to_string(cut));
+    }
+
+  // Two sequences in one batch; the second is the first, shorter. Generated rows beside prompt rows.
+  StepRunner runner(compiled.code(), compiled.weights(), 2, 2);
+  const std::vector<int32_t> head(tokens.begin(), tokens.begin() + 9),
+      half(tokens.begin(), tokens.begin() + 7);
+  const std::vector<float> both = runner.step({{0, 0, head}, {1, 0, half}});
+  const auto rows = [&](const std::vector<float>& from, size_t begin, size_t n) {
+    return std::vector<float>(from.begin() + static_cast<ptrdiff_t>(begin * tiny.n_vocab),
+                              from.begin() + static_cast<ptrdiff_t>((begin + n) * tiny.n_vocab));
+  };
+  expect_same_bits(rows(both, 0, 9), rows(expected, 0, 9), what + ", first of two sequences");
+  expect_same_bits(rows(both, 9, 7), rows(expected, 0, 7), what + ", second of two sequences");
+  const std::vector<float> mixed = runner.step(
+      {{0, 9, {tokens[9]}, rt::RowClass::generated}, {1, 7, {tokens.begin() + 7, tokens.begin() + 15}}});
+  expect_same_bits(rows(mixed, 0, 1), rows(expected, 9, 1), what + ", a generated row beside a prompt");
+  expect_same_bits(rows(mixed, 1, 8), rows(expected, 7, 8), what + ", a prompt beside a generated row");
+}
+
+TEST(Compiled, EveryBlockTypeAtEveryLevel) {
+  // One model holds all types, so that one compile a level covers them: a type for each matrix of each layer.
+  TinyModel tiny;
+  tiny.n_layers = 3;
+  tiny.type = [](const std::string& name) {
+    static constexpr DType kTypes[] = {DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0,
+                                       DType::q5_1, DType::q4_k, DType::q5_k, DType::q6_k,
+                                       DType::f16,  DType::bf16, DType::f32};
+    size_t sum = 0;
+    for (char c : name) sum = sum * 31 + static_cast<unsigned char>(c);
+    return kTypes[sum % std::size(kTypes)];
+  };
+  std::vector<bool> seen(64, false);
+  for (const Tensor& t : make_checkpoint(tiny).tensors) seen[static_cast<size_t>(t.type)] = true;
+  for (const DTypeInfo& t : all_dtypes()) EXPECT_TRUE(seen[static_cast<size_t>(t.type)]) << t.name;
+  for (std::string_view level : levels_here()) check_model(tiny, level);
+}
+
+TEST(Compiled, OddShapes) {
+  // Columns that are no multiple of 32 (floats allow it), one head, one layer, odd vocabulary, untied.
+  TinyModel odd;
+  odd.n_layers = 1;
+  odd.n_hidden = 40;
+  odd.n_heads = odd.n_kv_heads = 1;
+  odd.head_dim = 40;
+  odd.n_ff = 52;
+  odd.n_vocab = 261;
+  odd.tied = false;
+  odd.type = [](const std::string& name) { return name.starts_with("blk") ? DType::f32 : DType::f16; };
+  check_model(odd, levels_here().back());
+
+  // Multiples of 32 but not of 256, groups of three queries, head size 24, biases, rotary pairs half a head
+  // apart.
+  TinyModel qwen;
+  qwen.architecture = "qwen2";
+  qwen.n_hidden = 96;
+  qwen.n_heads = 6;
+  qwen.n_kv_heads = 2;
+  qwen.head_dim = 32;
+  qwen.n_ff = 160;
+  qwen.n_vocab = 1001;
+  qwen.qkv_bias = true;
+  qwen.type = [](const std::string& name) {
+    return name.find("attn") != std::string::npos ? DType::q5_0 : DType::q4_1;
+  };
+  check_model(qwen, levels_here().back());
+
+  // Wide heads, rope factors as Llama 3 has them.
+  TinyModel wide;
+  wide.n_layers = 1;
+  wide.n_heads = 3;
+  wide.n_kv_heads = 1;
+  wide.head_dim = 128;
+  wide.n_hidden = 288;
+  wide.n_ff = 320;
+  wide.rope_factors = true;
+  check_model(wide, levels_here().front());
+}
+
+}  // namespace
+}  // namespace forge::test

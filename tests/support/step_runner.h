@@ -1,0 +1,46 @@
+// Runs a ModelCode, compiled or interpreted, without the engine: plain memory, plain threads.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/core/step.h"
+
+namespace forge::test {
+
+// Rows of one code step: tokens of a sequence from its position `first` on.
+struct SequenceRows {
+  uint32_t sequence = 0;
+  uint32_t first = 0;
+  std::vector<int32_t> tokens;
+  rt::RowClass row_class = rt::RowClass::prompt;
+};
+
+class StepRunner {
+ public:
+  // weights may be null for the interpreter. All memory starts as NaN patterns, so that reading what was not
+  // written shows.
+  StepRunner(const rt::ModelCode& code, const uint8_t* weights, uint32_t n_workers, uint32_t n_sequences);
+
+  // One step; the logits of all its rows, [rows, n_vocab]. At most max_out_rows rows.
+  std::vector<float> step(const std::vector<SequenceRows>& batch);
+  // A prompt of sequence 0, cut into steps of at most `cut` rows; logits of every position.
+  std::vector<float> prompt(std::span<const int32_t> tokens, uint32_t cut);
+
+  std::vector<float> hidden;  // of the last step, [rows, n_hidden]
+
+ private:
+  const rt::ModelCode& code_;
+  const uint8_t* weights_;
+  uint32_t n_workers_, pages_per_sequence_;
+  std::vector<std::vector<uint32_t>> pages_;
+  struct Aligned {
+    explicit Aligned(size_t n);
+    std::vector<uint8_t> bytes;
+    uint8_t* data;
+  };
+  Aligned kv_, arena_, scratch_;
+};
+
+}  // namespace forge::test
