@@ -68,10 +68,12 @@ std::string error_line(const ProcessResult& result) {
 }
 
 void run(const std::string& program, const std::vector<std::string>& arguments, const std::string& directory,
-         std::string_view what) {
+         std::string_view what, const Log& log = nullptr) {
   std::vector<std::string> argv = {program};
   argv.insert(argv.end(), arguments.begin(), arguments.end());
+  if (log) log(fmt::format("{}", fmt::join(argv, " ")));
   const ProcessResult result = run_process(argv, directory);
+  if (log && !result.output.empty()) log(result.output);
   if (result.status != 0) fail("{} failed: {}", what, error_line(result));
 }
 
@@ -87,19 +89,6 @@ void write_sources(const Sources& sources, const std::string& directory) {
 std::vector<uint8_t> read_file(const std::string& path) {
   const MappedFile map(path);
   return {map.bytes().begin(), map.bytes().end()};
-}
-
-// Files under a directory with their contents, in the order of their names.
-std::vector<std::pair<std::string, std::string>> read_tree(const std::string& directory) {
-  std::vector<std::pair<std::string, std::string>> files;
-  const auto options = fs::directory_options::follow_directory_symlink;
-  for (const auto& entry : fs::recursive_directory_iterator(directory, options)) {
-    if (!entry.is_regular_file() || entry.file_size() == 0) continue;
-    const MappedFile map(entry.path());
-    files.emplace_back(fs::path(entry.path()).lexically_relative(directory), as_text(map.bytes()));
-  }
-  std::ranges::sort(files);
-  return files;
 }
 
 std::string executable_directory() {
@@ -164,8 +153,20 @@ ForgeFiles find_forge_files() {
   return files;
 }
 
+std::vector<std::pair<std::string, std::string>> read_headers(const ForgeFiles& files) {
+  std::vector<std::pair<std::string, std::string>> headers;
+  const auto options = fs::directory_options::follow_directory_symlink;
+  for (const auto& entry : fs::recursive_directory_iterator(files.include_directory, options)) {
+    if (!entry.is_regular_file() || entry.path().extension() != ".h" || entry.file_size() == 0) continue;
+    const MappedFile map(entry.path());
+    headers.emplace_back(entry.path().lexically_relative(files.include_directory), as_text(map.bytes()));
+  }
+  std::ranges::sort(headers);
+  return headers;
+}
+
 std::string forge_files_hash(const ForgeFiles& files) {
-  const auto headers = read_tree(files.include_directory);
+  const auto headers = read_headers(files);
   const MappedFile archive(files.runtime_archive);
   std::vector<std::string_view> parts;
   for (const auto& [name, text] : headers) {
@@ -199,7 +200,7 @@ std::vector<std::string> compile_arguments(const CpuLevel& level, const std::str
 std::vector<std::string> link_arguments(const std::string& linker, const std::string& runtime_archive,
                                         const std::string& output) {
   return {"-static",
-          "--ld-path=" + linker,
+          linker.empty() ? "-fuse-ld=lld" : "--ld-path=" + linker,
           "-Wl,--gc-sections",
           "-Wl,--strip-all",
           "-Wl,--build-id=none",
@@ -210,7 +211,7 @@ std::vector<std::string> link_arguments(const std::string& linker, const std::st
 }
 
 LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
-                            const CpuLevel& level, const Cache& cache) {
+                            const CpuLevel& level, const Cache& cache, const Log& log) {
   // Paths of forge's own files don't shape the program, so the key has their contents and not where they lie.
   const std::string files_hash = forge_files_hash(files);
   std::vector<std::string> arguments = compile_arguments(level, "");
@@ -222,14 +223,17 @@ LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, c
     parts.emplace_back(text);
   }
   const std::string name = fmt::format("{}-{}", level.name, hash_parts(parts).substr(0, 32));
-  if (auto bytes = cache.load_code(name)) return {.bytes = std::move(*bytes), .cached = true};
+  if (auto bytes = cache.load_code(name)) {
+    if (log) log(fmt::format("cached code: {}", name));
+    return {.bytes = std::move(*bytes), .cached = true};
+  }
 
   const ScratchDirectory scratch;
   write_sources(sources, scratch.path());
   run(compiler.clang, compile_arguments(level, files.include_directory), scratch.path(),
-      "compiling the generated code");
+      "compiling the generated code", log);
   run(compiler.clang, link_arguments(compiler.linker, files.runtime_archive, "program"), scratch.path(),
-      "linking the program");
+      "linking the program", log);
   LinkedProgram program = {.bytes = read_file(scratch.path() + "/program")};
   cache.store_code(name, program.bytes);
   return program;

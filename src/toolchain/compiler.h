@@ -2,8 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "toolchain/cache.h"
@@ -30,6 +33,8 @@ struct ForgeFiles {
 // Relative to the running executable (bin/../share/forge and bin/../lib/forge, in the build tree as when
 // installed), or under $FORGE_HOME. Throws Error naming the file that is missing.
 ForgeFiles find_forge_files();
+// The headers, path -> text, in the order of their paths.
+std::vector<std::pair<std::string, std::string>> read_headers(const ForgeFiles& files);
 // SHA-256 over the contents of all of them.
 std::string forge_files_hash(const ForgeFiles& files);
 
@@ -38,7 +43,8 @@ using Sources = std::map<std::string, std::string>;
 
 // The arguments that compile model.cpp to model.o for the level, without the compiler's own path.
 std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& include_directory);
-// The arguments that link model.o with the runtime to `output`.
+// The arguments that link model.o with the runtime to `output`; an empty linker leaves the choice of an lld
+// to clang.
 std::vector<std::string> link_arguments(const std::string& linker, const std::string& runtime_archive,
                                         const std::string& output);
 
@@ -47,9 +53,12 @@ struct LinkedProgram {
   bool cached = false;
 };
 
+// Told the commands that are run and all that they print; may be null.
+using Log = std::function<void(std::string_view line)>;
+
 // Compiles and links, or takes the program from the cache. Throws Error with the compiler's first error line.
 LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
-                            const CpuLevel& level, const Cache& cache);
+                            const CpuLevel& level, const Cache& cache, const Log& log = nullptr);
 // Compiles model.cpp to the object file `path`, uncached: for tests that look at the object.
 void compile_object(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
                     const CpuLevel& level, const std::string& path);

@@ -27,6 +27,7 @@ class TemporaryDirectory {
   TemporaryDirectory(const TemporaryDirectory&) = delete;
   TemporaryDirectory& operator=(const TemporaryDirectory&) = delete;
 
+  const std::string& path() const { return path_.native(); }
   std::string file(const std::string& name) const { return (path_ / name).string(); }
   // The names of what lies in it.
   std::vector<std::string> names() const {

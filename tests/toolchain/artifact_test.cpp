@@ -10,7 +10,7 @@
 
 #include "core/error.h"
 #include "core/mapped_file.h"
-#include "tests/toolchain/temporary_directory.h"
+#include "tests/core/temporary_directory.h"
 
 namespace forge {
 namespace {
@@ -18,7 +18,7 @@ namespace {
 class Artifact : public testing::Test {
  protected:
   std::string file(const std::string& name) const { return directory_.file(name); }
-  size_t files() const { return directory_.files(); }
+  size_t files() const { return directory_.names().size(); }
 
   TemporaryDirectory directory_;
 };

@@ -8,7 +8,8 @@
 #include <thread>
 
 #include "core/error.h"
-#include "tests/toolchain/temporary_directory.h"
+#include "tests/core/temporary_directory.h"
+#include "tests/toolchain/scoped_variable.h"
 
 namespace forge {
 namespace {
@@ -38,7 +39,7 @@ TEST(Cache, CodeComesBackAsStored) {
 
 TEST(Cache, AlteredCodeIsAbsentAndRemoved) {
   const TemporaryDirectory directory;
-  const Cache cache(directory.path, 1000);
+  const Cache cache(directory.path(), 1000);
   const std::string path = directory.file("code/x");
   for (size_t byte = 0; byte < 3 + 32; ++byte) {
     cache.store_code("x", {1, 2, 3});
@@ -58,7 +59,7 @@ TEST(Cache, AlteredCodeIsAbsentAndRemoved) {
 
 TEST(Cache, ManyWritersAtOnce) {
   const TemporaryDirectory directory;
-  const Cache cache(directory.path, 1'000'000);
+  const Cache cache(directory.path(), 1'000'000);
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
@@ -75,7 +76,7 @@ TEST(Cache, ManyWritersAtOnce) {
 
 TEST(Cache, PruneRemovesWhatIsLongestUnused) {
   const TemporaryDirectory directory;
-  const Cache cache(directory.path, 300);
+  const Cache cache(directory.path(), 300);
   cache.store_code("old", Bytes(68));  // 100 bytes with its hash
   cache.store_code("middle", Bytes(68));
   const std::string program = *cache.program_path("program");
@@ -96,7 +97,7 @@ TEST(Cache, PruneRemovesWhatIsLongestUnused) {
 
 TEST(Cache, ClearSaysWhatItFreed) {
   const TemporaryDirectory directory;
-  const Cache cache(directory.path, 1000);
+  const Cache cache(directory.path(), 1000);
   cache.store_code("x", Bytes(68));
   std::ofstream(*cache.program_path("p")) << "12345";
   EXPECT_EQ(cache.clear(), 105u);

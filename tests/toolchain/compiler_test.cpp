@@ -8,7 +8,8 @@
 
 #include "core/error.h"
 #include "core/output_file.h"
-#include "tests/toolchain/temporary_directory.h"
+#include "tests/core/temporary_directory.h"
+#include "tests/toolchain/scoped_variable.h"
 #include "toolchain/process.h"
 
 namespace forge {
@@ -47,7 +48,7 @@ class CompilerTest : public testing::Test {
   }
 
   TemporaryDirectory directory_;
-  Cache cache_ = Cache(directory_.path, 1'000'000'000);
+  Cache cache_ = Cache(directory_.path(), 1'000'000'000);
   Compiler compiler_ = find_compiler();
 };
 
@@ -101,7 +102,7 @@ TEST_F(CompilerTest, ForgeFilesCountByTheirContent) {
 TEST_F(CompilerTest, SameInputsGiveTheSameBytes) {
   const Cache no_cache("", 0);
   const LinkedProgram one = build_program(compiler_, kFiles, sources("7"), cpu_levels()[0], no_cache);
-  const ScopedVariable elsewhere("TMPDIR", directory_.path);
+  const ScopedVariable elsewhere("TMPDIR", directory_.path());
   const LinkedProgram two = build_program(compiler_, kFiles, sources("7"), cpu_levels()[0], no_cache);
   EXPECT_FALSE(two.cached);
   EXPECT_EQ(one.bytes, two.bytes);
@@ -129,7 +130,7 @@ TEST_F(CompilerTest, ErrorsOfTheCompilerAreOneLine) {
 }
 
 TEST_F(CompilerTest, WithoutClangOneLineSaysWhatToInstall) {
-  const ScopedVariable path("PATH", directory_.path);
+  const ScopedVariable path("PATH", directory_.path());
   EXPECT_EQ(message_of([] { (void)find_compiler(); }),
             "no clang 19 found to compile with; install it: apt-get install clang-19 lld-19");
 }
@@ -153,9 +154,9 @@ TEST_F(CompilerTest, ChosenClang) {
 }
 
 TEST_F(CompilerTest, ForgeFilesThatAreMissingAreNamed) {
-  const ScopedVariable home("FORGE_HOME", directory_.path);
+  const ScopedVariable home("FORGE_HOME", directory_.path());
   EXPECT_EQ(message_of([] { (void)find_forge_files(); }),
-            directory_.path +
+            directory_.path() +
                 "/share/forge/include: not found; forge's own files lie beside it as it was "
                 "installed, or under FORGE_HOME");
 }

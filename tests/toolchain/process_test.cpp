@@ -11,7 +11,8 @@
 
 #include "core/error.h"
 #include "core/output_file.h"
-#include "tests/toolchain/temporary_directory.h"
+#include "tests/core/temporary_directory.h"
+#include "tests/toolchain/scoped_variable.h"
 
 namespace forge {
 namespace {
@@ -29,8 +30,8 @@ TEST(Process, OutputAndStatus) {
 
 TEST(Process, RunsInItsDirectoryWithAnEmptyStdin) {
   const TemporaryDirectory directory;
-  EXPECT_EQ(shell("pwd; echo $TMPDIR; cat", directory.path).output,
-            directory.path + "\n" + directory.path + "\n");
+  EXPECT_EQ(shell("pwd; echo $TMPDIR; cat", directory.path()).output,
+            directory.path() + "\n" + directory.path() + "\n");
 }
 
 TEST(Process, ArgumentsAreNotSplitOrExpanded) {
@@ -53,7 +54,7 @@ TEST(Process, FindOnPath) {
   std::ofstream(directory.file("tool")) << "#!/bin/sh\n";
   std::ofstream(directory.file("data")) << "";
   std::filesystem::permissions(directory.file("tool"), std::filesystem::perms::owner_all);
-  const ScopedVariable path("PATH", "/no/such:" + directory.path);
+  const ScopedVariable path("PATH", "/no/such:" + directory.path());
   EXPECT_EQ(find_on_path("tool"), directory.file("tool"));
   EXPECT_EQ(find_on_path("data"), "");
   EXPECT_EQ(find_on_path("absent"), "");
@@ -63,14 +64,14 @@ TEST(Process, FindOnPath) {
 
 TEST(Process, ScratchDirectoryGoesWithItsFiles) {
   const TemporaryDirectory directory;
-  const ScopedVariable parent("TMPDIR", directory.path);
+  const ScopedVariable parent("TMPDIR", directory.path());
   {
     const ScratchDirectory scratch;
-    EXPECT_EQ(directory.files(), 1u);
+    EXPECT_EQ(directory.names().size(), 1u);
     for (int i = 0; i < 500; ++i)
       std::ofstream(scratch.path() + "/a-file-with-a-long-name-" + std::to_string(i));
   }
-  EXPECT_EQ(directory.files(), 0u);
+  EXPECT_EQ(directory.names().size(), 0u);
 }
 
 // A signal to forge alone ends it, the compiler and what the compiler started, and removes their files.
@@ -80,7 +81,7 @@ TEST(Process, InterruptEndsChildrenAndRemovesFiles) {
     const std::string pids = directory.file("pids");
     const pid_t forge = ::fork();
     if (forge == 0) {
-      ::setenv("TMPDIR", directory.path.c_str(), 1);
+      ::setenv("TMPDIR", directory.path().c_str(), 1);
       install_interrupt_cleanup();
       const ScratchDirectory scratch;
       (void)run_process({"/bin/sh", "-c", "touch a b; sleep 100 & echo $$ $! done > " + pids + "; wait"},
@@ -94,12 +95,12 @@ TEST(Process, InterruptEndsChildrenAndRemovesFiles) {
       std::ifstream(pids) >> compiler >> linker >> done;
     }
     ASSERT_EQ(done, "done");
-    EXPECT_EQ(directory.files(), 2u);  // pids and the scratch directory
+    EXPECT_EQ(directory.names().size(), 2u);  // pids and the scratch directory
     ::kill(forge, signal);
     int status = 0;
     ASSERT_EQ(::waitpid(forge, &status, 0), forge);
     EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == signal);
-    EXPECT_EQ(directory.files(), 1u);
+    EXPECT_EQ(directory.names().size(), 1u);
     EXPECT_NE(::kill(compiler, 0), 0);
     // The grandchild is killed with its group, but who reaps it is not ours to say: a zombie counts as ended.
     std::string state;

@@ -1,0 +1,133 @@
+#include "cli/build.h"
+
+#include <charconv>
+#include <filesystem>
+#include <string_view>
+
+#include "core/error.h"
+#include "core/mapped_file.h"
+#include "core/output_file.h"
+#include "runtime/host/program.h"
+#include "toolchain/compiler.h"
+#include "toolchain/source_folder.h"
+
+namespace forge {
+namespace {
+namespace fs = std::filesystem;
+
+std::string read_text(const std::string& path) {
+  std::error_code error;
+  if (fs::is_regular_file(path, error) && fs::file_size(path, error) == 0) return "";
+  const MappedFile map(path);
+  return {reinterpret_cast<const char*>(map.bytes().data()), map.bytes().size()};
+}
+
+// An output that replaced the model it is made from would cost the user the model.
+void refuse_to_replace_model(const std::string& model, const std::string& path) {
+  for (const std::string& file : model_files(model)) {
+    std::error_code error;
+    if (fs::equivalent(file, path, error)) fail_usage("{}: the output would replace the model", path);
+  }
+}
+
+}  // namespace
+
+CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version) {
+  CompileOptions out;
+  out.level = &cpu_level(options.cpu);
+  out.ctx = options.ctx;
+  out.default_args = options.default_args;
+  out.has_chat_template = !options.chat_template_file.empty();
+  if (out.has_chat_template) out.chat_template = read_text(options.chat_template_file);
+  out.compiler = compiler_version;
+  return out;
+}
+
+BuildReport build_artifact(const BuildOptions& options, Output output, const std::string& path,
+                           ProgressBar& progress) {
+  refuse_to_replace_model(options.model, path);
+  // What is missing is said before a large model is read.
+  const Compiler compiler = find_compiler();
+  const ForgeFiles files = find_forge_files();
+  const CompileOptions compile = compile_options(options, compiler.version);
+  const Log log = [&](std::string_view line) {
+    if (options.verbose) fmt::print(stderr, "{}\n", line);
+  };
+
+  progress.begin("parse");
+  const Checkpoint checkpoint = read_checkpoint(options.model);
+  const CompiledModel model = compile_model(checkpoint, compile, [&](std::string_view phase) {
+    if (phase != "parse") progress.begin(phase);
+  });
+  BuildReport report = {.level = std::string(compile.level->name),
+                        .weights_bytes = model.payload.weights_bytes};
+  const Progress bytes = [&](uint64_t done, uint64_t total) { progress.bytes(done, total); };
+
+  if (output == Output::source) {
+    progress.begin("pack");
+    write_source_folder(path, files, model.sources, *compile.level, model.payload, bytes);
+    return report;
+  }
+  progress.begin("compile");
+  const LinkedProgram program =
+      build_program(compiler, files, model.sources, *compile.level, Cache::standard(), log);
+  report.program_bytes = program.bytes.size();
+  report.cached = program.cached;
+  progress.begin("pack");
+  if (output == Output::executable) {
+    write_executable(path, program.bytes, model.payload, bytes);
+  } else {
+    OutputFile file(path);
+    file.write(program.bytes);
+    write_payload(path + ".weights", model.payload, bytes);
+    file.commit(0755);
+  }
+  return report;
+}
+
+std::string build_summary(const BuildReport& report, const std::string& path, const ProgressBar& progress) {
+  std::string times;
+  double total = 0;
+  for (const auto& [phase, seconds] : progress.times()) {
+    times += fmt::format("{}{} {:.2f}", times.empty() ? "" : ", ", phase, seconds);
+    total += seconds;
+  }
+  const std::string code =
+      report.program_bytes == 0
+          ? "source"
+          : fmt::format("code {}{}", rt::human_bytes(report.program_bytes), report.cached ? " (cached)" : "");
+  return fmt::format("{}: {}, weights {}, for {}; {:.2f} s ({})", path, code,
+                     rt::human_bytes(report.weights_bytes), report.level, total, times);
+}
+
+std::vector<std::string> model_files(const std::string& path) {
+  constexpr std::string_view kFirst = "-00001-of-", kEnd = ".gguf";
+  constexpr size_t kDigits = 5;
+  const size_t tail = kFirst.size() + kDigits + kEnd.size();
+  if (path.size() < tail || !path.ends_with(kEnd)) return {path};
+  const size_t at = path.size() - tail;
+  if (path.compare(at, kFirst.size(), kFirst) != 0) return {path};
+  unsigned n = 0;
+  const char* digits = path.data() + at + kFirst.size();
+  const auto [end, error] = std::from_chars(digits, digits + kDigits, n);
+  if (error != std::errc() || end != digits + kDigits) return {path};
+  std::vector<std::string> files;
+  for (unsigned i = 1; i <= n; ++i) {
+    files.push_back(fmt::format("{}-{:05}-of-{:05}{}", path.substr(0, at), i, n, kEnd));
+  }
+  return files;
+}
+
+bool is_artifact(const std::string& path) {
+  const MappedFile map(path);
+  const auto bytes = map.bytes();
+  const auto starts_with = [&](std::string_view magic) {
+    return bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
+  };
+  return starts_with(
+             "\x7f"
+             "ELF") ||
+         starts_with(std::string_view(rt::kPayloadMagic, sizeof rt::kPayloadMagic));
+}
+
+}  // namespace forge

@@ -1,0 +1,49 @@
+// From a model file to an artifact: what `forge compile` and the commands that run a model share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "cli/progress.h"
+#include "codegen/compile.h"
+
+namespace forge {
+
+struct BuildOptions {
+  std::string model;  // a GGUF file, the first of several shards, or a compiled program
+  std::string cpu = "native";
+  uint32_t ctx = 0;                // 0: the default of CompileOptions
+  std::string default_args;        // what the program does when started with nothing
+  std::string chat_template_file;  // empty: the model's own template
+  bool verbose = false;            // tells on stderr what is run
+};
+
+// compile_model's options. Throws Error when the level is unknown or the template file can't be read.
+CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version);
+
+enum class Output : uint8_t {
+  executable,        // one file
+  separate_weights,  // the program, and its payload in PATH.weights
+  source,            // a folder: generated source, kernel headers, runtime, payload, build.sh
+};
+
+struct BuildReport {
+  std::string level;
+  uint64_t program_bytes = 0, weights_bytes = 0;  // the linked code; the packed weights
+  bool cached = false;                            // the code was
+};
+
+// Writes the artifact to `path`. Throws Error; then nothing new is at `path`.
+BuildReport build_artifact(const BuildOptions& options, Output output, const std::string& path,
+                           ProgressBar& progress);
+
+// The line that ends a build: sizes and times.
+std::string build_summary(const BuildReport& report, const std::string& path, const ProgressBar& progress);
+
+// The files that make up a model: itself, or all shards when its name ends in -00001-of-0000N.gguf.
+std::vector<std::string> model_files(const std::string& path);
+// Whether the file carries a payload (a compiled program or its .weights file) and is no model file.
+bool is_artifact(const std::string& path);
+
+}  // namespace forge

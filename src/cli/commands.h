@@ -1,0 +1,21 @@
+// The commands of forge. Each add_… registers its options, help and example; the callback does the work and
+// throws Error (or ends the process, when it runs the compiled program).
+#pragma once
+
+#include <CLI/App.hpp>
+#include <string>
+
+namespace forge {
+
+void add_compile(CLI::App& forge);
+// generate, chat, bench, perplexity, logits, tokenize, detokenize.
+void add_program_commands(CLI::App& forge);
+void add_info(CLI::App& forge);
+void add_dump(CLI::App& forge);
+void add_cache(CLI::App& forge);
+void add_export_weights(CLI::App& forge);
+
+// The version forge was built as: "0.1.0".
+std::string forge_version();
+
+}  // namespace forge

@@ -1,0 +1,73 @@
+#include <filesystem>
+#include <map>
+#include <memory>
+
+#include "cli/build.h"
+#include "cli/commands.h"
+#include "core/error.h"
+
+namespace forge {
+namespace {
+
+struct Flags {
+  BuildOptions build;
+  std::string output, emit = "exe", weights = "embed";
+};
+
+// "models/story-q8_0.gguf" gives "story-q8_0" in the current directory.
+std::string default_output(const std::string& model) { return std::filesystem::path(model).stem(); }
+
+void compile(const Flags& flags) {
+  const std::string path = flags.output.empty() ? default_output(flags.build.model) : flags.output;
+  const Output output = flags.emit == "source"        ? Output::source
+                        : flags.weights == "separate" ? Output::separate_weights
+                                                      : Output::executable;
+  ProgressBar progress;
+  const BuildReport report = build_artifact(flags.build, output, path, progress);
+  progress.end();
+  fmt::print(stderr, "{}\n", build_summary(report, path, progress));
+}
+
+}  // namespace
+
+void add_compile(CLI::App& forge) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* command = forge.add_subcommand("compile", "make a model file one self-contained program");
+  command
+      ->add_option("MODEL", flags->build.model, "a GGUF file (the first one, if split) or a compiled program")
+      ->required();
+  command->add_option("-o,--output", flags->output, "the program to write (default: the model's name)");
+  command
+      ->add_option("--ctx", flags->build.ctx,
+                   "tokens the context can hold (default: the model's, at most 8192)")
+      ->envname("FORGE_CTX")
+      ->check(CLI::Range(1u, 1u << 24));
+  command
+      ->add_option("--cpu", flags->build.cpu,
+                   "instruction set: native, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, x86-64-v4+vnni, "
+                   "sapphirerapids")
+      ->envname("FORGE_CPU")
+      ->capture_default_str();
+  command
+      ->add_option("--emit", flags->emit,
+                   "exe, or source: a folder with the code and a script that builds it")
+      ->check(CLI::IsMember({"exe", "source"}))
+      ->capture_default_str();
+  command
+      ->add_option("--weights", flags->weights, "embed them in the program, or separate: in PROGRAM.weights")
+      ->check(CLI::IsMember({"embed", "separate"}))
+      ->capture_default_str();
+  command
+      ->add_option("--default-args", flags->build.default_args,
+                   "what the program does when started with nothing")
+      ->envname("FORGE_DEFAULT_ARGS");
+  command
+      ->add_option("--chat-template", flags->build.chat_template_file,
+                   "a file to take instead of the model's")
+      ->envname("FORGE_CHAT_TEMPLATE");
+  command->add_flag("-v,--verbose", flags->build.verbose, "show what is run");
+  command->footer("example:\n  forge compile model.gguf -o story --default-args \"chat --temp 0.7\"");
+  command->callback([flags] { compile(*flags); });
+}
+
+}  // namespace forge

@@ -1,0 +1,25 @@
+#include <memory>
+
+#include "cli/build.h"
+#include "cli/commands.h"
+#include "core/error.h"
+
+namespace forge {
+
+void add_export_weights(CLI::App& forge) {
+  struct Flags {
+    std::string program, output;
+  };
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* command =
+      forge.add_subcommand("export-weights", "turn a compiled program into a GGUF file again");
+  command->add_option("PROGRAM", flags->program, "a program that forge compile made")->required();
+  command->add_option("-o,--output", flags->output, "the GGUF file to write")->required();
+  command->footer("example:\n  forge export-weights ./story -o story.gguf");
+  command->callback([flags] {
+    if (!is_artifact(flags->program)) fail("{}: not a compiled program", flags->program);
+    write_gguf(read_artifact(flags->program), flags->output);
+  });
+}
+
+}  // namespace forge

@@ -1,0 +1,63 @@
+// The forge command.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "cli/commands.h"
+#include "core/error.h"
+#include "core/output_file.h"
+
+namespace forge {
+namespace {
+
+constexpr int kFailure = 1, kMisuse = 2;
+
+int report(std::string_view message, int status) {
+  fmt::print(stderr, "forge: {}\n", message);
+  return status;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("forge makes a language model one self-contained program.", "forge");
+  app.set_version_flag("--version", "forge " + forge_version());
+  app.require_subcommand(1);
+  app.footer(
+      "`forge COMMAND --help` tells a command's options.\n\nexample:\n  forge compile model.gguf -o story\n"
+      "  ./story generate \"Once upon a time\"");
+  add_compile(app);
+  add_program_commands(app);
+  add_info(app);
+  add_dump(app);
+  add_cache(app);
+  add_export_weights(app);
+  if (argc == 1) {
+    fmt::print(stderr, "{}", app.help());
+    return kMisuse;
+  }
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    if (e.get_exit_code() == 0) return app.exit(e);  // --help and --version
+    return report(fmt::format("{} (see forge --help)", e.what()), kMisuse);
+  } catch (const Error& e) {
+    return report(e.what(), e.status);
+  } catch (const std::bad_alloc&) {
+    return report("out of memory", kFailure);
+  } catch (const std::exception& e) {
+    return report(e.what(), kFailure);
+  }
+  if (std::fflush(stdout) != 0) return report("standard output can't be written", kFailure);
+  return 0;
+}
+
+}  // namespace
+
+std::string forge_version() { return FORGE_VERSION; }
+
+}  // namespace forge
+
+int main(int argc, char** argv) {
+  forge::install_interrupt_cleanup();
+  return forge::run(argc, argv);
+}

@@ -1,0 +1,40 @@
+// What `forge compile` shows while it works: a bar on a terminal, nothing in a pipe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace forge {
+
+class ProgressBar {
+ public:
+  // Draws on stderr when that is a terminal.
+  ProgressBar();
+  // Removes the bar.
+  ~ProgressBar();
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+
+  // "parse", "optimize", "generate", "compile" or "pack" begins.
+  void begin(std::string_view phase);
+  // Within the current phase.
+  void bytes(uint64_t done, uint64_t total);
+  void end();
+
+  // Phases with the seconds they took, in the order they began.
+  const std::vector<std::pair<std::string, double>>& times() const { return times_; }
+
+ private:
+  void draw(double fraction, std::string_view detail);
+
+  bool drawn_ = false;
+  bool terminal_ = false;
+  double began_ = 0, last_drawn_ = 0;
+  std::string phase_;
+  std::vector<std::pair<std::string, double>> times_;
+};
+
+}  // namespace forge

@@ -1,0 +1,230 @@
+// The commands that run a model: compile it (or take the program from the cache), then become that program.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <span>
+
+#include "cli/build.h"
+#include "cli/commands.h"
+#include "core/error.h"
+#include "core/mapped_file.h"
+#include "formats/tokenizer_tables.h"
+#include "runtime/host/mapping.h"
+#include "runtime/host/program.h"
+#include "toolchain/cache.h"
+#include "toolchain/compiler.h"
+
+namespace forge {
+namespace {
+
+// What forge itself takes from the command line of such a command; `rest` is the program's.
+struct RunArguments {
+  BuildOptions build;
+  std::vector<std::string> rest;
+  bool help = false;
+};
+
+constexpr std::string_view kOwnHelp =
+    "usage: forge {0} [forge's options] MODEL [the program's options]\n\n"
+    "Compiles MODEL (a GGUF file), or takes the program from the cache, and runs it. MODEL may be a program, "
+    "too.\n\n"
+    "forge's options, here or behind MODEL:\n"
+    "  --cpu LEVEL           instruction set, as in forge compile (FORGE_CPU; default native)\n"
+    "  --chat-template FILE  a file to take instead of the model's template (FORGE_CHAT_TEMPLATE)\n"
+    "  --verbose, -v         show what is run\n\n"
+    "example:\n  forge {0} model.gguf{1}\n\nThe program's options:\n\n";
+
+uint32_t parse_context(std::string_view text) {
+  uint32_t n = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), n);
+  if (error != std::errc() || end != text.data() + text.size() || n == 0) {
+    fail_usage("--ctx {}: expected a number of tokens", text);
+  }
+  return n;
+}
+
+// The program's options are not known here, so a word is forge's only when it is one of forge's options, and
+// MODEL is the first word that is none.
+RunArguments split_arguments(std::string_view command, const std::vector<std::string>& words) {
+  RunArguments out;
+  const auto from_environment = [](const char* name, std::string& value) {
+    if (const char* set = std::getenv(name); set != nullptr && *set != '\0') value = set;
+  };
+  from_environment("FORGE_CPU", out.build.cpu);
+  from_environment("FORGE_CHAT_TEMPLATE", out.build.chat_template_file);
+  std::string context;
+  from_environment("FORGE_CTX", context);
+  bool only_program = false;
+  for (size_t i = 0; i < words.size(); ++i) {
+    const std::string& word = words[i];
+    const auto value_of = [&](std::string_view option, std::string& value) {
+      if (word.starts_with(option) && word.size() > option.size() && word[option.size()] == '=') {
+        value = word.substr(option.size() + 1);
+        return true;
+      }
+      if (word != option) return false;
+      if (i + 1 == words.size()) fail_usage("{}: {} needs a value", command, option);
+      value = words[++i];
+      return true;
+    };
+    if (only_program) {
+      out.rest.push_back(word);
+    } else if (value_of("--cpu", out.build.cpu) ||
+               value_of("--chat-template", out.build.chat_template_file)) {
+    } else if (word == "--verbose" || word == "-v") {
+      out.build.verbose = true;
+    } else if (word == "--help" || word == "-h") {
+      out.help = true;
+    } else if (out.build.model.empty()) {
+      if (word.starts_with("-")) fail_usage("{}: MODEL comes before the program's option {}", command, word);
+      out.build.model = word;
+    } else {
+      only_program = word == "--";
+      // The program's option too: it has to be compiled for a context of that size.
+      const size_t at = i;
+      if (value_of("--ctx", context) && i != at) out.rest.push_back(words[at]);
+      out.rest.push_back(words[i]);
+    }
+  }
+  if (out.build.model.empty() && !out.help)
+    fail_usage("{}: no MODEL given (see forge {} --help)", command, command);
+  if (!context.empty()) out.build.ctx = parse_context(context);
+  return out;
+}
+
+// Identifies a file without reading it.
+std::string file_identity(const std::string& path) {
+  struct stat st = {};
+  if (::stat(path.c_str(), &st) != 0) fail("{}: {}", path, std::strerror(errno));
+  return fmt::format("{} {} {} {}.{:09}", std::filesystem::absolute(path).string(), st.st_ino, st.st_size,
+                     st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+}
+
+// Names the cache entry of a compiled model: what it is, and a hash of everything that shapes it.
+std::string program_name(const BuildOptions& options) {
+  const CompileOptions compile = compile_options(options, "");
+  const std::string files_hash = forge_files_hash(find_forge_files());
+  const std::string forge = file_identity("/proc/self/exe");
+  const std::string context = fmt::format("{}", options.ctx);
+  std::vector<std::string> identities;
+  for (const std::string& file : model_files(options.model)) identities.push_back(file_identity(file));
+  std::vector<std::string_view> parts = {
+      "forge program 1",    forge,   files_hash,
+      compile.level->name,  context, compile.has_chat_template ? "own template" : "",
+      compile.chat_template};
+  parts.insert(parts.end(), identities.begin(), identities.end());
+  std::string stem = std::filesystem::path(options.model).stem().string().substr(0, 100);
+  for (char& c : stem) {
+    if (c <= ' ' || c == 0x7f) c = '_';
+  }
+  return fmt::format("{}-{}", stem, hash_parts(parts).substr(0, 32));
+}
+
+// The path of the program, compiled if the cache has none that is whole.
+std::string cached_program(const BuildOptions& options) {
+  const Cache cache = Cache::standard();
+  const auto path = cache.program_path(program_name(options));
+  if (!path) {
+    fail("the cache {} can't be written; set FORGE_CACHE_DIR, or make the program with forge compile",
+         cache.directory());
+  }
+  std::error_code error;
+  if (std::filesystem::exists(*path, error)) {
+    if (rt::open_carried_payload(*path)) {
+      Cache::touch(*path);
+      return *path;
+    }
+    std::filesystem::remove(*path, error);
+  }
+  ProgressBar progress;
+  const BuildReport report = build_artifact(options, Output::executable, *path, progress);
+  progress.end();
+  if (options.verbose || ::isatty(STDERR_FILENO) != 0) {
+    fmt::print(stderr, "{}\n", build_summary(report, options.model, progress));
+  }
+  cache.prune();
+  return *path;
+}
+
+// Does not return: this process becomes the program.
+[[noreturn]] void become(const std::string& path, std::string_view command,
+                         const std::vector<std::string>& rest) {
+  std::vector<std::string> words = {"forge", std::string(command)};
+  words.insert(words.end(), rest.begin(), rest.end());
+  std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  const std::string file = path.find('/') == std::string::npos ? "./" + path : path;
+  ::execv(file.c_str(), argv.data());
+  fail("{}: can't be run: {}", path, std::strerror(errno));
+}
+
+// Runs the command's own code in this process, on a payload without weights or code.
+[[noreturn]] void run_here(const rt::Payload& payload, std::string_view command,
+                           std::vector<std::string> rest) {
+  rt::Program program;
+  program.name = "forge";
+  program.payload = &payload;
+  rest.insert(rest.begin(), std::string(command));
+  std::exit(rt::run_program(program, std::move(rest)));
+}
+
+[[noreturn]] void show_help(std::string_view command, std::string_view example) {
+  fmt::print(fmt::runtime(kOwnHelp), command, example);
+  std::fflush(stdout);
+  run_here({}, command, {"--help"});
+}
+
+struct ProgramCommand {
+  const char* name;
+  const char* summary;
+  const char* example;
+  bool needs_tokenizer_only;
+};
+constexpr ProgramCommand kCommands[] = {
+    {"generate", "continue a text", " \"Once upon a time\" -n 200 --temp 0.8", false},
+    {"chat", "talk with the model", "", false},
+    {"bench", "measure speed and memory", " -p 512 -n 128", false},
+    {"perplexity", "score a text file", " book.txt", false},
+    {"logits", "write the logits of given tokens", " --tokens 1,5,9 -o logits.f32", false},
+    {"tokenize", "text to tokens (the model may be a vocabulary alone)", " --ids \"Hello world\"", true},
+    {"detokenize", "tokens to text", " 9906 1917", true},
+};
+
+void run_tokenizer(const ProgramCommand& command, RunArguments arguments) {
+  const Checkpoint checkpoint = read_checkpoint(arguments.build.model);
+  PayloadInput input;
+  input.tokenizer = build_tokenizer_tables(checkpoint.meta);
+  input.source_kv = encode_metadata(checkpoint.meta);
+  const std::vector<uint8_t> bytes = build_payload(input, false);
+  const auto payload = rt::open_payload(bytes);
+  if (!payload) fail("{}: {}", arguments.build.model, payload.error().message);
+  run_here(*payload, command.name, std::move(arguments.rest));
+}
+
+void run_command(const ProgramCommand& command, const std::vector<std::string>& words) {
+  RunArguments arguments = split_arguments(command.name, words);
+  if (arguments.help) show_help(command.name, command.example);
+  if (command.needs_tokenizer_only) run_tokenizer(command, std::move(arguments));
+  const std::string& model = arguments.build.model;
+  become(is_artifact(model) ? model : cached_program(arguments.build), command.name, arguments.rest);
+}
+
+}  // namespace
+
+void add_program_commands(CLI::App& forge) {
+  for (const ProgramCommand& entry : kCommands) {
+    CLI::App* command = forge.add_subcommand(entry.name, entry.summary);
+    command->set_help_flag();
+    command->prefix_command();
+    command->callback([&entry, command] { run_command(entry, command->remaining()); });
+  }
+}
+
+}  // namespace forge
