@@ -122,7 +122,8 @@ uint64_t hash64(std::span<const uint8_t> bytes, uint64_t seed) {
   const uint8_t* p = bytes.data();
   size_t n = bytes.size();
   uint64_t lanes[8];
-  for (size_t i = 0; i < 8; ++i) lanes[i] = seed ^ kLaneKeys[i];
+  // Not a lane's own key: the product must not be symmetric in the two halves of a block.
+  for (size_t i = 0; i < 8; ++i) lanes[i] = seed ^ kLaneKeys[(i + 1) % 8];
   // Eight independent chains of 16 bytes each hide the multiplier's latency.
   const auto block = [&lanes](const uint8_t* at) {
     for (size_t i = 0; i < 8; ++i) {
