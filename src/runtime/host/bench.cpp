@@ -1,0 +1,367 @@
+// bench: counts as llama-bench does. Prefill: p random tokens from an empty cache (behind d untimed ones),
+// logits of the last row only. Decode: n single-token steps with logits and without sampling.
+#include <fcntl.h>
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <optional>
+
+#include "runtime/core/generation.h"
+#include "runtime/host/json.h"
+#include "runtime/host/program.h"
+
+namespace forge::rt {
+namespace {
+
+// Median and spread (largest minus smallest) of some samples.
+struct Summary {
+  std::vector<double> samples;
+  double median() const {
+    std::vector<double> sorted = samples;
+    std::sort(sorted.begin(), sorted.end());
+    const size_t n = sorted.size();
+    return n == 0 ? 0 : 0.5 * (sorted[(n - 1) / 2] + sorted[n / 2]);
+  }
+  double spread() const {
+    if (samples.empty()) return 0;
+    return *std::max_element(samples.begin(), samples.end()) -
+           *std::min_element(samples.begin(), samples.end());
+  }
+};
+
+struct BenchFlags {
+  RunFlags run;
+  uint32_t n_prompt = 512, n_decode = 128, depth = 0, repeats = 5;
+  bool json = false;
+};
+
+// Random tokens, the same in every run.
+class RandomTokens {
+ public:
+  explicit RandomTokens(uint32_t n_vocab) : n_vocab_(n_vocab) {}
+  int32_t next() {
+    state_ = state_ * 6364136223846793005 + 1442695040888963407;
+    return static_cast<int32_t>((state_ >> 33) % n_vocab_);
+  }
+
+ private:
+  uint64_t state_ = 1;
+  uint32_t n_vocab_;
+};
+
+// Runs n random tokens behind what the sequence holds, wanting the last one's logits when `logits`.
+Status run_prompt(Engine& engine, Sequence& sequence, RandomTokens& random, int32_t first_token, uint32_t n,
+                  bool logits) {
+  std::vector<Row> rows(n);
+  for (uint32_t i = 0; i < n; ++i) {
+    rows[i].token = random.next();
+    rows[i].position = static_cast<int32_t>(sequence.n_past + i);
+  }
+  if (rows.empty()) return Ok{};
+  if (sequence.n_past == 0 && first_token >= 0) rows[0].token = first_token;
+  if (logits) rows.back().want = Want::logits;
+  const BatchSequence sequences[] = {{.kv = &sequence}};
+  const auto out = engine.step({.rows = rows, .sequences = sequences});
+  if (!out) return out.error();
+  return Ok{};
+}
+
+Status run_decode(Engine& engine, Sequence& sequence, RandomTokens& random, uint32_t n) {
+  const BatchSequence sequences[] = {{.kv = &sequence}};
+  for (uint32_t i = 0; i < n; ++i) {
+    const Row row{.token = random.next(),
+                  .position = static_cast<int32_t>(sequence.n_past),
+                  .row_class = RowClass::generated,
+                  .want = Want::logits};
+    const auto out = engine.step({.rows = {&row, 1}, .sequences = sequences});
+    if (!out) return out.error();
+  }
+  return Ok{};
+}
+
+uint64_t peak_rss_bytes() {
+  // VmHWM starts anew with the program; ru_maxrss can be inherited from the process that started this one.
+  const std::string status = small_file("/proc/self/status");
+  const size_t at = status.find("VmHWM:");
+  if (at != std::string::npos) {
+    const size_t digits = status.find_first_of("0123456789", at);
+    const auto kib =
+        parse_unsigned(std::string_view(status).substr(digits, status.find(' ', digits) - digits));
+    if (kib) return *kib * 1024;
+  }
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+constexpr uint64_t kSweepBytes = 256000000;  // beyond any cache
+
+struct Sweep {
+  std::span<uint8_t> bytes;
+  uint32_t n_workers;
+  std::span<uint64_t> sums;  // [n_workers * 8], a cache line each
+  std::span<uint8_t> slice(uint32_t worker) const {
+    const size_t n = bytes.size() / n_workers / 64 * 64;
+    return bytes.subspan(worker * n, n);
+  }
+};
+
+void fill_worker(void* arg, uint32_t worker) {
+  const auto slice = static_cast<Sweep*>(arg)->slice(worker);
+  std::memset(slice.data(), 1, slice.size());
+}
+
+void read_worker(void* arg, uint32_t worker) {
+  const auto& sweep = *static_cast<const Sweep*>(arg);
+  const auto slice = sweep.slice(worker);
+  uint64_t sums[8] = {};
+  for (size_t i = 0; i + 64 <= slice.size(); i += 64) {
+    uint64_t words[8];
+    std::memcpy(words, slice.data() + i, sizeof words);
+    for (size_t k = 0; k < 8; ++k) sums[k] += words[k];
+  }
+  uint64_t sum = 0;
+  for (const uint64_t s : sums) sum += s;
+  sweep.sums[worker * 8] = sum;
+}
+
+// Bytes a second that the team reads from memory, the best of several sweeps: over the weights where they are
+// larger than any cache, else over a buffer. 0 where there is no memory for that.
+double read_bandwidth(Team& team, std::span<const uint8_t> weights) {
+  std::vector<uint64_t> sums(team.n_workers * 8);
+  Sweep sweep{.bytes = {const_cast<uint8_t*>(weights.data()), weights.size()},
+              .n_workers = team.n_workers,
+              .sums = sums};
+  Mapping buffer;
+  if (weights.size() < kSweepBytes) {
+    auto reserved = Mapping::reserve(kSweepBytes);
+    if (!reserved) return 0;
+    buffer = std::move(*reserved);
+    sweep.bytes = buffer.bytes();
+    run_team(team, fill_worker, &sweep);
+  }
+  double best = 0;
+  for (int i = 0; i < 6; ++i) {
+    const double start = seconds_now();
+    run_team(team, read_worker, &sweep);
+    const double bytes = static_cast<double>(sweep.slice(0).size()) * team.n_workers;
+    best = std::max(best, bytes / (seconds_now() - start));
+  }
+  return best;
+}
+
+// Starts the program anew to generate one token from a prompt of one token; the seconds from before the start
+// until its first byte of text (its end where the token has none).
+std::optional<double> start_to_first_token(const Program& program, int32_t prompt, uint32_t n_threads) {
+  int out[2];
+  int err[2];
+  if (program.own_path.empty() || pipe2(out, O_CLOEXEC) != 0) return std::nullopt;
+  if (pipe2(err, O_CLOEXEC) != 0) {
+    close(out[0]);
+    close(out[1]);
+    return std::nullopt;
+  }
+  std::vector<std::string> words = {
+      program.name, "generate",     "--ids",     std::to_string(prompt),   "--tokens", "1", "--temp",
+      "0",          "--ignore-eos", "--threads", std::to_string(n_threads)};
+  std::vector<char*> argv;
+  for (std::string& w : words) argv.push_back(w.data());
+  argv.push_back(nullptr);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  posix_spawn_file_actions_adddup2(&actions, out[1], 1);
+  posix_spawn_file_actions_adddup2(&actions, err[1], 2);
+  pid_t child = 0;
+  const double start = seconds_now();
+  const int spawned = posix_spawn(&child, program.own_path.c_str(), &actions, nullptr, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
+  close(out[1]);
+  close(err[1]);
+  std::optional<double> seconds;
+  if (spawned == 0) {
+    char byte = 0;
+    ssize_t n = 0;
+    do {
+      n = read(out[0], &byte, 1);
+    } while (n < 0 && errno == EINTR);
+    seconds = seconds_now() - start;
+    while (n > 0 || (n < 0 && errno == EINTR)) n = read(out[0], &byte, 1);
+    int status = 0;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) seconds.reset();
+  }
+  close(out[0]);
+  close(err[0]);
+  return seconds;
+}
+
+struct BenchResult {
+  Summary prefill, decode, start;
+  uint64_t peak_rss = 0;
+  double bandwidth = 0;
+};
+
+Status measure(const Program& program, Session& session, const BenchFlags& f, BenchResult& result) {
+  Engine& engine = session.engine;
+  const int32_t bos = session.tokenizer.adds_bos() ? session.tokenizer.bos() : -1;
+  RandomTokens random(program.code->n_vocab);
+  Sequence sequence;
+  const auto restart = [&]() -> Status {
+    engine.pool().truncate(sequence, 0);
+    return run_prompt(engine, sequence, random, bos, f.depth, false);
+  };
+  if (f.n_prompt != 0) {
+    if (Status s = run_prompt(engine, sequence, random, bos, f.n_prompt, true); !s) return s;  // warm-up
+    for (uint32_t r = 0; r < f.repeats; ++r) {
+      if (Status s = restart(); !s) return s;
+      const double start = seconds_now();
+      if (Status s = run_prompt(engine, sequence, random, bos, f.n_prompt, true); !s) return s;
+      result.prefill.samples.push_back(f.n_prompt / (seconds_now() - start));
+    }
+  }
+  if (f.n_decode != 0) {
+    engine.pool().truncate(sequence, 0);
+    if (Status s = run_decode(engine, sequence, random, 1); !s) return s;  // warm-up
+    for (uint32_t r = 0; r < f.repeats; ++r) {
+      if (Status s = restart(); !s) return s;
+      const double start = seconds_now();
+      if (Status s = run_decode(engine, sequence, random, f.n_decode); !s) return s;
+      result.decode.samples.push_back(f.n_decode / (seconds_now() - start));
+    }
+  }
+  // Before the buffers of the measurements that follow.
+  result.peak_rss = peak_rss_bytes();
+  result.bandwidth = read_bandwidth(engine.team(), program.payload->weights);
+  const int32_t prompt = bos >= 0 ? bos : 0;
+  for (uint32_t r = 0; r < f.repeats; ++r) {
+    const auto seconds = start_to_first_token(program, prompt, engine.team().n_workers);
+    if (!seconds) break;
+    result.start.samples.push_back(*seconds);
+  }
+  return Ok{};
+}
+
+void print_json(Program& program, const BenchFlags& f, const BenchResult& r, uint32_t n_threads) {
+  JsonObject o;
+  const auto add = [&o](std::string_view key, const Summary& s) {
+    if (s.samples.empty()) {
+      o.add_null(key);
+      return;
+    }
+    o.add(key, s.median());
+    o.add(text(key, "_spread"), s.spread());
+    o.add(text(key, "_samples"), s.samples);
+  };
+  add("prefill_tok_s", r.prefill);
+  add("decode_tok_s", r.decode);
+  add("start_to_first_token_s", r.start);
+  o.add("peak_rss_bytes", static_cast<int64_t>(r.peak_rss));
+  o.add("weight_bytes_per_token", static_cast<int64_t>(program.code->weight_bytes_per_token));
+  o.add("read_bandwidth", r.bandwidth);
+  const double read = r.decode.median() * static_cast<double>(program.code->weight_bytes_per_token);
+  if (r.decode.samples.empty() || r.bandwidth == 0) {
+    o.add_null("decode_bandwidth_share");
+  } else {
+    o.add("decode_bandwidth_share", read / r.bandwidth);
+  }
+  o.add("n_prompt", int64_t{f.n_prompt});
+  o.add("n_decode", int64_t{f.n_decode});
+  o.add("depth", int64_t{f.depth});
+  o.add("repeats", int64_t{f.repeats});
+  o.add("threads", int64_t{n_threads});
+  o.add("level", std::string_view(program.code->level));
+  program.out.write(o.finish());
+}
+
+void print_table(Program& program, const BenchFlags& f, const BenchResult& r, uint32_t n_threads) {
+  const auto line = [&](const std::string& name, const Summary& s, int decimals, std::string_view unit) {
+    if (s.samples.empty()) return;
+    program.out.write(text(name, std::string(24 - std::min<size_t>(name.size(), 23), ' '),
+                           fixed(s.median(), decimals), " ", unit, "  (spread ", fixed(s.spread(), decimals),
+                           ")\n"));
+  };
+  const std::string depth = f.depth == 0 ? std::string{} : text(" behind ", f.depth);
+  line(text("prefill ", f.n_prompt, depth), r.prefill, 1, "tok/s");
+  line(text("decode ", f.n_decode, depth), r.decode, 1, "tok/s");
+  line("start to first token", r.start, 3, "s");
+  program.out.write(text("peak memory             ", human_bytes(r.peak_rss), "\n"));
+  const double read = r.decode.median() * static_cast<double>(program.code->weight_bytes_per_token);
+  program.out.write(
+      text("weights read a token    ", human_bytes(program.code->weight_bytes_per_token), ", decode reads ",
+           fixed(read / 1e9, 2), " of ", fixed(r.bandwidth / 1e9, 2), " GB/s",
+           r.bandwidth > 0 ? text(" (", fixed(100 * read / r.bandwidth, 0), "%)") : std::string{}, "\n"));
+  program.out.write(
+      text("threads                 ", n_threads, ", ", program.code->level, ", ", f.repeats, " runs\n"));
+}
+
+}  // namespace
+
+int bench_command(Program& program, std::span<const std::string> args) {
+  BenchFlags f;
+  std::vector<Option> options = {
+      {.name = "--prompt",
+       .letter = 'p',
+       .value = "N",
+       .help = "prefill: tokens (default 512; 0: skip)",
+       .set = into(f.n_prompt, 0)},
+      {.name = "--tokens",
+       .letter = 'n',
+       .value = "N",
+       .help = "decode: steps (default 128; 0: skip)",
+       .set = into(f.n_decode, 0)},
+      {.name = "--depth",
+       .letter = 'd',
+       .value = "N",
+       .help = "untimed tokens in front of both (default 0)",
+       .set = into(f.depth, 0)},
+      {.name = "--repeats",
+       .letter = 'r',
+       .value = "N",
+       .help = "runs; the median counts (default 5)",
+       .set = into(f.repeats, 1, 1000)},
+      {.name = "--json", .help = "one JSON object on standard output", .set = into(f.json)},
+  };
+  add_run_options(options, f.run);
+  std::erase_if(options, [](const Option& o) { return o.name == "--ctx"; });
+  Arguments parsed;
+  int status = 0;
+  if (!parse_command(
+          program,
+          {.command = "bench",
+           .positionals = "",
+           .summary = "Measures prefill and decode as llama-bench counts them, start-up, memory, and the "
+                      "share of the memory's read bandwidth that decoding uses.",
+           .example = "bench -p 512 -n 128 -r 5 --json"},
+          options, args, 0, parsed, status)) {
+    return status;
+  }
+  const uint64_t ctx = uint64_t{f.depth} + std::max({f.n_prompt, f.n_decode, 1U});
+  if (ctx > program.code->ctx_max) {
+    return fail(
+        program,
+        Error{text("bench: ", ctx, " tokens wanted, the program was compiled for ", program.code->ctx_max)},
+        kMisuse);
+  }
+  f.run.ctx = static_cast<uint32_t>(ctx);
+  const auto session = open_session(program, f.run, status);
+  if (session == nullptr) return status;
+  BenchResult result;
+  if (const Status measured = measure(program, *session, f, result); !measured) {
+    return fail(program, Error{text("bench: ", measured.error().message)});
+  }
+  const uint32_t n_threads = session->engine.team().n_workers;
+  if (f.json) {
+    print_json(program, f, result, n_threads);
+  } else {
+    print_table(program, f, result, n_threads);
+  }
+  return 0;
+}
+
+}  // namespace forge::rt

@@ -1,0 +1,319 @@
+#include "runtime/host/program.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+#include <algorithm>
+#include <array>
+#include <csignal>
+#include <cstdio>
+#include <ctime>
+#include <new>
+
+#include "runtime/host/program_main.h"
+
+namespace forge::rt {
+namespace {
+
+struct CommandEntry {
+  std::string_view name;
+  CommandFn run;
+  std::string_view summary;
+};
+
+constexpr std::array<CommandEntry, 8> kCommands = {{
+    {"generate", generate_command, "continue a text"},
+    {"chat", chat_command, "talk with the model"},
+    {"bench", bench_command, "measure speed and memory"},
+    {"perplexity", perplexity_command, "score a text file"},
+    {"tokenize", tokenize_command, "text to tokens"},
+    {"detokenize", detokenize_command, "tokens to text"},
+    {"logits", logits_command, "write the logits of given tokens"},
+    {"info", info_command, "what was compiled; --verify checks the weights"},
+}};
+
+std::string program_help(std::string_view name) {
+  std::string out = text("usage: ", name, " COMMAND [options]\n\ncommands:\n");
+  for (const CommandEntry& c : kCommands) {
+    out += text("  ", c.name, std::string(12 - c.name.size(), ' '), c.summary, "\n");
+  }
+  out += text("\n`", name, " COMMAND --help` lists a command's options.\n\nexample:\n  ", name,
+              " generate \"Once upon a time\" -n 200\n");
+  return out;
+}
+
+int dispatch(Program& program, std::span<const std::string> args) {
+  if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
+    program.out.write(program_help(program.name));
+    return 0;
+  }
+  const auto* command = std::find_if(kCommands.begin(), kCommands.end(),
+                                     [&](const CommandEntry& c) { return c.name == args[0]; });
+  if (command == kCommands.end()) {
+    return fail(program, Error{text("unknown command '", args[0], "' (see --help)")}, kMisuse);
+  }
+  return command->run(program, args.subspan(1));
+}
+
+std::atomic<bool> g_interrupted{false};
+volatile std::sig_atomic_t g_second_exits = 0;
+
+void on_interrupt(int) {
+  if (g_interrupted.exchange(true) && g_second_exits != 0) _exit(130);
+}
+
+[[noreturn]] void out_of_memory() {
+  constexpr std::string_view kMessage = "out of memory\n";
+  write_all(2, as_bytes(kMessage));
+  _exit(1);
+}
+
+}  // namespace
+
+int run_program(Program& program, std::vector<std::string> args) {
+  std::set_new_handler(out_of_memory);
+  std::signal(SIGPIPE, SIG_IGN);  // NOLINT(bugprone-signal-handler,cert-err33-c)
+  if (args.empty()) {
+    if (const auto defaults = program.payload->string("default_args")) {
+      auto words = split_command_line(*defaults);
+      if (!words) return fail(program, words.error());
+      args = std::move(*words);
+    }
+  }
+  int status = dispatch(program, args);
+  program.out.flush();
+  if (const Status written = program.out.status(); !written && status == 0)
+    status = fail(program, written.error());
+  program.err.flush();
+  return status;
+}
+
+int program_main(const ModelCode* code, int argc, char** argv) {
+  Program program;
+  program.name = argc > 0 && *argv[0] != '\0' ? argv[0] : "program";
+  program.name.erase(0, program.name.rfind('/') + 1);  // npos + 1 is 0
+  if (const char* missing = code->missing_cpu_feature()) {
+    return fail(program,
+                Error{text("this processor lacks ", missing, ", which the program was compiled for (",
+                           code->level, "); compile it for this machine with `forge compile --cpu native`")});
+  }
+  program.own_path = own_path();
+  if (program.own_path.empty()) {
+    return fail(program, Error{"the program can't open its own file; start it by its path, or mount /proc"});
+  }
+  const auto carried = open_carried_payload(program.own_path);
+  if (!carried) return fail(program, carried.error());
+  program.code = code;
+  program.payload = &carried->payload;
+  program.weights = carried->payload.weights.data();
+  return run_program(program, {argv + std::min(argc, 1), argv + argc});
+}
+
+int fail(Program& program, const Error& error, int status) {
+  program.out.flush();
+  program.err.write(text(program.name, ": ", error.message, "\n"));
+  program.err.flush();
+  return status;
+}
+
+bool parse_command(Program& program, const Usage& usage, std::span<const Option> options,
+                   std::span<const std::string> args, size_t max_positionals, Arguments& out, int& status) {
+  auto parsed = parse_options(options, args, max_positionals);
+  if (!parsed) {
+    status = fail(program, Error{text(usage.command, ": ", parsed.error().message)}, kMisuse);
+    return false;
+  }
+  if (parsed->help) {
+    program.out.write(help_text(program.name, usage, options));
+    status = 0;
+    return false;
+  }
+  out = std::move(*parsed);
+  return true;
+}
+
+void add_run_options(std::vector<Option>& options, RunFlags& flags) {
+  options.push_back({.name = "--threads",
+                     .letter = 't',
+                     .value = "N",
+                     .help = "worker threads (default: the cores this process may use)",
+                     .set = into(flags.threads, 1, 1024),
+                     .variable = "FORGE_THREADS"});
+  options.push_back({.name = "--ctx",
+                     .letter = 'c',
+                     .value = "N",
+                     .help = "tokens the context holds, up to the compiled maximum",
+                     .set = into(flags.ctx, 1),
+                     .variable = "FORGE_CTX"});
+}
+
+Result<SamplingFlags> default_sampling(const Program& program) {
+  SamplingFlags flags;
+  if (getrandom(&flags.params.seed, sizeof flags.params.seed, GRND_NONBLOCK) !=
+      static_cast<ssize_t>(sizeof flags.params.seed)) {
+    timespec now{};
+    clock_gettime(CLOCK_REALTIME, &now);
+    flags.params.seed = static_cast<uint64_t>(now.tv_sec) * 1000000007 + static_cast<uint64_t>(now.tv_nsec);
+  }
+  flags.params.seed %= 1000000000;  // short enough to be typed again
+  std::vector<Option> options;
+  add_sampling_options(options, flags);
+  for (const auto& [key, option] : {std::pair{"sampling.temp", "--temp"},
+                                    {"sampling.top_k", "--top-k"},
+                                    {"sampling.top_p", "--top-p"},
+                                    {"sampling.min_p", "--min-p"},
+                                    {"sampling.repeat_penalty", "--repeat-penalty"}}) {
+    const auto value = program.payload->string(key);
+    if (!value) continue;
+    for (const Option& o : options) {
+      if (o.name != option) continue;
+      if (const Status status = o.set(*value); !status) {
+        return Error{text("payload: manifest key '", key, "': ", status.error().message)};
+      }
+    }
+  }
+  return flags;
+}
+
+void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags) {
+  SamplingParams& p = flags.params;
+  const std::vector<Option> added = {
+      {.name = "--temp",
+       .value = "T",
+       .help = text("temperature; 0 takes the most likely token (default ",
+                    fixed(static_cast<double>(p.temperature), 2), ")"),
+       .set = into(p.temperature, 0, 100),
+       .variable = "FORGE_TEMP"},
+      {.name = "--top-k",
+       .value = "K",
+       .help = text("only the K most likely tokens; 0: all (default ", p.top_k, ")"),
+       .set = [&p](std::string_view value) -> Status {
+         uint32_t k = 0;
+         Status status = into(k, 0, INT32_MAX)(value);
+         p.top_k = static_cast<int32_t>(k);
+         return status;
+       },
+       .variable = "FORGE_TOP_K"},
+      {.name = "--top-p",
+       .value = "P",
+       .help = text("only the most likely tokens that reach P together; 1: all (default ",
+                    fixed(static_cast<double>(p.top_p), 2), ")"),
+       .set = into(p.top_p, 0, 1),
+       .variable = "FORGE_TOP_P"},
+      {.name = "--min-p",
+       .value = "P",
+       .help = text("only tokens with P times the best one's probability; 0: all (default ",
+                    fixed(static_cast<double>(p.min_p), 2), ")"),
+       .set = into(p.min_p, 0, 1),
+       .variable = "FORGE_MIN_P"},
+      {.name = "--repeat-penalty",
+       .value = "R",
+       .help = text("makes the last 64 tokens less likely; 1: off (default ",
+                    fixed(static_cast<double>(p.repeat_penalty), 2), ")"),
+       .set = [&p](std::string_view value) -> Status {
+         float penalty = 0;
+         Status status = into(penalty, 0, 100)(value);
+         if (status && !(penalty > 0)) return Error{"the penalty must be above 0"};
+         p.repeat_penalty = penalty;
+         return status;
+       },
+       .variable = "FORGE_REPEAT_PENALTY"},
+      {.name = "--seed",
+       .value = "N",
+       .help = "of the random numbers: the same seed gives the same text (default: random, shown at the end)",
+       .set = into(p.seed),
+       .variable = "FORGE_SEED"},
+  };
+  options.insert(options.end(), added.begin(), added.end());
+}
+
+Result<Tokenizer> open_tokenizer(const Program& program) {
+  return Tokenizer::open(program.payload->tokenizer);
+}
+
+namespace {
+
+Result<std::unique_ptr<Session>> make_session(const Program& program, const RunFlags& flags) {
+  const ModelCode& code = *program.code;
+  auto tokenizer = open_tokenizer(program);
+  if (!tokenizer) return tokenizer.error();
+  if (static_cast<uint32_t>(tokenizer->n_vocab()) > code.n_vocab) {
+    return Error{
+        text("payload: the tokenizer has ", tokenizer->n_vocab(), " tokens, the code ", code.n_vocab)};
+  }
+  uint32_t ctx = flags.ctx;
+  if (ctx == 0) {
+    const auto baked = program.payload->integer("ctx.default");
+    ctx = std::min(code.ctx_max,
+                   baked && *baked > 0 && *baked <= UINT32_MAX ? static_cast<uint32_t>(*baked) : 8192);
+  }
+  const CpuBudget budget = cpu_budget();
+  auto threads = ThreadTeam::start(flags.threads != 0 ? flags.threads : budget.n_workers(), budget);
+  if (!threads) return threads.error();
+  Team& team = (*threads)->team();
+  auto kv = Mapping::reserve(pages_for(ctx) * code.kv_page_bytes);
+  auto arena = Mapping::reserve(code.arena_bytes);
+  auto scratch = Mapping::reserve(team.n_workers * code.scratch_bytes);
+  if (!kv) return kv.error();
+  if (!arena) return arena.error();
+  if (!scratch) return scratch.error();
+  auto engine =
+      Engine::create(code, *program.payload, program.weights,
+                     {.kv = kv->bytes(), .arena = arena->bytes(), .scratch = scratch->bytes()}, team, ctx);
+  if (!engine) return engine.error();
+  return std::make_unique<Session>(Session{.tokenizer = std::move(*tokenizer),
+                                           .threads = std::move(*threads),
+                                           .kv = std::move(*kv),
+                                           .arena = std::move(*arena),
+                                           .scratch = std::move(*scratch),
+                                           .engine = std::move(*engine)});
+}
+
+}  // namespace
+
+std::unique_ptr<Session> open_session(Program& program, const RunFlags& flags, int& status) {
+  const uint32_t ctx_max = program.code->ctx_max;
+  if (flags.ctx > ctx_max) {
+    status =
+        fail(program,
+             Error{text("--ctx ", flags.ctx, ": this program was compiled for at most ", ctx_max, " tokens")},
+             kMisuse);
+    return nullptr;
+  }
+  auto session = make_session(program, flags);
+  if (!session) {
+    status = fail(program, session.error());
+    return nullptr;
+  }
+  return std::move(*session);
+}
+
+std::atomic<bool>& interrupt_flag() { return g_interrupted; }
+
+void catch_interrupts(bool second_exits) {
+  g_second_exits = second_exits ? 1 : 0;
+  struct sigaction action{};
+  action.sa_handler = on_interrupt;  // no SA_RESTART: a read at a prompt must return
+  sigaction(SIGINT, &action, nullptr);
+}
+
+double seconds_now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+std::string fixed(double value, int decimals) {
+  char buffer[64];
+  const int n = std::snprintf(buffer, sizeof buffer, "%.*f", decimals, value);
+  return {buffer, static_cast<size_t>(std::clamp(n, 0, static_cast<int>(sizeof buffer) - 1))};
+}
+
+std::string human_bytes(uint64_t bytes) {
+  const auto value = static_cast<double>(bytes);
+  if (bytes >= 1000000000) return fixed(value / 1e9, 2) + " GB";
+  if (bytes >= 1000000) return fixed(value / 1e6, 1) + " MB";
+  if (bytes >= 1000) return fixed(value / 1e3, 1) + " KB";
+  return std::to_string(bytes) + " bytes";
+}
+
+}  // namespace forge::rt
