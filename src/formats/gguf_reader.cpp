@@ -236,7 +236,12 @@ Checkpoint read_gguf(const std::string& path) {
   const auto name = parse_split_name(path);
   const bool is_split = name && name->count > 1;
   if (!is_split) {
-    if (first.meta.find(kSplitCount) != nullptr) check_split(path, first.meta, kSplitCount, 1);
+    const int64_t count =
+        first.meta.find(kSplitCount) == nullptr ? 1 : split_value(path, first.meta, kSplitCount);
+    if (count != 1) {
+      fail("{}: a shard of {}, in key {}, expected a name that ends in -00001-of-{:05}.gguf", path, count,
+           quote(kSplitCount), count);
+    }
     add_shard(checkpoint, std::move(first));
     return checkpoint;
   }
@@ -246,13 +251,19 @@ Checkpoint read_gguf(const std::string& path) {
   }
   checkpoint.meta = without_split_keys(first.meta);
   const int64_t n_tensors = split_value(path, first.meta, kSplitTensors);
+  std::vector<Shard> shards;
+  shards.push_back(std::move(first));
+  for (int64_t i = 2; i <= name->count; ++i) {
+    const std::string shard_path = name->shard(i);
+    if (::access(shard_path.c_str(), F_OK) != 0) {
+      fail("{}: missing, shard {} of {}, expected beside {}", shard_path, i, name->count, quote(path));
+    }
+    shards.push_back(read_shard(shard_path));
+  }
   std::unordered_set<std::string> names;
   for (int64_t i = 1; i <= name->count; ++i) {
     const std::string shard_path = name->shard(i);
-    if (i > 1 && ::access(shard_path.c_str(), F_OK) != 0) {
-      fail("{}: missing, shard {} of {}, expected beside {}", shard_path, i, name->count, quote(path));
-    }
-    Shard shard = i == 1 ? std::move(first) : read_shard(shard_path);
+    Shard& shard = shards[static_cast<size_t>(i - 1)];
     check_split(shard_path, shard.meta, kSplitNo, i - 1);
     check_split(shard_path, shard.meta, kSplitCount, name->count);
     check_split(shard_path, shard.meta, kSplitTensors, n_tensors);

@@ -338,7 +338,7 @@ TEST_F(SplitGguf, IsHashedWhole) {
   whole.files = {all};
   EXPECT_EQ(source_sha256(read()), source_sha256(whole));
   write_file(joined, all);
-  expect_error([&] { read_gguf(joined); }, {joined + ": value 3, in key \"split.count\", expected 1"});
+  expect_error([&] { read_gguf(joined); }, {joined + ": a shard of 3, in key \"split.count\""});
 }
 
 TEST_F(SplitGguf, NamesTheMissingShard) {
@@ -354,7 +354,8 @@ TEST_F(SplitGguf, RefusesAnotherShardThanTheFirst) {
 
 TEST_F(SplitGguf, RefusesAShardUnderAPlainName) {
   write_file(directory_.file("m.gguf"), gguf_bytes(shards_[0]));
-  expect_error([&] { read_gguf(directory_.file("m.gguf")); }, {"m.gguf: value 3, in key \"split.count\""});
+  expect_error([&] { read_gguf(directory_.file("m.gguf")); },
+               {"m.gguf: a shard of 3, in key \"split.count\"", "ends in -00001-of-00003.gguf"});
 }
 
 TEST_F(SplitGguf, ChecksEveryShard) {

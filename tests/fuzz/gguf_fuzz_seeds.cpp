@@ -23,7 +23,8 @@ std::vector<forge::GgufSpec> seeds() {
     one.data_bytes = 2u * type.block_bytes;
     out.push_back(one);
   }
-  for (const auto& [key, value] : forge::sample_gguf().meta.entries()) {
+  const forge::Metadata meta = forge::sample_gguf().meta;
+  for (const auto& [key, value] : meta.entries()) {
     GgufSpec one;
     one.meta.set(key, value);
     out.push_back(one);
