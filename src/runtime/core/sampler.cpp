@@ -1,6 +1,7 @@
 #include "runtime/core/sampler.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cfloat>
 #include <cmath>
@@ -11,6 +12,17 @@ namespace {
 
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
+// 1 / 13!, 1 / 12!, … 1 / 0!.
+constexpr std::array<double, 14> kTaylor = [] {
+  std::array<double, 14> c{};
+  double factorial = 1;
+  for (size_t i = 0; i < c.size(); ++i) {
+    c[c.size() - 1 - i] = 1 / factorial;
+    factorial *= static_cast<double>(i + 1);
+  }
+  return c;
+}();
+
 }  // namespace
 
 double portable_exp(double x) {
@@ -20,8 +32,8 @@ double portable_exp(double x) {
   const double k = std::floor(x * 1.4426950408889634 + 0.5);
   const double r = (x - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10;
   // Taylor's series to degree 13: the remainder is below 2^-56 of the sum.
-  double e = 1.0;
-  for (int i = 13; i >= 1; --i) e = 1.0 + e * r / i;
+  double e = 0.0;
+  for (const double c : kTaylor) e = e * r + c;
   return e * std::bit_cast<double>(static_cast<uint64_t>(1023 + static_cast<int64_t>(k)) << 52);
 }
 
