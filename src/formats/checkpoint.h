@@ -24,17 +24,19 @@ enum class MetaType : uint32_t {
 };
 // clang-format on
 
-// One metadata value. `type` is the type in the file (so that a file can be written back as it was); the variant
-// holds it widened: integers and bools as int64 (u64 above 2^63 is refused when read), floats as double.
+// One metadata value. `type` is the type in the file (so that a file can be written back as it was); the
+// variant holds it widened: integers and bools as int64 (u64 above 2^63 is refused when read), floats as
+// double.
 struct MetaValue {
   MetaType type = MetaType::u32;
   MetaType element = MetaType::u32;  // of an array
-  std::variant<int64_t, double, std::string, std::vector<int64_t>, std::vector<double>, std::vector<std::string>>
+  std::variant<int64_t, double, std::string, std::vector<int64_t>, std::vector<double>,
+               std::vector<std::string>>
       value;
 };
 
-// Metadata in file order, with GGUF's key names ("llama.block_count") as the project's vocabulary: other formats'
-// readers translate into it.
+// Metadata in file order, with GGUF's key names ("llama.block_count") as the project's vocabulary: other
+// formats' readers translate into it.
 class Metadata {
  public:
   // Replaces the value if the key is there already.
@@ -72,12 +74,12 @@ struct Tensor {
 };
 
 struct Checkpoint {
-  std::string path;            // as the user named it, for messages
+  std::string path;  // as the user named it, for messages
   Metadata meta;
   std::vector<Tensor> tensors;  // in file order
   uint32_t gguf_version = 3;
-  uint32_t alignment = 32;     // of tensor data in the file
-  std::string source_sha256;   // hex, of the file's bytes (of all shards, in order); empty until asked for
+  uint32_t alignment = 32;    // of tensor data in the file
+  std::string source_sha256;  // hex, of the file's bytes (of all shards, in order); empty until asked for
   std::vector<std::shared_ptr<const void>> storage;  // what the tensors' spans point into
   std::vector<std::span<const uint8_t>> files;       // the source files whole, in order; they lie in storage
 
@@ -88,8 +90,9 @@ struct Checkpoint {
 // Throws Error naming the file, the tensor or key, and the offset.
 Checkpoint read_gguf(const std::string& path);
 
-// Writes a GGUF v3 file (v2 when gguf_version says so); a checkpoint read from one file and written unchanged gives
-// the same bytes where the writer of the original padded with zeros. Appears under its name only when whole.
+// Writes a GGUF v3 file (v2 when gguf_version says so); a checkpoint read from one file and written unchanged
+// gives the same bytes where the writer of the original padded with zeros. Appears under its name only when
+// whole.
 void write_gguf(const Checkpoint& checkpoint, const std::string& path);
 
 // The metadata section alone in GGUF's own encoding, and back; payloads carry it so that a program can be
