@@ -316,11 +316,17 @@ std::vector<Slot> make_slots(size_t n, const Slot& empty) {
   return std::vector<Slot>(n == 0 ? 0 : n + n / 2 + 1, empty);
 }
 
+// The first slot from `hash` on that is empty or `is_same`.
+template <class Slot, class IsSame>
+Slot& find_slot(std::vector<Slot>& slots, uint32_t hash, int32_t Slot::* id, IsSame is_same) {
+  size_t i = slot_of(hash, static_cast<uint32_t>(slots.size()));
+  while (slots[i].*id != kNone && !is_same(slots[i])) i = i + 1 == slots.size() ? 0 : i + 1;
+  return slots[i];
+}
+
 template <class Slot>
 void insert(std::vector<Slot>& slots, uint32_t hash, int32_t Slot::* id, const Slot& value) {
-  size_t i = slot_of(hash, static_cast<uint32_t>(slots.size()));
-  while (slots[i].*id != kNone) i = i + 1 == slots.size() ? 0 : i + 1;
-  slots[i] = value;
+  find_slot(slots, hash, id, [](const Slot&) { return false; }) = value;
 }
 
 std::vector<PieceSlot> piece_slots(const Vocabulary& v) {
@@ -342,26 +348,21 @@ std::vector<MergeSlot> merge_slots(const Metadata& meta, const Vocabulary& v) {
   if (merges->size() > kMaxMerges) {
     fail("tokenizer.ggml.merges: {} merges; expected at most {}", merges->size(), kMaxMerges);
   }
-  std::vector<MergeSlot> list;
-  list.reserve(merges->size());
-  std::unordered_map<uint64_t, uint32_t> seen;  // the first of equal merges counts
-  seen.reserve(merges->size());
+  auto slots = make_slots(merges->size(), MergeSlot{kNone, kNone, 0, kNone});
+  std::string merged_text;
   for (size_t rank = 0; rank < merges->size(); ++rank) {
-    const std::string& merge = (*merges)[rank];
+    const std::string_view merge = (*merges)[rank];
     const size_t space = merge.find(' ', 1);
-    if (space == std::string::npos) continue;
-    const std::string left_text = merge.substr(0, space), right_text = merge.substr(space + 1);
-    const int32_t left = v.find(left_text), right = v.find(right_text),
-                  merged = v.find(left_text + right_text);
+    if (space == std::string_view::npos) continue;
+    const std::string_view left_text = merge.substr(0, space), right_text = merge.substr(space + 1);
+    merged_text.assign(left_text).append(right_text);
+    const int32_t left = v.find(left_text), right = v.find(right_text), merged = v.find(merged_text);
     if (left == kNone || right == kNone || merged == kNone) continue;
     if (v.tokens[static_cast<size_t>(merged)].is_control()) continue;  // text must not give control tokens
-    const uint64_t key = static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
-    if (!seen.emplace(key, 0).second) continue;
-    list.push_back({left, right, static_cast<uint32_t>(rank), merged});
-  }
-  auto slots = make_slots(list.size(), MergeSlot{kNone, kNone, 0, kNone});
-  for (const MergeSlot& merge : list) {
-    insert(slots, hash_pair(merge.left, merge.right), &MergeSlot::merged, merge);
+    MergeSlot& slot = find_slot(slots, hash_pair(left, right), &MergeSlot::merged,
+                                [&](const MergeSlot& s) { return s.left == left && s.right == right; });
+    if (slot.merged == kNone)
+      slot = {left, right, static_cast<uint32_t>(rank), merged};  // the first one counts
   }
   return slots;
 }

@@ -325,6 +325,8 @@ TEST(TokenizerBpe, BytesOutsideOfTheVocabulary) {
   const auto with = open(v);
   EXPECT_EQ(with->encode("aba"), (Ids{0, 1, 0}));
   EXPECT_EQ(with->decode(Ids{0, 1, 0}), "aa");
+  v.numbers["eos_token_id"] = 1;  // then text must not give it
+  EXPECT_EQ(open(v)->encode("aba"), (Ids{0, 0}));
 }
 
 // ---- SentencePiece ----

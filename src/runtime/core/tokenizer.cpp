@@ -352,8 +352,9 @@ class Encoder {
   }
 
   void emit_byte(char byte) {
-    const int32_t fallback = t_.header_->byte_ids[static_cast<uint8_t>(byte)];
-    const int32_t id = fallback != kNone ? fallback : t_.header_->unk;
+    int32_t id = t_.header_->byte_ids[static_cast<uint8_t>(byte)];
+    // Some files name the end-of-text token as the unknown one: text must not give that.
+    if (id == kNone && !t_.is_end_of_generation(t_.unk())) id = t_.unk();
     if (id != kNone) out_.push_back(id);
   }
 
