@@ -87,9 +87,12 @@ TEST(Compiled, EveryBlockTypeAtEveryLevel) {
     static constexpr DType kTypes[] = {DType::q8_0, DType::q4_0, DType::q4_1, DType::q5_0,
                                        DType::q5_1, DType::q4_k, DType::q5_k, DType::q6_k,
                                        DType::f16,  DType::bf16, DType::f32};
-    size_t sum = 0;
-    for (char c : name) sum = sum * 31 + static_cast<unsigned char>(c);
-    return kTypes[sum % std::size(kTypes)];
+    static constexpr std::string_view kMatrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                                     "ffn_gate", "ffn_up", "ffn_down"};
+    for (size_t i = 0; i < std::size(kMatrices); ++i)
+      if (name.find(kMatrices[i]) != std::string::npos)
+        return kTypes[(static_cast<size_t>(name[4] - '0') * std::size(kMatrices) + i) % std::size(kTypes)];
+    return DType::q6_k;
   };
   std::vector<bool> seen(64, false);
   for (const Tensor& t : make_checkpoint(tiny).tensors) seen[static_cast<size_t>(t.type)] = true;

@@ -12,6 +12,7 @@
 namespace forge::test {
 
 LoadedModel::LoadedModel(const Checkpoint& checkpoint, std::string_view level) {
+  setenv("FORGE_HOME", FORGE_BUILD_DIR, 0);
   CompileOptions options;
   options.level = &cpu_level(level);
   options.compiler = "test";

@@ -44,6 +44,8 @@ std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch) {
   hidden.assign(n * code_.n_hidden, 0);
   rt::Barrier barrier;
   barrier.n_workers = n_workers_;
+  barrier.spins = 100;  // more workers than cores is a case here, not an accident
+  barrier.sleep = [](rt::Barrier*, uint32_t) { std::this_thread::yield(); };
   rt::StepArgs args;
   args.n_rows = static_cast<uint32_t>(n);
   args.tokens = tokens.data();
