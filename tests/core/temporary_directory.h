@@ -41,7 +41,10 @@ class TemporaryDirectory {
   std::filesystem::path path_;
 };
 
+// Replaces what was there. A new file rather than a truncated one: some file systems wait for the disk when a
+// truncated file is closed, and a mapping of the old one stays whole.
 inline void write_file(const std::string& path, std::span<const uint8_t> bytes) {
+  std::filesystem::remove(path);
   std::ofstream out(path, std::ios::binary | std::ios::trunc);
   out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   ASSERT_TRUE(out.good()) << path;
