@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
 
@@ -739,6 +740,22 @@ INSTANTIATE_TEST_SUITE_P(Vocabularies, TokenizerVectors,
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
+
+// The bundled model's vocabulary against the tokenizers library (tests/goldens/make_goldens.py).
+TEST(TokenizerGoldens, BundledModel) {
+  const std::filesystem::path root = FORGE_SOURCE_DIR;
+  const auto t = open(read_gguf((root / "models/storyteller-f16.gguf").string()).meta);
+  std::istringstream lines(read_file(root / "tests/goldens/storyteller.tok.jsonl"));
+  size_t n = 0;
+  for (std::string line; std::getline(lines, line); ++n) {
+    const auto golden = nlohmann::json::parse(line);
+    const auto text = golden.at("text").get<std::string>();
+    const Ids ids = t->encode(text, {.add_bos = false});
+    EXPECT_EQ(ids, golden.at("ids").get<Ids>()) << text;
+    EXPECT_EQ(t->decode(ids), text);
+  }
+  EXPECT_GE(n, 200u);
+}
 
 }  // namespace
 }  // namespace forge::rt
