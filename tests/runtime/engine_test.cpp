@@ -7,6 +7,7 @@
 
 #include "runtime/core/generation.h"
 #include "tests/runtime/fake_model.h"
+#include "tests/runtime/fake_payload.h"
 
 namespace forge::rt {
 namespace {

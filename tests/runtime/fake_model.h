@@ -5,11 +5,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <string>
-#include <vector>
 
 #include "runtime/core/step.h"
-#include "toolchain/artifact.h"
 
 namespace forge::rt {
 
@@ -28,7 +25,7 @@ struct FakeModel {
   uint32_t n_steps = 0, n_rows = 0;
 };
 
-// Prepares a model with the vocabulary of fake_payload(). KV: 64 positions of 16 bytes a page.
+// Prepares a model with the vocabulary of fake_payload_input(). KV: 64 positions of 16 bytes a page.
 void init_fake_model(FakeModel& model, uint32_t ctx_max = 512, uint32_t max_rows = 16,
                      uint32_t max_out_rows = 4);
 
@@ -37,11 +34,6 @@ inline constexpr int32_t kFakeEnd = 256;    // "<|end|>", control, end of genera
 inline constexpr int32_t kFakeStart = 257;  // "<|start|>", control
 inline constexpr uint32_t kFakeVocab = 258;
 
-// What a payload of the fake model is made of; change it before it is built. Weights: 3 tensors of some
-// bytes.
-PayloadInput fake_payload_input();
-
-// The chat template in fake_payload_input(): "<|start|>role\ncontent<|end|>\n" for each message.
-extern const char* const kFakeTemplate;
+inline constexpr uint64_t kFakePlanHash = 0x5eed;
 
 }  // namespace forge::rt

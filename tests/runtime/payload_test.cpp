@@ -6,7 +6,7 @@
 #include <random>
 #include <set>
 
-#include "tests/runtime/fake_model.h"
+#include "tests/runtime/fake_payload.h"
 #include "toolchain/artifact.h"
 
 namespace forge::rt {

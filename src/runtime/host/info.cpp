@@ -25,7 +25,7 @@ int info_command(Program& program, std::span<const std::string> args) {
     return status;
   }
   const Payload& payload = *program.payload;
-  const ModelCode& code = *program.code;
+  const ModelCode* code = program.code;  // null for `forge info`, which reads a program's payload alone
   const auto table = parse_tensor_table(payload);
   if (!table) return fail(program, table.error());
 
@@ -35,9 +35,11 @@ int info_command(Program& program, std::span<const std::string> args) {
     std::replace(shown.begin(), shown.end(), '\n', ' ');
     lines.emplace_back(key, shown);
   }
-  lines.emplace_back("code", text(code.level, ", plan ", code.plan_hash));
-  lines.emplace_back("shape",
-                     text(code.n_layers, " layers, hidden ", code.n_hidden, ", vocabulary ", code.n_vocab));
+  if (code != nullptr) {
+    lines.emplace_back("code", text(code->level, ", plan ", code->plan_hash));
+    lines.emplace_back(
+        "shape", text(code->n_layers, " layers, hidden ", code->n_hidden, ", vocabulary ", code->n_vocab));
+  }
   struct Count {
     uint64_t tensors = 0, bytes = 0;
   };
@@ -53,14 +55,17 @@ int info_command(Program& program, std::span<const std::string> args) {
         text(type_list.empty() ? "" : ", ", type, " x ", count.tensors, " (", human_bytes(count.bytes), ")");
   }
   lines.emplace_back("tensors", text(table->size(), ": ", type_list));
-  lines.emplace_back("weights", text(human_bytes(payload.weights.size()), ", ",
-                                     human_bytes(code.weight_bytes_per_token), " read for a token"));
-  lines.emplace_back(
-      "arena", text(human_bytes(code.arena_bytes), ", and ", human_bytes(code.scratch_bytes), " a thread"));
-  lines.emplace_back(
-      "context",
-      text("up to ", code.ctx_max, " tokens; KV ", human_bytes(code.kv_page_bytes / kPagePositions),
-           " a token, ", human_bytes(pages_for(code.ctx_max) * code.kv_page_bytes), " when full"));
+  std::string weights = human_bytes(payload.weights.size());
+  if (code != nullptr) weights += text(", ", human_bytes(code->weight_bytes_per_token), " read for a token");
+  lines.emplace_back("weights", weights);
+  if (code != nullptr) {
+    lines.emplace_back("arena", text(human_bytes(code->arena_bytes), ", and ",
+                                     human_bytes(code->scratch_bytes), " a thread"));
+    lines.emplace_back(
+        "context",
+        text("up to ", code->ctx_max, " tokens; KV ", human_bytes(code->kv_page_bytes / kPagePositions),
+             " a token, ", human_bytes(pages_for(code->ctx_max) * code->kv_page_bytes), " when full"));
+  }
   lines.emplace_back("threads", text(cpu_budget().n_workers(), " here"));
   size_t width = 0;
   for (const auto& [key, value] : lines) width = std::max(width, key.size());
