@@ -35,11 +35,16 @@ int run(int argc, char** argv) {
     fmt::print(stderr, "{}", app.help());
     return kMisuse;
   }
+  const std::string first = argv[1];
+  const auto is_first = [&](const CLI::App* command) { return command->get_name() == first; };
+  if (!first.starts_with("-") && app.get_subcommands(is_first).empty()) {
+    return report(fmt::format("no command '{}' (see forge --help)", first), kMisuse);
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return app.exit(e);  // --help and --version
-    return report(fmt::format("{} (see forge --help)", e.what()), kMisuse);
+    return report(fmt::format("{}: {} (see forge {} --help)", first, e.what(), first), kMisuse);
   } catch (const Error& e) {
     return report(e.what(), e.status);
   } catch (const std::bad_alloc&) {

@@ -197,7 +197,7 @@ constexpr ProgramCommand kCommands[] = {
     {"detokenize", "tokens to text", " 9906 1917", true},
 };
 
-void run_tokenizer(const ProgramCommand& command, RunArguments arguments) {
+[[noreturn]] void run_tokenizer(const ProgramCommand& command, RunArguments arguments) {
   const Checkpoint checkpoint = read_checkpoint(arguments.build.model);
   PayloadInput input;
   input.tokenizer = build_tokenizer_tables(checkpoint.meta);

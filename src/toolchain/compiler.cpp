@@ -79,7 +79,7 @@ void run(const std::string& program, const std::vector<std::string>& arguments, 
 
 void write_sources(const Sources& sources, const std::string& directory) {
   for (const auto& [name, text] : sources) {
-    std::ofstream file(directory + "/" + name, std::ios::binary);
+    std::ofstream file(fmt::format("{}/{}", directory, name), std::ios::binary);
     file << text;
     file.close();
     if (!file) fail("{}/{}: can't be written", directory, name);

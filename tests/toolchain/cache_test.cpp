@@ -61,6 +61,7 @@ TEST(Cache, ManyWritersAtOnce) {
   const TemporaryDirectory directory;
   const Cache cache(directory.path(), 1'000'000);
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 20; ++i) {
