@@ -42,6 +42,10 @@ void show_hyperparameters(const Metadata& meta, const std::string& architecture)
 }
 
 void show_tensors(const Checkpoint& checkpoint, bool each) {
+  if (checkpoint.tensors.empty()) {
+    line("tensors", "none: a vocabulary alone");
+    return;
+  }
   struct Count {
     size_t tensors = 0;
     uint64_t weights = 0, bytes = 0;

@@ -1,0 +1,276 @@
+// The forge command from outside: what it writes, prints and returns.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <thread>
+
+#include "formats/checkpoint.h"
+#include "tests/core/temporary_directory.h"
+#include "tests/support/tiny_model.h"
+#include "toolchain/compiler.h"
+#include "toolchain/process.h"
+
+namespace forge {
+namespace {
+namespace fs = std::filesystem;
+
+// One model, one code cache for all tests.
+struct Shared {
+  Shared() {
+    write_gguf(test::make_checkpoint({}), model);
+    ::setenv("FORGE_CACHE_DIR", directory.file("cache").c_str(), 1);
+    for (const char* name : {"FORGE_CTX", "FORGE_CPU", "FORGE_CLANG", "FORGE_HOME", "FORGE_CACHE_MAX"})
+      ::unsetenv(name);
+  }
+  TemporaryDirectory directory;
+  std::string model = directory.file("tiny.gguf");
+};
+
+class ForgeCli : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { shared_ = std::make_unique<Shared>(); }
+  static void TearDownTestSuite() { shared_.reset(); }
+
+  // A shell command in the test's directory, where $forge and $model are forge and the model.
+  ProcessResult shell(const std::string& script) const {
+    return run_process({"/bin/sh", "-c", "forge=" FORGE_BINARY " model=" + shared_->model + "\n" + script},
+                       directory_.path());
+  }
+  // Its standard output; it must succeed.
+  std::string output(const std::string& script) const {
+    const ProcessResult result = shell("{ " + script + "; } 2>stderr.txt");
+    EXPECT_EQ(result.status, 0) << script << "\n" << shell("cat stderr.txt").output;
+    return result.output;
+  }
+  // It must fail with that status and one line.
+  std::string error(const std::string& script, int status) const {
+    const ProcessResult result = shell(script);
+    EXPECT_EQ(result.status, status) << script << "\n" << result.output;
+    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1) << result.output;
+    return result.output.substr(0, result.output.find('\n'));
+  }
+  std::string file(const std::string& name) const { return directory_.file(name); }
+
+  static std::unique_ptr<Shared> shared_;
+  TemporaryDirectory directory_;
+};
+std::unique_ptr<Shared> ForgeCli::shared_;
+
+TEST_F(ForgeCli, ProgramRunsAloneAndSaysWhatForgeSays) {
+  const ProcessResult compiled = shell("$forge compile $model -o prog");
+  ASSERT_EQ(compiled.status, 0) << compiled.output;
+  EXPECT_EQ(compiled.output.substr(0, 10), "prog: code");
+  EXPECT_EQ(std::count(compiled.output.begin(), compiled.output.end(), '\n'), 1) << compiled.output;
+  EXPECT_EQ(directory_.names(), (std::vector<std::string>{"prog"}));
+  const std::string text = output("./prog generate abc -n 20 --seed 1");
+  EXPECT_FALSE(text.empty());
+  EXPECT_EQ(output("$forge generate $model abc -n 20 --seed 1"), text);
+  EXPECT_EQ(output("$forge generate ./prog abc -n 20 --seed 1"), text);
+  EXPECT_EQ(output("cd /; $forge generate --cpu native $model abc -n 20 --seed=1"), text);
+}
+
+TEST_F(ForgeCli, CodeIsUnderThreeMegabytesAndStatic) {
+  output("$forge compile $model -o prog --weights separate");
+  EXPECT_LT(fs::file_size(file("prog")), 3'000'000u);
+  const std::string readelf = find_on_path("llvm-readelf-19");
+  if (readelf.empty())
+    GTEST_SKIP() << "llvm-readelf-19 is missing: static linking is not checked (package llvm-19)";
+  EXPECT_EQ(run_process({readelf, "--program-headers", file("prog")}, "/").output.find("INTERP"),
+            std::string::npos);
+}
+
+TEST_F(ForgeCli, RunsInAnEmptyRoot) {
+  if (::geteuid() != 0) GTEST_SKIP() << "not root: chroot into an empty directory is not tested";
+  output("$forge compile $model -o prog && mkdir root && cp prog root");
+  const std::string text = output("./prog generate abc -n 20 --seed 1 --threads 1");
+  EXPECT_EQ(output("chroot root /prog generate abc -n 20 --seed 1 --threads 1"), text);
+}
+
+TEST_F(ForgeCli, SeparateWeights) {
+  output("$forge compile $model -o prog --weights separate");
+  const std::string text = output("./prog generate abc -n 20 --seed 1");
+  EXPECT_EQ(output("$forge generate $model abc -n 20 --seed 1"), text);
+  fs::remove(file("prog.weights"));
+  EXPECT_NE(error("./prog generate abc", 1).find("prog.weights"), std::string::npos);
+}
+
+TEST_F(ForgeCli, SameInputsGiveTheSameBytes) {
+  output("$forge compile $model -o one && cd / && FORGE_CACHE_DIR=" + file("other") + " TMPDIR=" + file("") +
+         " $forge compile $model -o " + file("two"));
+  EXPECT_EQ(shell("cmp one two").output, "");
+}
+
+TEST_F(ForgeCli, EmittedSourceBuildsTheSameProgram) {
+  output("$forge compile $model --emit source -o source && source/build.sh");
+  output("$forge compile $model -o prog --weights separate");
+  EXPECT_EQ(shell("cmp source/program prog && cmp source/program.weights prog.weights").output, "");
+}
+
+TEST_F(ForgeCli, ProgramIsAnInput) {
+  output("$forge compile $model -o prog && $forge export-weights prog -o back.gguf");
+  EXPECT_EQ(shell("cmp back.gguf $model").output, "");
+  output("$forge compile prog -o again");
+  EXPECT_EQ(output("./again generate abc -n 20 --seed 1"), output("./prog generate abc -n 20 --seed 1"));
+  EXPECT_EQ(error("$forge export-weights $model -o x.gguf", 1),
+            "forge: " + shared_->model + ": not a compiled program");
+}
+
+TEST_F(ForgeCli, DefaultArguments) {
+  output("$forge compile $model -o prog --default-args 'tokenize --ids abc'");
+  EXPECT_EQ(output("./prog"), output("./prog tokenize --ids abc"));
+}
+
+TEST_F(ForgeCli, TokenizerNeedsNoCompiler) {
+  const std::string ids = output("PATH=/ $forge tokenize $model --ids abc");
+  EXPECT_EQ(output("$forge compile $model -o prog && ./prog tokenize --ids abc"), ids);
+  EXPECT_EQ(output("$forge tokenize prog --ids abc"), ids);
+  EXPECT_EQ(output("PATH=/ $forge detokenize $model 100 101 102"), "abc");
+}
+
+TEST_F(ForgeCli, ContextBeyondTheCompiledOneCompilesAnew) {
+  output("$forge generate $model abc -n 2 --ctx 64");
+  EXPECT_NE(output("$forge compile $model -o prog --ctx 64 && ./prog info").find("up to 64 tokens"),
+            std::string::npos);
+  EXPECT_NE(output("FORGE_CTX=128 $forge compile $model -o prog && ./prog info").find("up to 128 tokens"),
+            std::string::npos);
+}
+
+TEST_F(ForgeCli, DamagedCacheEntriesAreBuiltAgain) {
+  const std::string text = output("$forge generate $model abc -n 20 --seed 1");
+  shell("for f in $FORGE_CACHE_DIR/program/* $FORGE_CACHE_DIR/code/*; do truncate -s -40 $f; done");
+  EXPECT_EQ(output("$forge generate $model abc -n 20 --seed 1"), text);
+}
+
+TEST_F(ForgeCli, CacheCommand) {
+  output("FORGE_CACHE_DIR=c $forge generate $model abc -n 1");
+  const std::string list = output("FORGE_CACHE_DIR=c $forge cache");
+  EXPECT_NE(list.find("code     "), std::string::npos) << list;
+  EXPECT_NE(list.find("program  tiny-"), std::string::npos) << list;
+  EXPECT_EQ(output("FORGE_CACHE_DIR=c $forge cache path"), "c\n");
+  EXPECT_NE(output("FORGE_CACHE_DIR=c $forge cache clear").find("MB freed"), std::string::npos);
+  EXPECT_EQ(output("FORGE_CACHE_DIR=c $forge cache list"), "0 bytes of 20.00 GB in c\n");
+}
+
+TEST_F(ForgeCli, InfoAndDump) {
+  const std::string info = output("$forge info $model");
+  for (const char* part : {"GGUF version 3", "llama", "q8_0 x ", "million", "of weights are read"}) {
+    EXPECT_NE(info.find(part), std::string::npos) << part << " in\n" << info;
+  }
+  output("$forge compile $model -o prog");
+  const std::string program = output("$forge info prog --verify");
+  EXPECT_NE(program.find("all whole"), std::string::npos) << program;
+  for (const char* stage : {"graph", "optimized", "plan", "source"}) {
+    const std::string text = output(std::string("$forge dump $model --stage ") + stage);
+    EXPECT_GT(std::count(text.begin(), text.end(), '\n'), 10) << stage;
+    EXPECT_EQ(output(std::string("$forge dump prog -o text --stage ") + stage + " && cat text"), text)
+        << stage;
+  }
+}
+
+TEST_F(ForgeCli, InfoFindsAlteredWeights) {
+  output(
+      "$forge compile $model -o prog && printf x | dd of=prog bs=1 seek=$(($(stat -c %s prog) - 5000)) "
+      "conv=notrunc");
+  output("$forge info prog");
+  EXPECT_NE(shell("$forge info prog --verify").output.find("altered"), std::string::npos);
+  EXPECT_EQ(shell("$forge info prog --verify").status, 1);
+}
+
+TEST_F(ForgeCli, HelpHasAnExampleForEveryCommand) {
+  for (const char* command : {"compile", "generate", "chat", "bench", "perplexity", "logits", "tokenize",
+                              "detokenize", "info", "dump", "cache", "export-weights"}) {
+    const std::string help = output(std::string("$forge ") + command + " --help");
+    EXPECT_NE(help.find(std::string("  forge ") + command), std::string::npos) << help;
+  }
+  EXPECT_NE(output("$forge --help").find("example:"), std::string::npos);
+  EXPECT_EQ(output("$forge --version").substr(0, 6), "forge ");
+}
+
+TEST_F(ForgeCli, MisuseIsStatusTwo) {
+  EXPECT_EQ(error("$forge nonsense", 2), "forge: no command 'nonsense' (see forge --help)");
+  EXPECT_EQ(error("$forge compile", 2), "forge: compile: MODEL is required (see forge compile --help)");
+  EXPECT_EQ(error("$forge generate -n 5", 2), "forge: generate: MODEL comes before the program's option -n");
+  EXPECT_EQ(error("$forge generate", 2), "forge: generate: no MODEL given (see forge generate --help)");
+  EXPECT_EQ(error("$forge generate $model --ctx abc", 2), "forge: --ctx abc: expected a number of tokens");
+  EXPECT_EQ(error("$forge compile $model -o $model", 2),
+            "forge: " + shared_->model + ": the output would replace the model");
+  error("$forge compile $model --emit everything", 2);
+  error("$forge compile $model --cpu pentium", 2);
+  error("$forge compile $model --ctx 0", 2);
+  error("$forge dump $model", 2);
+  error("$forge info $model --verify", 2);
+  error("$forge cache shrink", 2);
+}
+
+TEST_F(ForgeCli, FailureIsStatusOneAndLeavesNothing) {
+  EXPECT_EQ(error("$forge compile no.gguf -o prog", 1),
+            "forge: no.gguf: can't be opened: No such file or directory");
+  error("$forge compile /dev/null -o prog", 1);
+  error(
+      "head -c 5000 $model >cut.gguf; $forge compile cut.gguf -o prog; status=$?; rm cut.gguf; exit $status",
+      1);
+  error("$forge compile $model -o no/such/folder", 1);
+  error("$forge compile $model -o .", 1);
+  EXPECT_EQ(error("PATH=/ $forge compile $model -o prog", 1),
+            "forge: no clang 19 found to compile with; install it: apt-get install clang-19 lld-19");
+  EXPECT_EQ(error("FORGE_HOME=/no/such $forge compile $model -o prog", 1).substr(0, 20),
+            "forge: /no/such/shar");
+  // The disk is full: a file may have 1 MB (in blocks of 512 bytes).
+  EXPECT_EQ(error("ulimit -f 2000; trap '' XFSZ; $forge compile $model -o prog", 1),
+            "forge: prog: can't be written: File too large");
+  EXPECT_EQ(error("$forge info $model >/dev/full", 1), "forge: standard output can't be written");
+  EXPECT_EQ(directory_.names(), std::vector<std::string>());
+}
+
+TEST_F(ForgeCli, InterruptLeavesNothing) {
+  // A compiler that never ends, and says when it began.
+  std::ofstream(file("clang")) << "#!/bin/sh\ncase $1 in\n--version) echo 'clang version 19.0.0' ;;\n"
+                                  "-print-prog-name*) echo /bin/true ;;\n*) touch model.o; echo > "
+                               << file("began") << "; sleep 100 ;;\nesac\n";
+  fs::permissions(file("clang"), fs::perms::owner_all);
+  fs::create_directory(file("tmp"));
+  for (const int signal : {SIGINT, SIGTERM}) {
+    fs::remove(file("began"));
+    const pid_t forge = ::fork();
+    if (forge == 0) {
+      ::setenv("FORGE_CLANG", file("clang").c_str(), 1);
+      ::setenv("TMPDIR", file("tmp").c_str(), 1);
+      ::execl(FORGE_BINARY, "forge", "compile", shared_->model.c_str(), "-o", file("prog").c_str(), nullptr);
+      ::_exit(99);
+    }
+    for (int i = 0; i < 3000 && !fs::exists(file("began")); ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    ASSERT_TRUE(fs::exists(file("began")));
+    EXPECT_FALSE(fs::is_empty(file("tmp")));
+    ::kill(forge, signal);
+    int status = 0;
+    ASSERT_EQ(::waitpid(forge, &status, 0), forge);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == signal) << status;
+    EXPECT_TRUE(fs::is_empty(file("tmp")));
+    EXPECT_FALSE(fs::exists(file("prog")));
+    EXPECT_EQ(directory_.names().size(), 3u);  // clang, tmp, began
+  }
+}
+
+TEST_F(ForgeCli, InstalledForgeCanBeMovedAndUsedFromAnyFolder) {
+  ASSERT_EQ(
+      shell("cmake --install " FORGE_BUILD_DIR " --prefix $PWD/installed >/dev/null && mv installed moved")
+          .status,
+      0);
+  EXPECT_TRUE(fs::exists(file("moved/share/doc/forge/LICENSE")));
+  output(
+      "mkdir elsewhere && cd elsewhere && FORGE_CACHE_DIR=$PWD/cache ../moved/bin/forge compile $model -o "
+      "prog");
+  EXPECT_EQ(output("elsewhere/prog generate abc -n 20 --seed 1"),
+            output("$forge generate $model abc -n 20 --seed 1"));
+  output("$forge compile $model -o prog");
+  EXPECT_EQ(shell("cmp prog elsewhere/prog").output, "");
+}
+
+}  // namespace
+}  // namespace forge
