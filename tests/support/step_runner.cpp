@@ -1,6 +1,7 @@
 #include "tests/support/step_runner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <thread>
 
 namespace forge::test {
@@ -45,7 +46,7 @@ std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch) {
   rt::Barrier barrier;
   barrier.n_workers = n_workers_;
   barrier.spins = 100;  // more workers than cores is a case here, not an accident
-  barrier.sleep = [](rt::Barrier*, uint32_t) { std::this_thread::yield(); };
+  barrier.sleep = [](rt::Barrier*, uint32_t) { std::this_thread::sleep_for(std::chrono::microseconds(20)); };
   rt::StepArgs args;
   args.n_rows = static_cast<uint32_t>(n);
   args.tokens = tokens.data();
