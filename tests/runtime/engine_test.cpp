@@ -44,7 +44,7 @@ struct Rig {
     engine.emplace(std::move(*made));
     auto tables = Tokenizer::open(payload.tokenizer);
     EXPECT_TRUE(tables);
-    tokenizer.emplace(std::move(*tables));
+    tokenizer.emplace(*tables);
   }
 
   Outputs step(const Batch& batch) {
@@ -54,8 +54,9 @@ struct Rig {
   }
 };
 
-std::vector<Row> rows_of(uint32_t sequence, std::vector<int32_t> tokens, int32_t position, Want want) {
+std::vector<Row> rows_of(uint32_t sequence, const std::vector<int32_t>& tokens, int32_t position, Want want) {
   std::vector<Row> out;
+  out.reserve(tokens.size());
   for (const int32_t t : tokens) {
     out.push_back({.sequence = sequence, .token = t, .position = position++, .want = want});
   }

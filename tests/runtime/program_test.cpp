@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,7 +14,6 @@
 #include <cmath>
 #include <cstring>
 #include <random>
-#include <thread>
 
 #include "runtime/core/payload.h"
 #include "runtime/host/files.h"
@@ -35,6 +35,7 @@ struct RunOptions {
   std::string input;
   Strings environment;    // NAME=value
   std::string chroot_to;  // the program's path is inside of it then
+  bool terminal = false;  // its descriptors are a terminal, which is to control it
 };
 
 class ProgramTest : public testing::Test {
@@ -55,6 +56,7 @@ class ProgramTest : public testing::Test {
     dup2(out, 1);
     dup2(err, 2);
     for (int fd = 3; fd < 100; ++fd) close(fd);
+    if (options.terminal && (setsid() < 0 || ioctl(0, TIOCSCTTY, 0) != 0)) _exit(97);
     Strings words = args;
     words.insert(words.begin(), options.chroot_to.empty() ? program_ : "/story");
     std::vector<char*> argv;
@@ -167,7 +169,7 @@ TEST_F(ProgramTest, GenerateWritesTextAlone) {
 
 TEST_F(ProgramTest, GenerateEnds) {
   const Outcome stop = run({"generate", "x", "--stop", "end.", "--stop", "zzzzz"},
-                       {.environment = {"FAKE_SAYS_THE_END_AT=30"}});
+                           {.environment = {"FAKE_SAYS_THE_END_AT=30"}});
   EXPECT_TRUE(stop.out.ends_with("The ")) << stop.out;
   EXPECT_TRUE(contains(stop.err, "stop string")) << stop.err;
   const Outcome eos = run({"generate", "x"}, {.environment = {"FAKE_ENDS_AT=20"}});
@@ -400,8 +402,9 @@ TEST_F(ProgramTest, ChatOnATerminal) {
   int terminal = -1;
   int program_side = -1;
   ASSERT_EQ(openpty(&terminal, &program_side, nullptr, nullptr, nullptr), 0);
-  const pid_t child = start({"chat", "--temp", "0", "--ctx", "500"}, {.environment = {"FAKE_STEP_MS=20"}},
-                            program_side, program_side, program_side);
+  const pid_t child =
+      start({"chat", "--temp", "0", "--ctx", "500"}, {.environment = {"FAKE_STEP_MS=20"}, .terminal = true},
+            program_side, program_side, program_side);
   close(program_side);
   std::string seen;
   const auto wait_for = [&](const std::string& part, size_t from) {
@@ -420,10 +423,16 @@ TEST_F(ProgramTest, ChatOnATerminal) {
   ASSERT_TRUE(wait_for("hello", 0)) << seen;
   // While it answers, the terminal is in its normal mode: Ctrl-C becomes a signal, and the program goes on.
   ASSERT_TRUE(wait_for("[?2004l", 0));
-  std::this_thread::sleep_for(std::chrono::milliseconds(1200));
   size_t from = seen.size();
+  while (seen.size() < from + 20) {
+    char bytes[64];
+    const ssize_t n = read(terminal, bytes, sizeof bytes);
+    ASSERT_GT(n, 0);
+    seen.append(bytes, static_cast<size_t>(n));
+  }
   type("\x03");
   ASSERT_TRUE(wait_for("\x1b[?2004h", from)) << seen;
+  EXPECT_LT(seen.size() - from, 300U) << "the answer went on to the context's end";
   from = seen.size();
   type("\x03");
   ASSERT_TRUE(wait_for("once more", from)) << seen;

@@ -170,6 +170,7 @@ std::optional<double> start_to_first_token(const Program& program, int32_t promp
       program.name, "generate",     "--ids",     std::to_string(prompt),   "--tokens", "1", "--temp",
       "0",          "--ignore-eos", "--threads", std::to_string(n_threads)};
   std::vector<char*> argv;
+  argv.reserve(words.size() + 1);
   for (std::string& w : words) argv.push_back(w.data());
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;

@@ -106,6 +106,7 @@ std::string own_path() {
     close(fd);
     return "/proc/self/exe";
   }
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): the kernel's way to hand over a string
   const auto* started_by = reinterpret_cast<const char*>(getauxval(AT_EXECFN));
   return started_by != nullptr && access(started_by, R_OK) == 0 ? started_by : "";
 }

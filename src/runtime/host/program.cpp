@@ -260,7 +260,7 @@ Result<std::unique_ptr<Session>> make_session(const Program& program, const RunF
       Engine::create(code, *program.payload, program.weights,
                      {.kv = kv->bytes(), .arena = arena->bytes(), .scratch = scratch->bytes()}, team, ctx);
   if (!engine) return engine.error();
-  return std::make_unique<Session>(Session{.tokenizer = std::move(*tokenizer),
+  return std::make_unique<Session>(Session{.tokenizer = *tokenizer,
                                            .threads = std::move(*threads),
                                            .kv = std::move(*kv),
                                            .arena = std::move(*arena),
