@@ -23,8 +23,8 @@ uint64_t row_bytes(ElementType element, uint32_t cols) {
   switch (element) {
     case ElementType::i32: return 4;
     case ElementType::f32: return uint64_t{pad16(cols)} * 4;
-    // q, d, dsum, nsum of codegen/cpu/kernels/quantize.h, padded to its alignment
-    case ElementType::q8: return (uint64_t{cols} + cols / 32 * 8 + cols / 16 * 4 + 63) / 64 * 64;
+    // q, d, dsum, nsum, nhalf of codegen/cpu/kernels/quantize.h, padded to its alignment
+    case ElementType::q8: return (uint64_t{cols} + cols / 32 * 20 + 63) / 64 * 64;
   }
   return 0;
 }

@@ -64,9 +64,9 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
       for (int m = 0; m < M; ++m) {
         const Q8Row<K>& a = rows[m];
         i32x16 sum0 = {}, sum1 = {};
-        if constexpr (offset && F::kHalves) sum0 = splat(a.nsum[2 * b]) << F::kZeroShift;
-        if constexpr (offset && F::kHalves) sum1 = splat(a.nsum[2 * b + 1]) << F::kZeroShift;
-        if constexpr (offset && !F::kHalves) sum0 = splat(a.nsum[2 * b] + a.nsum[2 * b + 1]) << F::kZeroShift;
+        if constexpr (offset && F::kHalves) sum0 = splat(a.nhalf[0][b]) << F::kZeroShift;
+        if constexpr (offset && F::kHalves) sum1 = splat(a.nhalf[1][b]) << F::kZeroShift;
+        if constexpr (offset && !F::kHalves) sum0 = splat(a.nsum[b]) << F::kZeroShift;
         sum0 = dot16<F>(sum0, t, a.q + 32 * b);
         if constexpr (F::kHalves) {
           sum1 = dot16<F>(sum1, t + 4, a.q + 32 * b + 16);

@@ -1,11 +1,12 @@
 // Activations as q8: blocks of 32 int8 with one scale, so that a dot product with block-quantized weights is
 // integer arithmetic inside a block.
 //
-// A row of K values lies as four streams:   int8  q[K]
-//                                           float d[K/32]       scale: x ~ d * q
-//                                           float dsum[K/32]    d * (sum of the block's q), for types with a
-//                                           minimum int32 nsum[K/16]    minus the sum of 16 q, for types with
-//                                           a zero point
+// A row of K values lies as streams:
+//     int8   q[K]
+//     float  d[K/32]         scale: x ~ d * q
+//     float  dsum[K/32]      d * (sum of the block's q), for weights with a minimum
+//     int32  nsum[K/32]      minus the sum of the block's q, for weights with a zero point
+//     int32  nhalf[2][K/32]  the same of its first and its second 16 q
 #pragma once
 
 #include "codegen/cpu/kernels/simd.h"
@@ -19,7 +20,8 @@ struct Q8Row {
   alignas(64) int8_t q[K];
   float d[K / 32];
   float dsum[K / 32];
-  int32_t nsum[K / 16];
+  int32_t nsum[K / 32];
+  int32_t nhalf[2][K / 32];
 };
 
 // q = round to even(x * (127 / max|x|)). A block whose largest magnitude is below 1e-30 becomes zero: 127 /
@@ -37,8 +39,9 @@ FORGE_INLINE void quantize_block(f32x16 x0, f32x16 x1, uint32_t block, Q8Row<K>&
   const int32_t s0 = __builtin_reduce_add(q0), s1 = __builtin_reduce_add(q1);
   out.d[block] = d;
   out.dsum[block] = d * (float)(s0 + s1);
-  out.nsum[2 * block] = -s0;
-  out.nsum[2 * block + 1] = -s1;
+  out.nsum[block] = -(s0 + s1);
+  out.nhalf[0][block] = -s0;
+  out.nhalf[1][block] = -s1;
 }
 
 template <uint32_t K>
