@@ -1,6 +1,6 @@
 // Reads the text form of a Graph: what printer.cpp writes, in any spacing within a line.
+#include <cctype>
 #include <charconv>
-#include <cstdlib>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -213,9 +213,17 @@ struct Parser {
         n.attributes.emplace(std::move(key), attribute_value());
       }
     }
+    return n;
+  }
+  void end_of_line() {
     skip_space();
     if (!text.empty()) error("'{}' is left over", text);
-    return n;
+  }
+
+  Graph whole() {
+    end_of_line();
+    if (next_line()) error("'{}' follows the graph", text);
+    return std::move(g);
   }
 
   Graph parse() {
@@ -224,7 +232,7 @@ struct Parser {
     g.name = word("the graph's name");
     expect("{");
     std::vector<Node>* nodes = &g.prologue;
-    while (next_line()) {
+    for (end_of_line(); next_line(); end_of_line()) {
       if (accept("dims")) {
         dims();
       } else if (accept("weight")) {
@@ -232,24 +240,26 @@ struct Parser {
       } else if (accept("input")) {
         g.tokens = define();
       } else if (accept("repeat")) {
-        g.n_layers = count("a number of layers");
+        if (const uint32_t n = count("a number of layers"); n != g.n_layers)
+          error("repeats {} layers, but dims say {}", n, g.n_layers);
         expect("as");
         expect("%l");
         expect("(");
         g.body_input = define();
         expect("=");
         g.prologue_output = use();
+        expect(")");
+        expect("{");
         nodes = &g.body;
       } else if (accept("output")) {
         expect("hidden=");
         g.hidden = use();
         expect("logits=");
         g.logits = use();
-      } else if (accept("} yields")) {
+      } else if (accept("}")) {
+        if (!accept("yields")) return whole();
         g.body_output = use();
         nodes = &g.epilogue;
-      } else if (accept("}")) {
-        return std::move(g);
       } else {
         nodes->push_back(node());
       }

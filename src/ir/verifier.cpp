@@ -11,13 +11,16 @@ struct Verifier {
   std::string_view after;
   std::vector<bool> defined;
   const Node* node = nullptr;
+  bool in_body = false;
 
   template <class... Args>
   [[noreturn]] void error(fmt::format_string<Args...> format, Args&&... args) const {
     const std::string what = fmt::format(format, std::forward<Args>(args)...);
     if (node == nullptr) fail("graph after {}: {}", after, what);
     fail("graph after {}: {} giving %{}: {}", after, op_name(node->op),
-         node->outputs.empty() ? "nothing" : g.values[node->outputs[0]].name, what);
+         node->outputs.empty() || node->outputs[0] >= g.values.size() ? "nothing"
+                                                                      : g.values[node->outputs[0]].name,
+         what);
   }
   void require(bool ok, std::string_view what) const {
     if (!ok) error("{}", what);
@@ -40,17 +43,29 @@ struct Verifier {
       error("has {} inputs, {} outputs, {} weights; expected {}, {}, {}", node->inputs.size(),
             node->outputs.size(), node->segments.size(), inputs, outputs, segments);
   }
-  void is_f32(const Value& v, uint32_t cols) const {
+  bool is_defined(ValueId v) const { return v < g.values.size() && defined[v]; }
+  void is_f32(const Value& v, uint64_t cols) const {
     if (v.element != ElementType::f32 || v.cols != cols) error("%{} must be f32[{}]", v.name, cols);
+  }
+  void is_f32_or_q8(const Value& v, uint32_t cols) const {
+    if (v.element == ElementType::i32 || v.cols != cols)
+      error("%{} must be f32[{}] or q8[{}]", v.name, cols, cols);
+    if (v.element == ElementType::q8 && cols % 32 != 0)
+      error("%{} is q8 of {} columns, no multiple of 32", v.name, cols);
   }
   void vector_weight(WeightId id, uint32_t cols) const {
     const Weight& w = weight(id);
     if (w.rows != 1 || w.cols != cols) error("@{} must be [1, {}]", w.name, cols);
+    for (DType t : w.types)
+      if (info(t).block_weights != 1) error("@{} is a vector of type {}", w.name, info(t).name);
   }
   uint32_t positive(std::string_view name) const {
     const int64_t v = node->integer(name);
     if (v <= 0 || v > 1 << 24) error("attribute {}={} is out of range", name, v);
     return static_cast<uint32_t>(v);
+  }
+  uint64_t head_cols(std::string_view n_heads) const {
+    return uint64_t{positive(n_heads)} * positive("head_dim");
   }
   void same_rows() const {
     for (ValueId o : node->outputs)
@@ -89,7 +104,9 @@ struct Verifier {
     const size_t n_out = node->epilogue == Epilogue::silu_mul ? 1 : node->segments.size();
     require(node->outputs.size() == n_out, "needs one output a segment");
     if (node->epilogue == Epilogue::silu_mul)
-      require(node->segments.size() == 2, "silu_mul takes two segments");
+      require(node->segments.size() == 2 && node->segments[0].bias == kNoWeight &&
+                  node->segments[1].bias == kNoWeight,
+              "silu_mul takes two segments without biases");
     for (size_t i = 0; i < node->segments.size(); ++i) {
       const Weight& w = weight(node->segments[i].weight);
       require(w.cols == k, "segments differ in columns");
@@ -117,10 +134,15 @@ struct Verifier {
       require(v < g.values.size(), "an output does not exist");
       if (defined[v]) error("%{} is defined twice", g.values[v].name);
     }
+    for (const Segment& s : n.segments)
+      for (WeightId id : {s.weight, s.bias})
+        if (id != kNoWeight && weight(id).per_layer && !in_body)
+          error("@{} is a layer's and used outside of the layers", g.weights[id].name);
     switch (n.op) {
       case Op::embed:
         arity(1, 1, 1);
         require(in(0).element == ElementType::i32, "tokens must be i32");
+        require(weight(n.segments[0].weight).rows == g.n_vocab, "the table must have a row for each token");
         is_f32(out(0), weight(n.segments[0].weight).cols);
         break;
       case Op::rms_norm:
@@ -129,20 +151,21 @@ struct Verifier {
         is_f32(in(0), in(0).cols);
         vector_weight(n.segments[0].weight, in(0).cols);
         require(n.number("eps") >= 0, "eps is negative");
-        for (size_t i = 0; i < n.outputs.size(); ++i) require(out(i).cols == in(0).cols, "columns differ");
+        for (size_t i = 0; i < n.outputs.size(); ++i) is_f32_or_q8(out(i), in(0).cols);
+        require(n.outputs.size() == 1 || out(0).element != out(1).element, "gives one form twice");
         break;
       case Op::linear: check_linear(); break;
       case Op::rope:
         require(n.inputs.size() == 1 && n.outputs.size() == 1, "takes one input and gives one output");
-        is_f32(in(0), positive("n_heads") * positive("head_dim"));
+        is_f32(in(0), head_cols("n_heads"));
         is_f32(out(0), in(0).cols);
         check_rope();
         break;
       case Op::rope_kv: {
         require(n.inputs.size() == 3 && n.outputs.size() == 1, "takes q, k, v and gives q");
-        is_f32(in(0), positive("n_heads") * positive("head_dim"));
+        is_f32(in(0), head_cols("n_heads"));
         is_f32(out(0), in(0).cols);
-        is_f32(in(1), positive("n_kv_heads") * positive("head_dim"));
+        is_f32(in(1), head_cols("n_kv_heads"));
         is_f32(in(2), in(1).cols);
         check_rope();
         break;
@@ -150,11 +173,11 @@ struct Verifier {
       case Op::attention: {
         require(n.inputs.size() == 3 || n.inputs.size() == 1, "takes q, k, v or q");
         require(n.outputs.size() == 1 && n.segments.empty(), "gives one output and takes no weight");
-        const uint32_t heads = positive("n_heads"), kv = positive("n_kv_heads"), dim = positive("head_dim");
-        require(heads % kv == 0, "n_heads must be a multiple of n_kv_heads");
-        is_f32(in(0), heads * dim);
-        is_f32(out(0), heads * dim);
-        for (size_t i = 1; i < n.inputs.size(); ++i) is_f32(in(i), kv * dim);
+        require(positive("n_heads") % positive("n_kv_heads") == 0,
+                "n_heads must be a multiple of n_kv_heads");
+        is_f32(in(0), head_cols("n_heads"));
+        is_f32(out(0), head_cols("n_heads"));
+        for (size_t i = 1; i < n.inputs.size(); ++i) is_f32(in(i), head_cols("n_kv_heads"));
         const std::string type = n.string("kv");
         require(type == "f32" || type == "f16", "kv must be f32 or f16");
         require(n.number("scale") > 0, "scale must be positive");
@@ -176,8 +199,8 @@ struct Verifier {
       case Op::quantize:
         arity(1, 1, 0);
         is_f32(in(0), in(0).cols);
-        require(out(0).element == ElementType::q8 && out(0).cols == in(0).cols && in(0).cols % 32 == 0,
-                "gives q8 of the same columns, a multiple of 32");
+        require(out(0).element == ElementType::q8, "gives q8");
+        is_f32_or_q8(out(0), in(0).cols);
         break;
     }
     if (n.op == Op::select_rows) {
@@ -187,6 +210,11 @@ struct Verifier {
     }
     for (ValueId v : n.outputs) defined[v] = true;
     node = nullptr;
+  }
+
+  void check_output(const Value& v, uint32_t cols) const {
+    is_f32(v, cols);
+    if (v.rows != RowSet::wanted) error("output %{} must be of the wanted rows", v.name);
   }
 
   void run() {
@@ -200,22 +228,22 @@ struct Verifier {
     require(g.tokens < g.values.size() && g.values[g.tokens].element == ElementType::i32, "no i32 input");
     defined[g.tokens] = true;
     for (const Node& n : g.prologue) check(n);
-    require(defined[g.prologue_output], "the prologue's output is not defined");
-    require(!defined[g.body_input], "the body's input is defined twice");
+    require(is_defined(g.prologue_output), "the prologue's output is not defined");
+    require(g.body_input < g.values.size() && !defined[g.body_input], "the body's input is defined twice");
     defined[g.body_input] = true;
+    in_body = true;
     for (const Node& n : g.body) check(n);
-    require(defined[g.body_output], "the body's output is not defined");
+    in_body = false;
+    require(is_defined(g.body_output), "the body's output is not defined");
     const Value& a = g.values[g.prologue_output];
     const Value& b = g.values[g.body_input];
     const Value& c = g.values[g.body_output];
     require(a.cols == b.cols && b.cols == c.cols && a.element == b.element && b.element == c.element,
             "the carried value changes its type");
     for (const Node& n : g.epilogue) check(n);
-    require(defined[g.hidden] && defined[g.logits], "an output is not defined");
-    require(g.values[g.hidden].cols == g.n_hidden && g.values[g.hidden].element == ElementType::f32,
-            "hidden must be f32[n_hidden]");
-    require(g.values[g.logits].cols == g.n_vocab && g.values[g.logits].element == ElementType::f32,
-            "logits must be f32[n_vocab]");
+    require(is_defined(g.hidden) && is_defined(g.logits), "an output is not defined");
+    check_output(g.values[g.hidden], g.n_hidden);
+    check_output(g.values[g.logits], g.n_vocab);
   }
 };
 

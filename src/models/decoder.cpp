@@ -67,6 +67,9 @@ DecoderConfig read_config(const Checkpoint& checkpoint, const Architecture& arch
   if (c.n_heads % c.n_kv_heads != 0)
     fail("{}: {} attention heads are no multiple of {} key-value heads", checkpoint.path, c.n_heads,
          c.n_kv_heads);
+  if (uint64_t{c.n_heads} * c.head_dim > kMaxDim)
+    fail("{}: {} attention heads of {} dimensions, expected {} dimensions at most in all", checkpoint.path,
+         c.n_heads, c.head_dim, kMaxDim);
   if (c.n_rot > c.head_dim || c.n_rot % 2 != 0)
     fail("{}: rope.dimension_count is {}, expected an even number up to the head's {}", checkpoint.path,
          c.n_rot, c.head_dim);

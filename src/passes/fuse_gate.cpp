@@ -8,6 +8,9 @@ void fuse_gate(Graph& graph) {
     for (size_t i = 0; i < nodes.size(); ++i) {
       if (nodes[i].op != Op::linear || nodes[i].outputs.size() != 2 || nodes[i].epilogue != Epilogue::none)
         continue;
+      // The kernel of the gated product adds no bias.
+      if (std::ranges::any_of(nodes[i].segments, [](const Segment& s) { return s.bias != kNoWeight; }))
+        continue;
       const ValueId gate = nodes[i].outputs[0], up = nodes[i].outputs[1];
       const size_t silu = only_reader(graph, nodes, gate);
       if (silu == nodes.size() || nodes[silu].op != Op::silu) continue;

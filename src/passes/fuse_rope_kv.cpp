@@ -3,6 +3,18 @@
 
 namespace forge {
 
+namespace {
+
+// Whether both turn their heads alike; only then one table of angles serves them.
+bool same_rotation(const Node& q, const Node& k) {
+  auto expected = q.attributes;
+  expected["n_heads"] = k.attributes.at("n_heads");
+  const auto factors = [](const Node& n) { return n.segments.empty() ? kNoWeight : n.segments[0].weight; };
+  return k.attributes == expected && factors(q) == factors(k);
+}
+
+}  // namespace
+
 void fuse_rope_kv(Graph& graph) {
   for_each_part(graph, [&](std::vector<Node>& nodes) {
     for (size_t i = 0; i < nodes.size(); ++i) {
@@ -18,6 +30,7 @@ void fuse_rope_kv(Graph& graph) {
       if (q == nodes.size() || k == nodes.size()) continue;
       if (count_uses(graph, attention.inputs[0]) != 1 || count_uses(graph, attention.inputs[1]) != 1)
         continue;
+      if (!same_rotation(nodes[q], nodes[k])) continue;
 
       Node fused = nodes[q];
       fused.op = Op::rope_kv;

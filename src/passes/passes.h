@@ -11,7 +11,7 @@ namespace forge {
 
 // q, k, v (or gate, up): linears of the same input become one linear of several segments.
 void join_linears(Graph& graph);
-// silu(g) * u of a two-segment linear becomes its epilogue.
+// silu(g) * u of a two-segment linear without biases becomes its epilogue.
 void fuse_gate(Graph& graph);
 // linear(x) + r becomes an epilogue of the linear.
 void fuse_residual(Graph& graph);
@@ -22,7 +22,7 @@ void fuse_rope_kv(Graph& graph);
 void quantize_activations(Graph& graph);
 // rms_norm followed by quantize becomes one node.
 void fuse_norm_quantize(Graph& graph);
-// Nodes and outputs that nobody reads.
+// Nodes whose outputs nobody reads; a write to the KV cache counts as read.
 void drop_dead(Graph& graph);
 
 struct Pass {

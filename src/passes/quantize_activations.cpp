@@ -10,6 +10,9 @@ void quantize_activations(Graph& graph) {
     std::map<ValueId, ValueId> quantized;  // linears of one input share its q8 form
     for (size_t i = 0; i < nodes.size(); ++i) {
       if (nodes[i].op != Op::linear) continue;
+      if (std::ranges::any_of(nodes[i].inputs,
+                              [&](ValueId v) { return graph.values[v].element == ElementType::q8; }))
+        continue;
       bool any_block = false, any_float = false;
       for (const Segment& s : nodes[i].segments)
         for (DType t : graph.weights[s.weight].types)
