@@ -14,6 +14,8 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 STAMPS = ROOT / ".cache" / "tidy"
+# The static analyzer's default budget (225,000 nodes a function) takes four fifths of the whole time.
+ANALYZER_BUDGET = [f"--extra-arg={word}" for word in ("-Xclang", "-analyzer-config", "-Xclang", "max-nodes=10000")]
 
 
 def included_headers(build):
@@ -44,6 +46,7 @@ def main():
         return contents[path]
 
     version = subprocess.run(["clang-tidy-19", "--version"], capture_output=True, check=True).stdout
+    version += " ".join(ANALYZER_BUDGET).encode()
     stamps = {}
     for command in commands:
         source = pathlib.Path(command["file"])
@@ -59,7 +62,7 @@ def main():
     STAMPS.mkdir(parents=True, exist_ok=True)
 
     def check(source):
-        result = subprocess.run(["clang-tidy-19", "--quiet", "-p", build, str(source)], stdin=subprocess.DEVNULL,
+        result = subprocess.run(["clang-tidy-19", "--quiet", *ANALYZER_BUDGET, "-p", build, str(source)], stdin=subprocess.DEVNULL,
                                 capture_output=True, text=True, check=False)
         return source, result
 
