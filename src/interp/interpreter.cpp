@@ -180,13 +180,14 @@ struct Run {
           n.segments[s].bias == kNoWeight ? std::vector<float>{} : vector(n.segments[s].bias);
       Matrix& out = values[n.outputs[n.epilogue == Epilogue::silu_mul ? 0 : s]];
       const bool as_floats = q8 == nullptr || info(t.type).block_weights == 1;
+      const Matrix* x = as_floats ? f32 : q8;
+      if (x == nullptr) fail("interpreter: {} has no activation of the kind its weight takes", t.name);
       WeightRow w;
       for (uint32_t o = 0; o < out.cols; ++o) {
         w.load(t, o, as_floats);
         for (uint32_t r = 0; r < rows; ++r) {
-          float y = as_floats ? w.dot(f32->row(r))
-                              : w.dot(q8->q.data() + uint64_t{r} * q8->cols,
-                                      q8->d.data() + uint64_t{r} * q8->cols / kBlock);
+          const uint64_t at = uint64_t{r} * x->cols;
+          float y = as_floats ? w.dot(x->f.data() + at) : w.dot(x->q.data() + at, x->d.data() + at / kBlock);
           if (!bias.empty()) y += bias[o];
           if (addend != nullptr) y += addend->row(r)[o];
           float& to = out.row(r)[o];

@@ -161,7 +161,7 @@ struct Parser {
   Attribute attribute_value() {
     skip_space();
     const size_t n = text.find_first_of(" }");
-    const std::string s(text.substr(0, n));
+    std::string s(text.substr(0, n));
     text.remove_prefix(s.size());
     int64_t i = 0;
     if (const auto r = std::from_chars(s.data(), s.data() + s.size(), i); r.ec == std::errc{} && *r.ptr == 0)

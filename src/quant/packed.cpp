@@ -105,7 +105,8 @@ struct KWithMinimum {
 };
 
 float scale_k(const uint8_t* record, uint32_t sub16) {
-  return half_field(record, 0) * static_cast<float>(record[4 + sub16 / 2]);
+  const uint8_t scale = record[4 + sub16 / 2];
+  return half_field(record, 0) * static_cast<float>(scale);
 }
 float minimum_k(const uint8_t* record, uint32_t sub32) {
   return -(half_field(record, 1) * static_cast<float>(record[12 + sub32]));

@@ -5,7 +5,7 @@
 // bug nowhere to hide.
 #include <gtest/gtest.h>
 
-#include <cstring>
+#include <bit>
 #include <numeric>
 
 #include "interp/interpreter.h"
@@ -33,7 +33,7 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, 
   ASSERT_EQ(a.size(), b.size()) << what;
   size_t different = 0, first = 0;
   for (size_t i = a.size(); i-- > 0;)
-    if (std::memcmp(&a[i], &b[i], 4) != 0) {
+    if (std::bit_cast<uint32_t>(a[i]) != std::bit_cast<uint32_t>(b[i])) {
       ++different;
       first = i;
     }

@@ -39,6 +39,7 @@ std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch) {
       classes.push_back(rows.row_class);
     }
   std::vector<const uint32_t*> tables;
+  tables.reserve(pages_.size());
   for (const auto& p : pages_) tables.push_back(p.data());
   const size_t n = tokens.size();
   std::vector<float> logits(n * code_.logits_stride);
