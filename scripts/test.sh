@@ -37,7 +37,9 @@ step "tests"
 suite build release
 
 step "clang-format"
-git ls-files -z '*.cpp' '*.h' '*.inc' | xargs -0 clang-format-19 --dry-run -Werror && : >"$results/clang-format.passed"
+unformatted=$(git ls-files -z '*.cpp' '*.h' | xargs -0 clang-format-19 --dry-run -Werror 2>&1 |
+  sed -n 's/^\([^ :]*\):.*clang-format-violations.*/\1/p' | sort -u)
+if [ -z "$unformatted" ]; then : >"$results/clang-format.passed"; else echo "not formatted: "$unformatted; fi
 
 step "clang-tidy"
 python3 scripts/tidy.py build && : >"$results/clang-tidy.passed"

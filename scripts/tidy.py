@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -50,10 +51,12 @@ def main():
     stamps = {}
     for command in commands:
         source = pathlib.Path(command["file"])
-        if not source.is_relative_to(ROOT) or "_in_programs" in command["output"]:
+        output = re.search(r" -o (\S+)", command["command"]).group(1)
+        # The runtime's sources are compiled a second time for programs; once is enough here.
+        if not source.is_relative_to(ROOT) or "_in_programs" in output:
             continue
         key = hashlib.sha256(version + content(ROOT / ".clang-tidy") + command["command"].encode())
-        for path in sorted({source, *headers.get(command["output"], [])}):
+        for path in sorted({source, *headers.get(output, [])}):
             key.update(str(path.relative_to(ROOT)).encode() + content(path))
         stamps[source] = STAMPS / key.hexdigest()
 
