@@ -1,0 +1,70 @@
+#include "interp/scalar_math.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <limits>
+#include <random>
+
+namespace forge {
+namespace {
+
+// Roundings, relative to e^x: the last sum 2^-24, r and the fma before the sum 2^-26 each of values up to
+// 2^-1.5 beside a result of at least 2^-0.5, the polynomial's own error and that of its terms 2^-26. Together
+// less than 2^-23; a unit in the last place is between 2^-24 and 2^-23 of a number.
+TEST(KernelExp, IsWithinTwoUnitsInTheLastPlace) {
+  double worst = 0;
+  for (double x = -87.0; x <= 88.0; x += 1.0 / 16384) {
+    const float at = static_cast<float>(x);
+    const double exact = std::exp(static_cast<double>(at));
+    worst = std::max(worst, std::fabs(static_cast<double>(kernel_exp(at)) - exact) / exact);
+  }
+  EXPECT_LT(worst, 0x1p-23);
+  EXPECT_GT(worst, 0x1p-26);  // the loop saw something
+}
+
+TEST(KernelExp, Ends) {
+  EXPECT_EQ(kernel_exp(0.0F), 1.0F);
+  EXPECT_EQ(kernel_exp(-0.0F), 1.0F);
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(kernel_exp(-infinity), kernel_exp(-87.0F));
+  EXPECT_EQ(kernel_exp(-1e30F), kernel_exp(-87.0F));
+  EXPECT_GE(kernel_exp(-87.0F), std::numeric_limits<float>::min());
+  EXPECT_EQ(kernel_exp(infinity), kernel_exp(88.0F));
+  EXPECT_LT(kernel_exp(88.0F), infinity);
+  for (float x = -90; x < 90; x += 0.37F) EXPECT_LE(kernel_exp(x), kernel_exp(x + 0.37F));
+}
+
+TEST(KernelSilu, IsXTimesItsSigmoid) {
+  for (float x = -80; x <= 80; x += 0.013F) {
+    const double exact = static_cast<double>(x) / (1.0 + std::exp(-static_cast<double>(x)));
+    // Of the exponential, the sum and the quotient.
+    EXPECT_NEAR(static_cast<double>(kernel_silu(x)), exact, std::fabs(exact) * 0x1p-22);
+  }
+  EXPECT_EQ(kernel_silu(0.0F), 0.0F);
+  EXPECT_TRUE(std::isnan(kernel_silu(std::numeric_limits<float>::quiet_NaN())));
+}
+
+TEST(LaneSum, AddsHalves) {
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  for (int round = 0; round < 100; ++round) {
+    LaneSum s;
+    for (float& l : s.lane) l = normal(random);
+    const float* l = s.lane;
+    const float even = ((l[0] + l[8]) + (l[4] + l[12])) + ((l[2] + l[10]) + (l[6] + l[14]));
+    const float odd = ((l[1] + l[9]) + (l[5] + l[13])) + ((l[3] + l[11]) + (l[7] + l[15]));
+    EXPECT_EQ(s.total(), even + odd);
+  }
+  // The order shows: with 1 first, 1e8 - 1e8 would leave nothing of it.
+  LaneSum s;
+  s.lane[0] = 1e8F;
+  s.lane[8] = -1e8F;
+  s.lane[4] = 1.0F;
+  EXPECT_EQ(s.total(), 1.0F);
+  std::swap(s.lane[8], s.lane[4]);
+  EXPECT_EQ(s.total(), 0.0F);
+}
+
+}  // namespace
+}  // namespace forge
