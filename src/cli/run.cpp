@@ -14,6 +14,7 @@
 #include "core/error.h"
 #include "core/mapped_file.h"
 #include "formats/tokenizer_tables.h"
+#include "interp/interpreter.h"
 #include "runtime/host/mapping.h"
 #include "runtime/host/program.h"
 #include "toolchain/cache.h"
@@ -27,6 +28,8 @@ struct RunArguments {
   BuildOptions build;
   std::vector<std::string> rest;
   bool help = false;
+  // The graph that the interpreter runs instead of a compiled program: "optimized" or "graph"; empty: none.
+  std::string interpret;
 };
 
 constexpr std::string_view kOwnHelp =
@@ -36,6 +39,9 @@ constexpr std::string_view kOwnHelp =
     "forge's options, here or behind MODEL:\n"
     "  --cpu LEVEL           instruction set, as in forge compile (FORGE_CPU; default native)\n"
     "  --chat-template FILE  a file to take instead of the model's template (FORGE_CHAT_TEMPLATE)\n"
+    "  --interpret[=graph]   run the reference interpreter: the optimized graph, whose bits the program's "
+    "are, or the\n"
+    "                        source graph in float32\n"
     "  --verbose, -v         show what is run\n\n"
     "example:\n  forge {0} model.gguf{1}\n\nThe program's options:\n\n";
 
@@ -76,6 +82,12 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
       out.rest.push_back(word);
     } else if (value_of("--cpu", out.build.cpu) ||
                value_of("--chat-template", out.build.chat_template_file)) {
+    } else if (word == "--interpret" || word == "--interpret=optimized") {
+      out.interpret = "optimized";
+    } else if (word == "--interpret=graph") {
+      out.interpret = "graph";
+    } else if (word.starts_with("--interpret=")) {
+      fail_usage("{}: {}: expected --interpret or --interpret=graph", command, word);
     } else if (word == "--verbose" || word == "-v") {
       out.build.verbose = true;
     } else if (word == "--help" || word == "-h") {
@@ -165,12 +177,14 @@ std::string cached_program(const BuildOptions& options) {
   fail("{}: can't be run: {}", path, std::strerror(errno));
 }
 
-// Runs the command's own code in this process, on a payload without weights or code.
-[[noreturn]] void run_here(const rt::Payload& payload, std::string_view command,
+// Runs the command's own code in this process, on a payload without weights; `code` may be null where the command
+// needs none.
+[[noreturn]] void run_here(const rt::Payload& payload, const rt::ModelCode* code, std::string_view command,
                            std::vector<std::string> rest) {
   rt::Program program;
   program.name = "forge";
   program.payload = &payload;
+  program.code = code;
   rest.insert(rest.begin(), std::string(command));
   std::exit(rt::run_program(program, std::move(rest)));
 }
@@ -178,7 +192,7 @@ std::string cached_program(const BuildOptions& options) {
 [[noreturn]] void show_help(std::string_view command, std::string_view example) {
   fmt::print(fmt::runtime(kOwnHelp), command, example);
   std::fflush(stdout);
-  run_here({}, command, {"--help"});
+  run_here({}, nullptr, command, {"--help"});
 }
 
 struct ProgramCommand {
@@ -205,13 +219,25 @@ constexpr ProgramCommand kCommands[] = {
   const std::vector<uint8_t> bytes = build_payload(input, false);
   const auto payload = rt::open_payload(bytes);
   if (!payload) fail("{}: {}", arguments.build.model, payload.error().message);
-  run_here(*payload, command.name, std::move(arguments.rest));
+  run_here(*payload, nullptr, command.name, std::move(arguments.rest));
+}
+
+[[noreturn]] void run_interpreted(const ProgramCommand& command, RunArguments arguments) {
+  const Checkpoint checkpoint = read_checkpoint(arguments.build.model);
+  const CompiledModel model = compile_model(checkpoint, compile_options(arguments.build, "none"), nullptr);
+  const std::vector<uint8_t> bytes = build_payload(model.payload, false);
+  const auto payload = rt::open_payload(bytes);
+  if (!payload) fail("{}: {}", arguments.build.model, payload.error().message);
+  const Interpreter interpreter(arguments.interpret == "graph" ? model.source : model.optimized, checkpoint,
+                                model.payload.plan_hash);
+  run_here(*payload, &interpreter.model_code(), command.name, std::move(arguments.rest));
 }
 
 void run_command(const ProgramCommand& command, const std::vector<std::string>& words) {
   RunArguments arguments = split_arguments(command.name, words);
   if (arguments.help) show_help(command.name, command.example);
   if (command.needs_tokenizer_only) run_tokenizer(command, std::move(arguments));
+  if (!arguments.interpret.empty()) run_interpreted(command, std::move(arguments));
   const std::string& model = arguments.build.model;
   become(is_artifact(model) ? model : cached_program(arguments.build), command.name, arguments.rest);
 }
