@@ -36,6 +36,7 @@ const char* const kFakeTemplate =
 
 PayloadInput fake_payload_input() {
   std::vector<std::string> tokens;
+  tokens.reserve(kFakeVocab);
   std::vector<int64_t> types(kFakeVocab, 1);
   for (uint32_t b = 0; b < 256; ++b) tokens.push_back(byte_character(b));
   tokens.emplace_back("<|end|>");

@@ -279,7 +279,8 @@ TEST_F(ProgramTest, PerplexityCountsAsLlamaCpp) {
   double nll = 0;
   for (int chunk = 0; chunk < 4; ++chunk) {
     std::string ids;
-    for (int i = 0; i < 64; ++i) ids += std::to_string(text[static_cast<size_t>(chunk * 64 + i)]) + ",";
+    for (int i = 0; i < 64; ++i)
+      ids += std::to_string(text[static_cast<size_t>(chunk) * 64 + static_cast<size_t>(i)]) + ",";
     output({"logits", "--tokens", ids, "-o", directory_.file("l")});
     const auto bytes = forge::read_file(directory_.file("l"));
     std::vector<float> logits(bytes.size() / 4);
@@ -289,7 +290,7 @@ TEST_F(ProgramTest, PerplexityCountsAsLlamaCpp) {
       double sum = 0;
       for (size_t v = 0; v < kFakeVocab; ++v) sum += std::exp(static_cast<double>(row[v]));
       nll += std::log(sum) -
-             static_cast<double>(row[static_cast<size_t>(text[static_cast<size_t>(chunk) * 64 + i + 1])]);
+             static_cast<double>(row[static_cast<uint8_t>(text[static_cast<size_t>(chunk) * 64 + i + 1])]);
     }
   }
   EXPECT_NEAR(value("perplexity") / std::exp(nll / 124), 1, 1e-5);
