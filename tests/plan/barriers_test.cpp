@@ -1,0 +1,243 @@
+// Whether workers wait where they must, and nowhere else. The checker knows nothing of Access: it works out,
+// from what each kernel does, which bytes each worker of a few touches in each stage, runs the stages (the
+// body three times) and looks for two workers at one byte with no barrier between, one of them writing.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <optional>
+#include <set>
+
+#include "tests/plan/plans.h"
+
+namespace forge {
+namespace {
+
+// Bytes [begin, end) of one memory: the arena, the KV cache, or a worker's own.
+struct Span {
+  uint64_t memory, begin, end;
+};
+constexpr uint64_t kArena = 0, kCache = 1, kOwn = 2;
+
+struct Touched {
+  std::vector<Span> reads, writes;
+};
+
+struct Interval {
+  uint32_t begin, end;
+};
+Interval share(uint32_t n, uint32_t worker, uint32_t n_workers) {
+  return {n * worker / n_workers, n * (worker + 1) / n_workers};
+}
+
+// What one worker touches in one stage of a batch.
+struct Simulated {
+  const Graph& g;
+  const Phase& p;
+  uint32_t n_rows, n_out, n_workers;
+
+  // Columns of f32 rows; whole rows where the columns are not given.
+  void add(std::vector<Span>& to, uint32_t buffer, uint32_t worker, Interval rows,
+           std::optional<Interval> cols = std::nullopt) const {
+    const Buffer& b = p.buffers[buffer];
+    for (uint32_t r = rows.begin; r < rows.end; ++r) {
+      const uint64_t at = b.offset + uint64_t{r} * b.row_bytes;
+      to.push_back({b.own ? kOwn + worker : kArena, at + (cols ? cols->begin * 4 : 0),
+                    cols ? at + cols->end * 4 : at + b.row_bytes});
+    }
+  }
+  void add_value(std::vector<Span>& to, ValueId v, uint32_t worker, Interval rows,
+                 std::optional<Interval> cols = std::nullopt) const {
+    if (v == g.logits || v == g.tokens) return;  // the caller's
+    ASSERT_LT(p.value_buffer[v], p.buffers.size());
+    add(to, p.value_buffer[v], worker, rows, cols);
+  }
+  static void add_cache(std::vector<Span>& to, Interval rows, Interval heads) {
+    for (uint32_t r = rows.begin; r < rows.end; ++r)
+      for (uint32_t h = heads.begin; h < heads.end; ++h)
+        to.push_back({kCache, uint64_t{r} * 1000 + h, uint64_t{r} * 1000 + h + 1});
+  }
+
+  Touched of(const Stage& s, uint32_t worker) const {
+    Touched t;
+    const Node& n = s.node;
+    const uint32_t all = s.rows == RowSet::wanted ? n_out : n_rows;
+    const Interval every = {0, all};
+    const Interval mine = s.division == Division::rows ? share(all, worker, n_workers) : every;
+    switch (s.kernel) {
+      case Kernel::rope_angles: add(t.writes, p.rope_table, worker, mine); break;
+      case Kernel::linear: {
+        const bool adds = n.epilogue == Epilogue::add;
+        for (size_t i = 0; i < n.inputs.size(); ++i)
+          if (!adds || i + 1 < n.inputs.size()) add_value(t.reads, n.inputs[i], worker, every);
+        for (const ValueId v : n.outputs) {
+          const Interval groups = share((g.values[v].cols + 15) / 16, worker, n_workers);
+          const Interval cols = {groups.begin * 16, groups.end * 16};
+          if (adds) add_value(t.reads, n.inputs.back(), worker, every, cols);
+          add_value(t.writes, v, worker, every, cols);
+        }
+        break;
+      }
+      case Kernel::rope_kv: {
+        const auto dim = static_cast<uint32_t>(n.integer("head_dim")),
+                   kv = static_cast<uint32_t>(n.integer("n_kv_heads")),
+                   queries = static_cast<uint32_t>(n.integer("n_heads")) / kv;
+        const Interval heads = s.division == Division::heads ? share(kv, worker, n_workers) : Interval{0, kv};
+        const Interval q_cols = {heads.begin * queries * dim, heads.end * queries * dim},
+                       kv_cols = {heads.begin * dim, heads.end * dim};
+        add_value(t.reads, n.inputs[0], worker, mine, q_cols);
+        add_value(t.reads, n.inputs[1], worker, mine, kv_cols);
+        add_value(t.reads, n.inputs[2], worker, mine, kv_cols);
+        add(t.reads, p.rope_table, worker, mine);
+        add_value(t.writes, n.outputs[0], worker, mine, q_cols);
+        add_cache(t.writes, mine, heads);
+        break;
+      }
+      case Kernel::attention: {
+        const auto dim = static_cast<uint32_t>(n.integer("head_dim")),
+                   kv = static_cast<uint32_t>(n.integer("n_kv_heads")),
+                   queries = static_cast<uint32_t>(n.integer("n_heads")) / kv;
+        const auto attend = [&](Interval rows, uint32_t h) {
+          const Interval cols = {h * queries * dim, (h + 1) * queries * dim};
+          add_value(t.reads, n.inputs[0], worker, rows, cols);
+          add_cache(t.reads, {0, rows.end}, {h, h + 1});
+          add_value(t.writes, n.outputs[0], worker, rows, cols);
+        };
+        if (s.division == Division::heads) {
+          const Interval heads = share(kv, worker, n_workers);
+          for (uint32_t h = heads.begin; h < heads.end; ++h) attend(every, h);
+        } else {
+          uint32_t item = 0;
+          for (uint32_t r = 0; r < all; r += 16)
+            for (uint32_t h = 0; h < kv; ++h, ++item)
+              if (item % n_workers == worker) attend({r, std::min(r + 16, all)}, h);
+        }
+        break;
+      }
+      case Kernel::select_rows:  // the last rows are wanted
+        add_value(t.reads, n.inputs[0], worker, {n_rows - n_out + mine.begin, n_rows - n_out + mine.end});
+        add_value(t.writes, n.outputs[0], worker, mine);
+        break;
+      case Kernel::output_hidden: add_value(t.reads, g.hidden, worker, mine); break;
+      case Kernel::embed:
+      case Kernel::rms_norm:
+      case Kernel::quantize:
+      case Kernel::silu:
+      case Kernel::mul:
+      case Kernel::add:
+        for (const ValueId v : n.inputs) add_value(t.reads, v, worker, mine);
+        for (const ValueId v : n.outputs) add_value(t.writes, v, worker, mine);
+        break;
+    }
+    return t;
+  }
+};
+
+bool meet(const std::vector<Span>& a, const std::vector<Span>& b) {
+  for (const Span& x : a)
+    for (const Span& y : b)
+      if (x.memory == y.memory && x.begin < y.end && y.begin < x.end) return true;
+  return false;
+}
+
+std::vector<Stage*> stages_of(Phase& p) {
+  std::vector<Stage*> out;
+  for (auto* part : {&p.prologue, &p.body, &p.epilogue})
+    for (Stage& s : *part) out.push_back(&s);
+  return out;
+}
+
+// Which pairs of stages must not run without a barrier between: by stage, for one number of workers.
+struct Hazards {
+  std::vector<std::vector<bool>> pair;
+
+  Hazards(const Graph& g, Phase& p, uint32_t n_workers) {
+    const bool decode = p.max_rows < 16;
+    const Simulated batch{g, p, decode ? 4U : 35U, decode ? 3U : 16U, n_workers};
+    const std::vector<Stage*> stages = stages_of(p);
+    std::vector<std::vector<Touched>> touched(stages.size());
+    for (size_t i = 0; i < stages.size(); ++i)
+      for (uint32_t w = 0; w < n_workers; ++w) touched[i].push_back(batch.of(*stages[i], w));
+    pair.assign(stages.size(), std::vector<bool>(stages.size()));
+    for (size_t i = 0; i < stages.size(); ++i)
+      for (size_t j = 0; j < stages.size(); ++j)
+        for (uint32_t a = 0; a < n_workers; ++a)
+          for (uint32_t b = 0; b < n_workers; ++b)
+            if (a != b && (meet(touched[i][a].writes, touched[j][b].reads) ||
+                           meet(touched[i][a].writes, touched[j][b].writes) ||
+                           meet(touched[i][a].reads, touched[j][b].writes)))
+              pair[i][j] = true;
+  }
+
+  // Runs the stages with the barriers that they have now: the first two that meet, if any.
+  std::optional<std::pair<size_t, size_t>> race(const Phase& p) const {
+    const size_t body = p.prologue.size(), epilogue = body + p.body.size();
+    std::vector<size_t> order;
+    for (size_t i = 0; i < body; ++i) order.push_back(i);
+    for (int layer = 0; layer < 3; ++layer)
+      for (size_t i = body; i < epilogue; ++i) order.push_back(i);
+    for (size_t i = epilogue; i < epilogue + p.epilogue.size(); ++i) order.push_back(i);
+    const auto waits = [&](size_t i) {
+      return i < body       ? p.prologue[i].barrier
+             : i < epilogue ? p.body[i - body].barrier
+                            : p.epilogue[i - epilogue].barrier;
+    };
+    std::vector<size_t> since;
+    for (const size_t now : order) {
+      if (waits(now)) since.clear();
+      since.push_back(now);
+      for (const size_t before : since)
+        if (pair[before][now]) return std::pair{before, now};
+    }
+    return std::nullopt;
+  }
+};
+
+TEST(Barriers, NoTwoWorkersMeet) {
+  for (NamedPlan& named : all_plans())
+    for (Phase& phase : named.plan.phases)
+      for (const uint32_t workers : {2U, 3U, 5U}) {
+        const auto race = Hazards(named.graph, phase, workers).race(phase);
+        EXPECT_FALSE(race) << named.name << ", " << phase.name << ", " << workers << " workers: stages "
+                           << race->first << " and " << race->second << "\n"
+                           << print(named.plan, named.graph);
+      }
+}
+
+// Every barrier is there for a reason: without it, workers of some number meet.
+TEST(Barriers, NoneIsSuperfluous) {
+  for (NamedPlan& named : all_plans())
+    for (Phase& phase : named.plan.phases) {
+      std::vector<Hazards> hazards;
+      for (const uint32_t workers : {2U, 3U, 5U, 8U}) hazards.emplace_back(named.graph, phase, workers);
+      size_t at = 0;
+      for (Stage* s : stages_of(phase)) {
+        if (s->barrier) {
+          s->barrier = false;
+          EXPECT_TRUE(
+              std::ranges::any_of(hazards, [&](const Hazards& h) { return h.race(phase).has_value(); }))
+              << named.name << ", " << phase.name << ": the barrier before stage " << at << "\n"
+              << print(named.plan, named.graph);
+          s->barrier = true;
+        }
+        ++at;
+      }
+    }
+}
+
+// What a llama's token costs in waiting. A larger number is a regression; a smaller one a gain to be kept.
+TEST(Barriers, CountOfThePlainLlama) {
+  const NamedPlan named = make_plan("plain llama", plain_llama());
+  const auto count = [](const std::vector<Stage>& stages) {
+    return std::ranges::count_if(stages, [](const Stage& s) { return s.barrier; });
+  };
+  const Phase &decode = named.plan.phases[0], &batch = named.plan.phases[1];
+  EXPECT_EQ(count(decode.prologue), 0);
+  EXPECT_EQ(count(decode.body), 5) << print(named.plan, named.graph);
+  EXPECT_EQ(count(decode.epilogue), 1) << print(named.plan, named.graph);
+  EXPECT_EQ(count(batch.prologue), 0);
+  EXPECT_EQ(count(batch.body), 10) << print(named.plan, named.graph);
+  EXPECT_EQ(count(batch.epilogue), 2) << print(named.plan, named.graph);
+}
+
+}  // namespace
+}  // namespace forge
