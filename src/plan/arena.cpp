@@ -36,6 +36,9 @@ void assign_arena(Phase& phase) {
   // What comes from before the repeat, or goes beyond it, is alive in all of it.
   for (Lifetime& l : life)
     if (l.first < body_begin && l.last >= body_begin) l.last = std::max(l.last, body_end);
+  if (!phase.share_memory)
+    for (Lifetime& l : life)
+      if (l.first != ~0u) l = {0, time};
 
   // Largest first, each at the lowest offset where it meets nothing that is alive with it.
   std::vector<uint32_t> order(phase.buffers.size());

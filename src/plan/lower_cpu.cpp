@@ -255,6 +255,7 @@ Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors) {
     Lowering lowering{graph, {}, i == 0};
     lowering.p.name = phases[i].first;
     lowering.p.max_rows = phases[i].second;
+    lowering.p.share_memory = !lowering.few;
     plan.phases[i] = lowering.run(plan.rope.n_rot);
     plan.arena_bytes = std::max(plan.arena_bytes, plan.phases[i].arena_bytes);
     plan.own_bytes = std::max(plan.own_bytes, plan.phases[i].own_bytes);

@@ -77,6 +77,9 @@ struct Stage {
 struct Phase {
   std::string name;
   uint32_t max_rows = 0;
+  // Whether buffers that are never alive together share memory. With few rows they had better not: the memory is small,
+  // and reusing it can make a stage wait.
+  bool share_memory = true;
   std::vector<Buffer> buffers;
   std::vector<uint32_t> value_buffer;  // by ValueId; kNoBuffer for values that live elsewhere
   uint32_t rope_table = kNoBuffer, kv_cache = kNoBuffer;
@@ -130,7 +133,7 @@ struct Plan {
 // none. Throws Error for an operation that has no kernel.
 Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors);
 
-// Assigns offsets to the phase's buffers: two that are never alive together may share memory.
+// Assigns offsets to the phase's buffers: two that are never alive together may share memory (Phase::share_memory).
 void assign_arena(Phase& phase);
 // Decides which stages wait: a stage must when it may touch memory that another worker has written, or is to
 // overwrite what another worker may still read, since the last barrier.
