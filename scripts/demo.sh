@@ -12,6 +12,6 @@ echo "demo: building forge"
 ninja -C build forge
 echo "demo: build/bin/forge compile models/storyteller-q8_0.gguf -o build/story"
 build/bin/forge compile models/storyteller-q8_0.gguf -o build/story
-echo "demo: build/story generate \"Once upon a time\" -n 200"
+echo "demo: build/story generate \"Once upon a time\" -n 200 --echo"
 echo
-build/story generate "Once upon a time" -n 200
+build/story generate "Once upon a time" -n 200 --echo
