@@ -77,7 +77,7 @@ void linear_stream(benchmark::State& state) {
   const Inputs<F, kColumns> x(1);
   const Range mine = share(state, groups);
   std::vector<float> out(16ULL * groups);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     linear<F, kColumns>(mine, 1, weights, x.activation(), {out.data(), 16 * groups});
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
@@ -93,7 +93,7 @@ void linear_rows(benchmark::State& state) {
   const Inputs<F, kColumns> x(rows);
   const Range mine = share(state, kOutputs / 16);
   std::vector<float> out(static_cast<uint64_t>(rows) * kOutputs);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     linear<F, kColumns>(mine, rows, weights.get(), x.activation(), {out.data(), kOutputs});
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
@@ -106,7 +106,7 @@ void linear_rows(benchmark::State& state) {
 void read_memory(benchmark::State& state) {
   const uint8_t* bytes = stream();
   const Range mine = share(state, kStreamBytes / 512);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     i32x16 sum[8] = {};
     for (uint64_t i = mine.begin; i < mine.end; ++i)
       for (uint64_t j = 0; j < 8; ++j) sum[j] += load<i32x16>(bytes + 512 * i + 64 * j);
@@ -118,7 +118,7 @@ void read_memory(benchmark::State& state) {
 void quantize(benchmark::State& state) {
   const std::vector<float> x = some_floats(kColumns);
   Q8Row<kColumns> out;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     quantize_row(x.data(), out);
     benchmark::DoNotOptimize(&out);
     benchmark::ClobberMemory();
@@ -129,7 +129,7 @@ void quantize(benchmark::State& state) {
 void rms_norm(benchmark::State& state) {
   const std::vector<float> x = some_floats(kColumns), gain = some_floats(kColumns);
   Q8Row<kColumns> out;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     rms_norm_row<kColumns, F32>(x.data(), reinterpret_cast<const uint8_t*>(gain.data()), 1e-5F, nullptr,
                                 &out);
     benchmark::DoNotOptimize(&out);
@@ -141,7 +141,7 @@ void rms_norm(benchmark::State& state) {
 void silu_mul(benchmark::State& state) {
   const std::vector<float> gate = some_floats(kColumns), up = some_floats(kColumns);
   std::vector<float> out(kColumns);
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     elementwise<kColumns>({0, 1}, gate.data(), up.data(), out.data(),
                           [](f32x16 g, f32x16 u) { return silu(g) * u; });
     benchmark::DoNotOptimize(out.data());
@@ -194,7 +194,7 @@ void rope(benchmark::State& state) {
                            kv = some_floats(1ULL * kMaxRows * kKvWidth);
   std::vector<float> angles(1ULL * kMaxRows * Shape::n_rot), out(q.size());
   rope_angles(worker, rows, frequency.data(), Shape::n_rot / 2, angles.data());
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     rope_kv<Shape>(worker, rows, everything(Shape::n_kv_heads), Conversation::kPageBytes, 0, angles.data(),
                    q.data(), kv.data(), kv.data(), kWidth, kKvWidth, out.data());
     benchmark::DoNotOptimize(out.data());
@@ -203,8 +203,8 @@ void rope(benchmark::State& state) {
   state.SetItemsProcessed(static_cast<int64_t>(state.iterations() * q.size()));
 }
 
-// "ops" counts two multiply-adds for each query, position and dimension; for a lone row the bytes are the keys
-// and values that it reads.
+// "ops" counts two multiply-adds for each query, position and dimension; a lone row's bytes are the keys and
+// values that it reads.
 void attention(benchmark::State& state) {
   const auto depth = static_cast<uint32_t>(state.range(0)), rows = static_cast<uint32_t>(state.range(1));
   const Conversation c(depth, rows);
@@ -212,7 +212,7 @@ void attention(benchmark::State& state) {
   const std::vector<float> q = some_floats(1ULL * rows * kWidth);
   std::vector<float> out(q.size()), scores(kScoreFloats<kContext>);
   const float scale = 0.125F;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     if (rows == 1)
       attention_heads<Shape, kContext>(worker, everything(Shape::n_kv_heads), Conversation::kPageBytes, 0,
                                        scale, q.data(), out.data(), kWidth, scores.data());
