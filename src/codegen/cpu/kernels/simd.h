@@ -14,6 +14,10 @@
 #include <immintrin.h>
 #endif
 
+// A vector wider than the registers is passed in another way at each level; no function that takes one is
+// called from outside of its file, nearly all are inlined.
+#pragma clang diagnostic ignored "-Wpsabi"
+
 #define FORGE_INLINE static inline __attribute__((always_inline))
 
 namespace forge::kernels {
@@ -166,7 +170,7 @@ constexpr int kRowBlock = 2;
 // x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial (coefficients 1/k!, the last ones minimax-adjusted)
 // and 2^n through the exponent bits. The interpreter has the same steps in scalar code (interp/exp.h).
 FORGE_INLINE f32x16 exp(f32x16 x) {
-  x = max(splat(-87.0F), x);
+  x = max(x, splat(-87.0F));  // in this order a NaN becomes -87
   x = x > 88.0F ? splat(88.0F) : x;
   const f32x16 n = __builtin_elementwise_roundeven(x * 1.44269504F);
   f32x16 r = fma(n, splat(-0.693359375F), x);
