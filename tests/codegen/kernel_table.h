@@ -1,0 +1,105 @@
+// The kernels of one instruction-set level behind plain functions, so that one test program holds every level
+// and calls those that the machine has. kernel_table_*.cpp are compiled once a level; like generated code they
+// must leave no symbol that portable code could end up using, hence nothing of the C++ library here.
+#pragma once
+
+#include <stdint.h>
+
+#include "runtime/core/step.h"
+
+namespace forge::test {
+
+template <class T>
+struct Table {
+  const T* data;
+  uint32_t size;
+  const T* begin() const { return data; }
+  const T* end() const { return data + size; }
+};
+
+// out[row][n] of the groups [group_begin, group_end) of 16 outputs. x: [n_rows, x_stride]; q8: n_rows
+// quantized rows, null for float types.
+struct LinearCall {
+  uint32_t group_begin, group_end, n_rows;
+  const uint8_t* weight;  // packed; for the gated product that of the gate
+  const uint8_t* up;      // of the gated product
+  const void* q8;
+  const float* x;
+  uint32_t x_stride;
+  float* out;
+  uint32_t out_stride;
+  const uint8_t* bias;
+  const float* addend;
+};
+struct LinearKernel {
+  uint32_t type, up_type, bias_type;  // ggml's numbers; up_type: of the gated product
+  uint32_t cols;
+  void (*run)(const LinearCall& call);
+};
+
+struct QuantizeKernel {
+  uint32_t cols;
+  uint64_t row_bytes;
+  void (*run)(const float* x, void* row);
+  void (*read)(const void* row, int8_t* q, float* d);  // what run wrote
+};
+
+struct NormKernel {
+  uint32_t cols, gain_type;
+  void (*run)(const float* x, const uint8_t* gain, float eps, float* y, void* q8_row);
+};
+
+struct EmbedKernel {
+  uint32_t type, cols;
+  void (*run)(const rt::StepArgs& args, uint32_t begin, uint32_t end, const uint8_t* table, float* x);
+};
+
+struct AttentionCall {
+  const rt::StepArgs& args;
+  uint32_t worker, head_begin, head_end;  // kv heads
+  uint64_t page_bytes, layer_offset;
+  const float* angles;
+  const float *q, *k, *v;
+  uint32_t q_stride, kv_stride;
+  float scale;
+  float* out;
+  float* scores;
+};
+inline constexpr uint32_t kAttentionContext = 192;
+struct AttentionKernel {
+  uint32_t n_heads, n_kv_heads, head_dim, n_rot;
+  bool neox;
+  uint64_t layer_bytes, score_floats;
+  void (*rope_kv)(const AttentionCall& call);  // all rows, the call's heads
+  void (*heads)(const AttentionCall& call);    // all rows, the call's heads
+  void (*blocks)(const AttentionCall& call);   // the worker's share
+};
+
+struct LinearKernels {
+  Table<LinearKernel> linear, gated;
+  Table<QuantizeKernel> quantize;
+};
+
+inline constexpr uint32_t kRowColumns = 40;  // of the kernels below that take whole rows
+struct RowKernels {
+  Table<NormKernel> norm;
+  Table<EmbedKernel> embed;
+  Table<AttentionKernel> attention;
+  void (*exp)(const float* x, float* y, uint32_t n);  // n: a multiple of 16
+  void (*silu)(const float* x, float* y, uint32_t n);
+  void (*rope_angles)(const rt::StepArgs& args, uint32_t begin, uint32_t end, const double* frequency,
+                      uint32_t n, float* table);
+  void (*select_rows)(const rt::StepArgs& args, uint32_t begin, uint32_t end, const float* x, float* out);
+  void (*output_hidden)(const rt::StepArgs& args, uint32_t begin, uint32_t end, const float* x);
+  void (*multiply)(uint32_t begin, uint32_t end, const float* a, const float* b, float* out);
+};
+
+// clang-format off
+namespace generic { extern const LinearKernels kLinear; extern const RowKernels kRows; }
+namespace avx2 { extern const LinearKernels kLinear; extern const RowKernels kRows; }
+namespace avxvnni { extern const LinearKernels kLinear; extern const RowKernels kRows; }
+namespace avx512 { extern const LinearKernels kLinear; extern const RowKernels kRows; }
+namespace avx512vnni { extern const LinearKernels kLinear; extern const RowKernels kRows; }
+// clang-format on
+
+}  // namespace forge::test

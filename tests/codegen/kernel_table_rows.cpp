@@ -1,0 +1,104 @@
+// Norms, embedding, attention and what else goes row by row, at the level KERNEL_LEVEL (see kernel_table.h).
+#include "codegen/cpu/kernels/attention.h"
+#include "codegen/cpu/kernels/rows.h"
+#include "tests/codegen/kernel_table.h"
+
+namespace forge::test::KERNEL_LEVEL {
+namespace {
+
+using namespace kernels;
+
+template <uint32_t N, class Gain>
+void run_norm(const float* x, const uint8_t* gain, float eps, float* y, void* q8_row) {
+  rms_norm_row<N, Gain>(x, gain, eps, y, q8_row);
+}
+
+template <class F, uint32_t K>
+void run_embed(const StepArgs& args, uint32_t begin, uint32_t end, const uint8_t* table, float* x) {
+  embed<F, K>(Worker{args, 0}, {begin, end}, table, x);
+}
+
+template <uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t rot, bool is_neox>
+struct Shape {
+  static constexpr uint32_t n_heads = heads, n_kv_heads = kv_heads, head_dim = dim, n_rot = rot;
+  static constexpr bool neox = is_neox;
+};
+
+template <class S>
+void run_rope_kv(const AttentionCall& c) {
+  rope_kv<S>(Worker{c.args, c.worker}, {0, c.args.n_rows}, {c.head_begin, c.head_end}, c.page_bytes,
+             c.layer_offset, c.angles, c.q, c.k, c.v, c.q_stride, c.kv_stride, c.out);
+}
+template <class S>
+void run_heads(const AttentionCall& c) {
+  attention_heads<S, kAttentionContext>(Worker{c.args, c.worker}, {c.head_begin, c.head_end}, c.page_bytes,
+                                        c.layer_offset, c.scale, c.q, c.out, c.q_stride, c.scores);
+}
+template <class S>
+void run_blocks(const AttentionCall& c) {
+  attention_blocks<S, kAttentionContext>(Worker{c.args, c.worker}, c.page_bytes, c.layer_offset, c.scale, c.q,
+                                         c.out, c.q_stride, c.scores);
+}
+
+template <class S>
+constexpr AttentionKernel kAttentionOf = {S::n_heads,
+                                          S::n_kv_heads,
+                                          S::head_dim,
+                                          S::n_rot,
+                                          S::neox,
+                                          KvLayout<S>::kLayerBytes,
+                                          kScoreFloats<kAttentionContext>,
+                                          run_rope_kv<S>,
+                                          run_heads<S>,
+                                          run_blocks<S>};
+
+constexpr NormKernel kNormKernels[] = {
+    {16, 0, run_norm<16, F32>},   {40, 0, run_norm<40, F32>},   {64, 0, run_norm<64, F32>},
+    {100, 0, run_norm<100, F32>}, {256, 0, run_norm<256, F32>}, {1, 0, run_norm<1, F32>},
+    {40, 1, run_norm<40, F16>},   {96, 1, run_norm<96, F16>},   {96, 30, run_norm<96, BF16>},
+};
+constexpr EmbedKernel kEmbedKernels[] = {
+    {0, 40, run_embed<F32, 40>},     {1, 40, run_embed<F16, 40>},     {30, 40, run_embed<BF16, 40>},
+    {2, 96, run_embed<Q4_0, 96>},    {3, 96, run_embed<Q4_1, 96>},    {6, 96, run_embed<Q5_0, 96>},
+    {7, 96, run_embed<Q5_1, 96>},    {8, 96, run_embed<Q8_0, 96>},    {12, 512, run_embed<Q4_K, 512>},
+    {13, 512, run_embed<Q5_K, 512>}, {14, 512, run_embed<Q6_K, 512>},
+};
+constexpr AttentionKernel kAttentionKernels[] = {
+    kAttentionOf<Shape<4, 2, 64, 64, false>>,  // pairs of queries
+    kAttentionOf<Shape<3, 1, 40, 40, true>>,   // three queries, a head that ends within a vector
+    kAttentionOf<Shape<2, 2, 16, 8, false>>,   // half of the head is rotated
+    kAttentionOf<Shape<9, 1, 96, 96, true>>,   // more queries than a block, a head of a chunk and a half
+};
+
+void run_exp(const float* x, float* y, uint32_t n) {
+  for (uint32_t i = 0; i < n; i += 16) store(y + i, exp(load<f32x16>(x + i)));
+}
+void run_silu(const float* x, float* y, uint32_t n) {
+  for (uint32_t i = 0; i < n; i += 16) store(y + i, silu(load<f32x16>(x + i)));
+}
+void run_rope_angles(const StepArgs& args, uint32_t begin, uint32_t end, const double* frequency, uint32_t n,
+                     float* angles) {
+  rope_angles(Worker{args, 0}, {begin, end}, frequency, n, angles);
+}
+void run_select_rows(const StepArgs& args, uint32_t begin, uint32_t end, const float* x, float* out) {
+  select_rows<kRowColumns>(Worker{args, 0}, {begin, end}, x, out);
+}
+void run_output_hidden(const StepArgs& args, uint32_t begin, uint32_t end, const float* x) {
+  output_hidden<kRowColumns>(Worker{args, 0}, {begin, end}, x);
+}
+void run_multiply(uint32_t begin, uint32_t end, const float* a, const float* b, float* out) {
+  elementwise<kRowColumns>({begin, end}, a, b, out, [](f32x16 x, f32x16 y) { return x * y; });
+}
+
+template <class T, uint32_t n>
+constexpr Table<T> table(const T (&data)[n]) {
+  return {data, n};
+}
+
+}  // namespace
+
+const RowKernels kRows = {
+    table(kNormKernels), table(kEmbedKernels), table(kAttentionKernels), run_exp,     run_silu,
+    run_rope_angles,     run_select_rows,      run_output_hidden,        run_multiply};
+
+}  // namespace forge::test::KERNEL_LEVEL

@@ -1,0 +1,695 @@
+// The kernels by direct instantiation, at every level that the machine has and with no instruction set at all,
+// against scalar loops that add in the same order: bit for bit, so the levels agree with each other too.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "interp/scalar_math.h"
+#include "quant/half.h"
+#include "quant/packed.h"
+#include "tests/codegen/kernel_table.h"
+#include "toolchain/cpu_level.h"
+
+namespace forge::test {
+namespace {
+
+struct Level {
+  std::string name;
+  std::string_view cpu_level;  // whose features it needs; empty: none
+  const LinearKernels& linear;
+  const RowKernels& rows;
+};
+const std::array<Level, 5> kLevels = {{
+    {"generic", "", generic::kLinear, generic::kRows},
+    {"avx2", "x86-64-v3", avx2::kLinear, avx2::kRows},
+    {"avxvnni", "x86-64-v3+avxvnni", avxvnni::kLinear, avxvnni::kRows},
+    {"avx512", "x86-64-v4", avx512::kLinear, avx512::kRows},
+    {"avx512vnni", "x86-64-v4+vnni", avx512vnni::kLinear, avx512vnni::kRows},
+}};
+
+class Kernels : public testing::TestWithParam<size_t> {
+ protected:
+  const Level& level_ = kLevels[GetParam()];
+
+  void SetUp() override {
+    if (level_.cpu_level.empty()) return;
+    const std::string_view missing = missing_feature(cpu_level(level_.cpu_level));
+    if (!missing.empty())
+      GTEST_SKIP() << "NOT TESTED: kernels of " << level_.name << ", this machine lacks " << missing;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(, Kernels, testing::Range<size_t>(0, kLevels.size()),
+                         [](const auto& p) { return kLevels[p.param].name; });
+
+const float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+uint32_t pad16(uint32_t n) { return (n + 15) / 16 * 16; }
+
+// Memory at a multiple of 64 bytes, full of NaN patterns.
+template <class T>
+struct Aligned {
+  explicit Aligned(size_t n) : bytes(n * sizeof(T) + 64, 0xFF) {
+    data = reinterpret_cast<T*>(bytes.data() + (64 - reinterpret_cast<uintptr_t>(bytes.data()) % 64) % 64);
+  }
+  std::vector<uint8_t> bytes;
+  T* data;
+};
+
+std::vector<float> normal(size_t n, uint32_t seed, float deviation = 1) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> distribution(0, deviation);
+  std::vector<float> out(n);
+  for (float& x : out) x = distribution(random);
+  return out;
+}
+
+void expect_bits(const float* actual, const float* expected, size_t n, const std::string& what) {
+  for (size_t i = 0; i < n; ++i)
+    ASSERT_EQ(std::bit_cast<uint32_t>(actual[i]), std::bit_cast<uint32_t>(expected[i]))
+        << what << ", at " << i << ": " << actual[i] << " and " << expected[i];
+}
+
+// --- weights
+
+// Every bit pattern of quants and integer scales; float16 scales of either sign and moderate size, so that
+// no NaN comes up, whose payload each processor chooses. fill below 0: random quants, else this byte.
+std::vector<uint8_t> blocks(DType type, uint64_t rows, uint64_t cols, uint32_t seed, int fill = -1) {
+  std::mt19937 random(seed);
+  const DTypeInfo& t = info(type);
+  std::vector<uint8_t> out(rows * row_bytes(type, cols));
+  for (uint8_t& b : out) b = static_cast<uint8_t>(fill < 0 ? static_cast<int>(random() & 255) : fill);
+  const auto set_half = [&](size_t at) {
+    const uint16_t h =
+        float_to_half((random() % 2 ? 1.0F : -1.0F) * static_cast<float>(1 + random() % 1000) / 8192.0F);
+    std::memcpy(&out[at], &h, 2);
+  };
+  for (size_t at = 0; at < out.size(); at += t.block_bytes) {
+    if (type == DType::f32) {
+      const float w = std::normal_distribution<float>()(random);
+      std::memcpy(&out[at], &w, 4);
+    } else if (type == DType::bf16) {
+      const uint16_t w = float_to_bfloat16(std::normal_distribution<float>()(random));
+      std::memcpy(&out[at], &w, 2);
+    } else if (type == DType::q6_k) {
+      set_half(at + 208);
+    } else {
+      set_half(at);
+      if (block_codec(type) != nullptr && block_codec(type)->halves == 2) set_half(at + 2);
+    }
+  }
+  return out;
+}
+
+struct Weights {
+  DType type;
+  uint32_t rows, cols;
+  std::vector<uint8_t> source;
+  Aligned<uint8_t> packed;
+
+  Weights(DType t, uint32_t n_rows, uint32_t n_cols, std::vector<uint8_t> from)
+      : type(t),
+        rows(n_rows),
+        cols(n_cols),
+        source(std::move(from)),
+        packed(packed_bytes(t, Layout::tiles16, n_rows, n_cols)) {
+    pack(type, Layout::tiles16, rows, cols, source,
+         {packed.data, packed_bytes(type, Layout::tiles16, rows, cols)});
+  }
+  const uint8_t* row(uint32_t r) const { return source.data() + r * row_bytes(type, cols); }
+};
+
+// --- activations
+
+struct Quantized {
+  std::vector<int8_t> q;
+  std::vector<float> d;
+};
+Quantized quantize(const float* x, uint32_t n) {
+  Quantized out{std::vector<int8_t>(n), std::vector<float>(n / 32)};
+  for (uint32_t b = 0; b < n / 32; ++b) {
+    float top = 0;
+    for (uint32_t i = 0; i < 32; ++i) top = std::max(top, std::fabs(x[32 * b + i]));
+    if (top < 1e-30F) continue;
+    out.d[b] = top / 127.0F;
+    for (uint32_t i = 0; i < 32; ++i)
+      out.q[32 * b + i] = static_cast<int8_t>(std::nearbyint(x[32 * b + i] * (127.0F / top)));
+  }
+  return out;
+}
+
+// Rows of q8 as the level's kernels lay them out.
+struct Q8Rows {
+  Aligned<uint8_t> rows;
+  Q8Rows(const LinearKernels& kernels, const std::vector<float>& x, uint32_t n_rows, uint32_t stride,
+         uint32_t cols)
+      : rows(1) {
+    const auto kernel = std::ranges::find(kernels.quantize, cols, &QuantizeKernel::cols);
+    if (kernel == kernels.quantize.end()) return;
+    rows = Aligned<uint8_t>(n_rows * kernel->row_bytes);
+    for (uint32_t r = 0; r < n_rows; ++r)
+      kernel->run(x.data() + r * stride, rows.data + r * kernel->row_bytes);
+  }
+};
+
+// One output as linear.h describes it: floats in order of k; of block types the integers of a scale, then one
+// fused step with scale_w * scale_x, then the minimum with the sum of the block's activation.
+float dot(const Weights& w, uint32_t row, const float* x, const Quantized& q) {
+  float sum = 0;
+  const BlockCodec* codec = block_codec(w.type);
+  if (codec == nullptr) {
+    std::vector<float> decoded(w.cols);
+    info(w.type).decode(w.row(row), decoded.data(), w.cols);
+    for (uint32_t k = 0; k < w.cols; ++k) sum = std::fmaf(decoded[k], x[k], sum);
+    return sum;
+  }
+  const uint32_t block = info(w.type).block_weights, step = w.type == DType::q6_k ? 16 : 32;
+  std::array<uint8_t, kMaxRecord> record{};
+  std::array<uint8_t, kMaxBlock> quants{};
+  for (uint32_t k = 0; k < w.cols; k += step) {
+    if (k % block == 0)
+      codec->split(w.row(row) + k / block * info(w.type).block_bytes, record.data(), quants.data());
+    int32_t product = 0, total = 0;
+    for (uint32_t i = k; i < k + step; ++i) {
+      product += (quants[i % block] - codec->zero) * q.q[i];
+      total += q.q[i];
+    }
+    const float d = q.d[k / 32];
+    sum = std::fmaf(static_cast<float>(product), codec->scale(record.data(), k % block / 16) * d, sum);
+    if (codec->has_minimum)
+      sum = std::fmaf(codec->minimum(record.data(), k % block / 32), d * static_cast<float>(total), sum);
+  }
+  return sum;
+}
+
+constexpr uint32_t kOutputs = 40, kMaxRows = 9;  // two groups and a half; more rows than any block of rows
+
+// All outputs of all rows: [kMaxRows, 48], padding zero.
+std::vector<float> reference(const Weights& w, const std::vector<float>& x, uint32_t stride) {
+  std::vector<float> out(kMaxRows * pad16(w.rows));
+  for (uint32_t r = 0; r < kMaxRows; ++r) {
+    const float* row = x.data() + r * stride;
+    const Quantized q = block_codec(w.type) != nullptr ? quantize(row, w.cols) : Quantized{};
+    for (uint32_t n = 0; n < w.rows; ++n) out[r * pad16(w.rows) + n] = dot(w, n, row, q);
+  }
+  return out;
+}
+
+std::string describe(const LinearKernel& k) {
+  return std::string(info(static_cast<DType>(k.type)).name) + " x " + std::to_string(k.cols);
+}
+
+// --- linear
+
+TEST_P(Kernels, LinearOfEveryTypeAndNumberOfRows) {
+  for (const LinearKernel& kernel : level_.linear.linear) {
+    const auto type = static_cast<DType>(kernel.type);
+    const uint32_t stride = pad16(kernel.cols) + 16;
+    const Weights w(type, kOutputs, kernel.cols, blocks(type, kOutputs, kernel.cols, kernel.cols));
+    const std::vector<float> x = normal(size_t{kMaxRows} * stride, 7);
+    const Q8Rows q8(level_.linear, x, kMaxRows, stride, kernel.cols);
+    const std::vector<float> expected = reference(w, x, stride);
+    for (uint32_t n_rows = 1; n_rows <= kMaxRows; ++n_rows) {
+      Aligned<float> out((n_rows + 1) * 48);
+      LinearCall call = {.group_begin = 0,
+                         .group_end = 1,
+                         .n_rows = n_rows,
+                         .weight = w.packed.data,
+                         .q8 = q8.rows.data,
+                         .x = x.data(),
+                         .x_stride = stride,
+                         .out = out.data,
+                         .out_stride = 48};
+      kernel.run(call);
+      EXPECT_TRUE(std::isnan(out.data[16])) << describe(kernel) << ": wrote beyond its groups";
+      call.group_begin = 1;
+      call.group_end = 3;
+      kernel.run(call);
+      expect_bits(out.data, expected.data(), n_rows * 48,
+                  level_.name + ", " + describe(kernel) + ", " + std::to_string(n_rows) + " rows");
+      EXPECT_TRUE(std::isnan(out.data[n_rows * 48])) << describe(kernel) << ": wrote beyond its rows";
+    }
+  }
+}
+
+TEST_P(Kernels, LinearAddsBiasAndResidual) {
+  for (const LinearKernel& kernel : level_.linear.linear) {
+    if (kernel.cols > 40) continue;
+    const auto type = static_cast<DType>(kernel.type), bias_type = static_cast<DType>(kernel.bias_type);
+    const Weights w(type, kOutputs, kernel.cols, blocks(type, kOutputs, kernel.cols, 3));
+    const uint32_t stride = pad16(kernel.cols);
+    const std::vector<float> x = normal(size_t{kMaxRows} * stride, 8);
+    const Q8Rows q8(level_.linear, x, kMaxRows, stride, kernel.cols);
+    const std::vector<uint8_t> bias_source = blocks(bias_type, 1, kOutputs, 4);
+    std::vector<uint8_t> bias(packed_bytes(bias_type, Layout::row, 1, kOutputs));
+    pack(bias_type, Layout::row, 1, kOutputs, bias_source, bias);
+    std::vector<float> bias_values(48), addend = normal(kMaxRows * 48, 9);
+    info(bias_type).decode(bias_source.data(), bias_values.data(), kOutputs);
+    const std::vector<float> plain = reference(w, x, stride);
+    for (const auto& [with_bias, with_addend] : {std::pair{true, false}, {false, true}, {true, true}}) {
+      Aligned<float> out(kMaxRows * 48);
+      kernel.run({.group_begin = 0,
+                  .group_end = 3,
+                  .n_rows = kMaxRows,
+                  .weight = w.packed.data,
+                  .q8 = q8.rows.data,
+                  .x = x.data(),
+                  .x_stride = stride,
+                  .out = out.data,
+                  .out_stride = 48,
+                  .bias = with_bias ? bias.data() : nullptr,
+                  .addend = with_addend ? addend.data() : nullptr});
+      std::vector<float> expected = plain;
+      for (size_t i = 0; i < expected.size(); ++i) {
+        if (with_bias) expected[i] += bias_values[i % 48];
+        if (with_addend) expected[i] += addend[i];
+      }
+      expect_bits(out.data, expected.data(), expected.size(), level_.name + ", " + describe(kernel));
+    }
+  }
+}
+
+// The largest sums there are: all quants at either end against activations at either end. Where a level adds
+// pairs of products in 16 bits, they must not overflow.
+TEST_P(Kernels, LinearOfExtremes) {
+  for (const LinearKernel& kernel : level_.linear.linear) {
+    const auto type = static_cast<DType>(kernel.type);
+    if (block_codec(type) == nullptr) continue;
+    std::vector<float> x(size_t{kMaxRows} * kernel.cols);
+    for (size_t i = 0; i < x.size(); ++i) {
+      constexpr std::array<float, 4> kSigns = {1, -1, 1, 0};
+      const size_t row = i / kernel.cols, k = i % kernel.cols;
+      x[i] = row == 0 ? 1.0F : row == 1 ? -1.0F : kSigns[(k * (row - 1) + row) % 4];
+    }
+    const Q8Rows q8(level_.linear, x, kMaxRows, kernel.cols, kernel.cols);
+    ASSERT_EQ(quantize(x.data(), kernel.cols).q[0], 127);
+    for (const int fill : {0x00, 0x7F, 0x80, 0x81, 0xFF}) {  // 0x80: -128 in q8_0
+      const Weights w(type, kOutputs, kernel.cols, blocks(type, kOutputs, kernel.cols, 5, fill));
+      Aligned<float> out(kMaxRows * 48);
+      kernel.run({.group_begin = 0,
+                  .group_end = 3,
+                  .n_rows = kMaxRows,
+                  .weight = w.packed.data,
+                  .q8 = q8.rows.data,
+                  .x = x.data(),
+                  .x_stride = kernel.cols,
+                  .out = out.data,
+                  .out_stride = 48});
+      const std::vector<float> expected = reference(w, x, kernel.cols);
+      expect_bits(out.data, expected.data(), expected.size(),
+                  level_.name + ", " + describe(kernel) + ", quants of " + std::to_string(fill));
+    }
+  }
+}
+
+TEST_P(Kernels, GatedProduct) {
+  for (const LinearKernel& kernel : level_.linear.gated) {
+    const auto gate_type = static_cast<DType>(kernel.type), up_type = static_cast<DType>(kernel.up_type);
+    const uint32_t stride = pad16(kernel.cols);
+    const Weights gate(gate_type, kOutputs, kernel.cols, blocks(gate_type, kOutputs, kernel.cols, 1)),
+        up(up_type, kOutputs, kernel.cols, blocks(up_type, kOutputs, kernel.cols, 2));
+    const std::vector<float> x = normal(size_t{kMaxRows} * stride, 10);
+    const Q8Rows q8(level_.linear, x, kMaxRows, stride, kernel.cols);
+    std::vector<float> expected = reference(gate, x, stride);
+    const std::vector<float> other = reference(up, x, stride);
+    for (size_t i = 0; i < expected.size(); ++i) expected[i] = kernel_silu(expected[i]) * other[i];
+    for (const uint32_t n_rows : {1U, 2U, 5U, 9U}) {
+      Aligned<float> out(n_rows * 48);
+      kernel.run({.group_begin = 0,
+                  .group_end = 3,
+                  .n_rows = n_rows,
+                  .weight = gate.packed.data,
+                  .up = up.packed.data,
+                  .q8 = q8.rows.data,
+                  .x = x.data(),
+                  .x_stride = stride,
+                  .out = out.data,
+                  .out_stride = 48});
+      expect_bits(out.data, expected.data(), n_rows * 48, level_.name + ", gate " + describe(kernel));
+    }
+  }
+}
+
+// --- rows
+
+std::vector<float> awkward_floats(uint32_t n, uint32_t kind) {
+  std::vector<float> x = normal(n, 20 + kind);
+  for (uint32_t i = 0; i < n; ++i) {
+    switch (kind) {
+      case 1: x[i] = 0; break;
+      case 2: x[i] = i % 32 == 5 ? -1e20F : x[i]; break;
+      case 3: x[i] *= 1e-32F; break;  // below what is quantized
+      case 4: x[i] = std::numeric_limits<float>::denorm_min(); break;
+      case 5: x[i] = static_cast<float>(static_cast<int>(i % 32) - 15) * 0.5F; break;  // ties
+      case 6: x[i] = std::copysign(3.0e38F, x[i]); break;
+      case 7: x[i] = i % 32 == 0 ? 127.0F : static_cast<float>(i % 9) + 0.5F; break;  // d = 1: exact ties
+      default: break;
+    }
+  }
+  return x;
+}
+
+TEST_P(Kernels, Quantize) {
+  for (const QuantizeKernel& kernel : level_.linear.quantize)
+    for (uint32_t kind = 0; kind < 8; ++kind) {
+      const std::vector<float> x = awkward_floats(kernel.cols, kind);
+      Aligned<uint8_t> row(kernel.row_bytes);
+      kernel.run(x.data(), row.data);
+      Quantized actual{std::vector<int8_t>(kernel.cols), std::vector<float>(kernel.cols / 32)};
+      kernel.read(row.data, actual.q.data(), actual.d.data());
+      const Quantized expected = quantize(x.data(), kernel.cols);
+      EXPECT_EQ(actual.q, expected.q) << level_.name << ", " << kernel.cols << " columns, kind " << kind;
+      expect_bits(actual.d.data(), expected.d.data(), expected.d.size(), level_.name);
+    }
+}
+
+TEST_P(Kernels, RmsNorm) {
+  for (const NormKernel& kernel : level_.rows.norm) {
+    const uint32_t n = kernel.cols;
+    const auto gain_type = static_cast<DType>(kernel.gain_type);
+    const std::vector<uint8_t> gain_source = blocks(gain_type, 1, n, 30);
+    std::vector<uint8_t> gain(packed_bytes(gain_type, Layout::row, 1, n));
+    pack(gain_type, Layout::row, 1, n, gain_source, gain);
+    std::vector<float> gains(n), x = normal(pad16(n), 31);
+    info(gain_type).decode(gain_source.data(), gains.data(), n);
+    std::fill(x.begin() + n, x.end(), 0.0F);
+
+    LaneSum squares;
+    for (uint32_t i = 0; i < n; ++i) squares.lane[i % 16] = std::fmaf(x[i], x[i], squares.lane[i % 16]);
+    const float inverse = 1.0F / std::sqrt(squares.total() / static_cast<float>(n) + 1e-5F);
+    std::vector<float> expected(pad16(n));
+    for (uint32_t i = 0; i < n; ++i) expected[i] = x[i] * inverse * gains[i];
+
+    Aligned<float> y(pad16(n) + 16);
+    const auto quantizer = std::ranges::find(level_.linear.quantize, n, &QuantizeKernel::cols);
+    const bool quantized = quantizer != level_.linear.quantize.end();
+    Aligned<uint8_t> row(quantized ? quantizer->row_bytes : 1);
+    kernel.run(x.data(), gain.data(), 1e-5F, y.data, quantized ? row.data : nullptr);
+    expect_bits(y.data, expected.data(), pad16(n), level_.name + ", " + std::to_string(n) + " columns");
+    EXPECT_TRUE(std::isnan(y.data[pad16(n)])) << "wrote beyond its row";
+    if (!quantized) continue;
+    const Quantized rounded = quantize(expected.data(), n);
+    for (const bool alone : {false, true}) {
+      if (alone) {
+        row = Aligned<uint8_t>(quantizer->row_bytes);
+        kernel.run(x.data(), gain.data(), 1e-5F, nullptr, row.data);
+      }
+      Quantized actual{std::vector<int8_t>(n), std::vector<float>(n / 32)};
+      quantizer->read(row.data, actual.q.data(), actual.d.data());
+      EXPECT_EQ(actual.q, rounded.q);
+      expect_bits(actual.d.data(), rounded.d.data(), rounded.d.size(), level_.name);
+    }
+  }
+}
+
+TEST_P(Kernels, ExpAndSiluAreTheInterpreters) {
+  std::vector<float> x = {0.0F,
+                          -0.0F,
+                          1.0F,
+                          -1.0F,
+                          87.0F,
+                          -87.0F,
+                          88.0F,
+                          -88.0F,
+                          87.5F,
+                          89.0F,
+                          1000.F,
+                          -1000.F,
+                          1e-40F,
+                          -1e-40F,
+                          3.4e38F,
+                          -3.4e38F,
+                          0.34657359F,
+                          std::numeric_limits<float>::infinity(),
+                          -std::numeric_limits<float>::infinity(),
+                          kNaN};
+  const std::vector<float> more = normal(5000, 40, 30);
+  x.insert(x.end(), more.begin(), more.end());
+  x.resize(x.size() / 16 * 16);
+  std::vector<float> y(x.size()), expected(x.size());
+  const auto compare = [&](const char* what) {
+    for (size_t i = 0; i < x.size(); ++i)
+      if (std::isnan(expected[i]))
+        ASSERT_TRUE(std::isnan(y[i])) << what << " of " << x[i] << ": " << y[i];
+      else
+        expect_bits(&y[i], &expected[i], 1, std::string(what) + " of " + std::to_string(x[i]));
+  };
+  level_.rows.exp(x.data(), y.data(), static_cast<uint32_t>(x.size()));
+  for (size_t i = 0; i < x.size(); ++i) expected[i] = kernel_exp(x[i]);
+  compare("exp");
+  level_.rows.silu(x.data(), y.data(), static_cast<uint32_t>(x.size()));
+  for (size_t i = 0; i < x.size(); ++i) expected[i] = kernel_silu(x[i]);
+  compare("silu");
+}
+
+TEST_P(Kernels, EmbedDecodesEveryTypeExactly) {
+  for (const EmbedKernel& kernel : level_.rows.embed) {
+    const auto type = static_cast<DType>(kernel.type);
+    constexpr uint32_t kTokens = 37;
+    const Weights table(type, kTokens, kernel.cols, blocks(type, kTokens, kernel.cols, 50));
+    std::vector<int32_t> tokens(kTokens);
+    for (int32_t i = 0; i < static_cast<int32_t>(kTokens); ++i) tokens[i] = i * 17 % kTokens;
+    rt::StepArgs args;
+    args.n_rows = kTokens;
+    args.tokens = tokens.data();
+    const uint32_t stride = pad16(kernel.cols);
+    Aligned<float> x(kTokens * stride);
+    kernel.run(args, 3, kTokens, table.packed.data, x.data);
+    EXPECT_TRUE(std::isnan(x.data[3 * stride - 1])) << "wrote a row of another worker";
+    kernel.run(args, 0, 3, table.packed.data, x.data);
+    std::vector<float> expected(stride);
+    for (uint32_t r = 0; r < kTokens; ++r) {
+      info(type).decode(table.row(static_cast<uint32_t>(tokens[r])), expected.data(), kernel.cols);
+      expect_bits(x.data + r * stride, expected.data(), stride,
+                  level_.name + ", " + std::string(info(type).name));
+    }
+  }
+}
+
+TEST_P(Kernels, WholeRows) {
+  constexpr uint32_t kStride = 48;
+  const std::vector<float> a = normal(6 * kStride, 60), b = normal(6 * kStride, 61);
+  const std::vector<uint32_t> wanted = {1, 2, 5};
+  std::vector<float> hidden(3 * kRowColumns, kNaN);
+  rt::StepArgs args;
+  args.n_rows = 6;
+  args.n_out_rows = 3;
+  args.out_rows = wanted.data();
+  Aligned<float> selected(4 * kStride);
+  level_.rows.select_rows(args, 0, 2, a.data(), selected.data);
+  level_.rows.select_rows(args, 2, 3, a.data(), selected.data);
+  for (uint32_t i = 0; i < 3; ++i)
+    expect_bits(selected.data + i * kStride, &a[wanted[i] * kStride], kStride, "select_rows");
+  EXPECT_TRUE(std::isnan(selected.data[3 * kStride]));
+
+  level_.rows.output_hidden(args, 0, 3, a.data());  // nobody asked
+  args.hidden = hidden.data();
+  level_.rows.output_hidden(args, 1, 3, a.data());
+  EXPECT_TRUE(std::isnan(hidden[0]));
+  for (uint32_t i = 1; i < 3; ++i)
+    expect_bits(&hidden[i * kRowColumns], &a[i * kStride], kRowColumns, "output_hidden");
+
+  Aligned<float> product(6 * kStride);
+  level_.rows.multiply(1, 5, a.data(), b.data(), product.data);
+  EXPECT_TRUE(std::isnan(product.data[0]));
+  EXPECT_TRUE(std::isnan(product.data[5 * kStride]));
+  for (uint32_t i = kStride; i < 5 * kStride; ++i) ASSERT_EQ(product.data[i], a[i] * b[i]);
+}
+
+TEST_P(Kernels, RopeAngles) {
+  const std::vector<int32_t> positions = {0, 1, 63, 64, 1000, 131071};
+  const std::vector<double> frequency = {1.0, 0.31622776601683794, 0.01, 1.5e-5};
+  rt::StepArgs args;
+  args.n_rows = 6;
+  args.positions = positions.data();
+  std::vector<float> table(6 * 8, kNaN);
+  level_.rows.rope_angles(args, 1, 6, frequency.data(), 4, table.data());
+  EXPECT_TRUE(std::isnan(table[7]));
+  for (uint32_t r = 1; r < 6; ++r)
+    for (uint32_t i = 0; i < 4; ++i) {
+      EXPECT_EQ(table[r * 8 + i], static_cast<float>(std::cos(positions[r] * frequency[i])));
+      EXPECT_EQ(table[r * 8 + 4 + i], static_cast<float>(std::sin(positions[r] * frequency[i])));
+    }
+}
+
+// --- attention
+
+constexpr uint32_t kContext = 130;  // three pages
+
+// Inputs of kContext rows of one sequence and what scalar loops make of them. A row's result depends on the
+// rows before it alone, so one reference serves every cut of the rows into steps.
+struct AttentionCase {
+  const AttentionKernel& shape;
+  uint32_t q_cols, kv_cols, q_stride, kv_stride;
+  float scale;
+  std::vector<float> q, k, v, angles, rotated, expected;
+
+  explicit AttentionCase(const AttentionKernel& s)
+      : shape(s),
+        q_cols(s.n_heads * s.head_dim),
+        kv_cols(s.n_kv_heads * s.head_dim),
+        q_stride(pad16(q_cols)),
+        kv_stride(pad16(kv_cols)),
+        scale(1.0F / std::sqrt(static_cast<float>(s.head_dim))),
+        q(normal(size_t{kContext} * q_stride, 70, 2)),
+        k(normal(size_t{kContext} * kv_stride, 71, 2)),
+        v(normal(size_t{kContext} * kv_stride, 72)),
+        angles(size_t{kContext} * s.n_rot),
+        rotated(q.size()),
+        expected(q.size()) {
+    const uint32_t dim = s.head_dim, half = s.n_rot / 2;
+    std::vector<float> keys(size_t{kContext} * kv_cols), values(keys.size());
+    for (uint32_t r = 0; r < kContext; ++r) {
+      for (uint32_t i = 0; i < half; ++i) {
+        const double angle = r * std::pow(10000.0, -2.0 * i / s.n_rot);
+        angles[r * s.n_rot + i] = static_cast<float>(std::cos(angle));
+        angles[r * s.n_rot + half + i] = static_cast<float>(std::sin(angle));
+      }
+      for (uint32_t h = 0; h < s.n_heads; ++h)
+        rotate(&q[r * q_stride + h * dim], &angles[r * s.n_rot], &rotated[r * q_stride + h * dim]);
+      std::vector<float> key(dim);
+      for (uint32_t h = 0; h < s.n_kv_heads; ++h) {
+        rotate(&k[r * kv_stride + h * dim], &angles[r * s.n_rot], key.data());
+        for (uint32_t d = 0; d < dim; ++d) {
+          keys[r * kv_cols + h * dim + d] = half_to_float(float_to_half(key[d]));
+          values[r * kv_cols + h * dim + d] = half_to_float(float_to_half(v[r * kv_stride + h * dim + d]));
+        }
+      }
+      for (uint32_t h = 0; h < s.n_heads; ++h) attend(r, h, keys, values);
+    }
+  }
+
+  void rotate(const float* x, const float* row_angles, float* out) const {
+    std::copy_n(x, shape.head_dim, out);
+    const uint32_t half = shape.n_rot / 2;
+    for (uint32_t i = 0; i < half; ++i) {
+      const uint32_t a = shape.neox ? i : 2 * i, b = shape.neox ? i + half : 2 * i + 1;
+      const float c = row_angles[i], s = row_angles[half + i];
+      out[a] = std::fmaf(x[a], c, -(x[b] * s));
+      out[b] = std::fmaf(x[a], s, x[b] * c);
+    }
+  }
+
+  void attend(uint32_t r, uint32_t h, const std::vector<float>& keys, const std::vector<float>& values) {
+    const uint32_t dim = shape.head_dim, kv = h / (shape.n_heads / shape.n_kv_heads) * dim;
+    std::vector<float> p(r + 1);
+    float top = -std::numeric_limits<float>::infinity();
+    for (uint32_t i = 0; i <= r; ++i) {
+      float s = 0;
+      for (uint32_t d = 0; d < dim; ++d)
+        s = std::fmaf(rotated[r * q_stride + h * dim + d], keys[i * kv_cols + kv + d], s);
+      p[i] = s * scale;
+      top = std::max(top, p[i]);
+    }
+    LaneSum sum;
+    for (uint32_t i = 0; i <= r; ++i) {
+      p[i] = kernel_exp(p[i] - top);
+      sum.lane[i % 16] += p[i];
+    }
+    const float inverse = 1.0F / sum.total();
+    for (uint32_t d = 0; d < dim; ++d) {
+      float y = 0;
+      for (uint32_t i = 0; i <= r; ++i) y = std::fmaf(p[i], values[i * kv_cols + kv + d], y);
+      expected[r * q_stride + h * dim + d] = y * inverse;
+    }
+  }
+};
+
+const AttentionCase& attention_case(uint32_t index) {
+  static std::array<std::unique_ptr<AttentionCase>, 8> cases;
+  if (!cases.at(index)) cases[index] = std::make_unique<AttentionCase>(generic::kRows.attention.data[index]);
+  return *cases[index];
+}
+
+void expect_columns(const float* actual, const float* expected, uint32_t n_rows, uint32_t cols,
+                    uint32_t stride, const std::string& what) {
+  for (uint32_t r = 0; r < n_rows; ++r)
+    expect_bits(actual + r * stride, expected + r * stride, cols, what + ", row " + std::to_string(r));
+}
+
+TEST_P(Kernels, RopeKvAndAttention) {
+  for (uint32_t index = 0; index < level_.rows.attention.size; ++index) {
+    const AttentionCase& c = attention_case(index);
+    const AttentionKernel& kernel = level_.rows.attention.data[index];
+    // Two layers in a page, the second is used; pages out of order; nothing cleared.
+    const uint64_t page_bytes = 2 * kernel.layer_bytes;
+    Aligned<uint8_t> pool(5 * page_bytes);
+    const std::vector<uint32_t> pages = {3, 0, 4};
+    const uint32_t* const tables[] = {pages.data()};
+    Aligned<float> scores(kernel.score_floats);
+    // Steps that end at contexts around the tiles of 16 positions and the pages of 64.
+    uint32_t begin = 0;
+    for (const uint32_t end : {1U, 15U, 16U, 17U, 63U, 64U, 65U, 128U, 129U, kContext}) {
+      const uint32_t n = end - begin;
+      const std::string what = level_.name + ", " + std::to_string(c.shape.n_heads) + " heads of " +
+                               std::to_string(c.shape.head_dim) + ", positions " + std::to_string(begin) +
+                               " to " + std::to_string(end);
+      std::vector<int32_t> positions(n);
+      for (uint32_t i = 0; i < n; ++i) positions[i] = static_cast<int32_t>(begin + i);
+      const std::vector<uint32_t> sequence(n, 0);
+      rt::StepArgs args;
+      args.n_rows = n;
+      args.positions = positions.data();
+      args.row_sequence = sequence.data();
+      args.page_tables = tables;
+      args.kv_pool = pool.data;
+      Aligned<float> rotated(n * c.q_stride), by_heads(n * c.q_stride), by_blocks(n * c.q_stride);
+      AttentionCall call = {.args = args,
+                            .worker = 0,
+                            .head_begin = 0,
+                            .head_end = 1,
+                            .page_bytes = page_bytes,
+                            .layer_offset = kernel.layer_bytes,
+                            .angles = &c.angles[begin * c.shape.n_rot],
+                            .q = &c.q[begin * c.q_stride],
+                            .k = &c.k[begin * c.kv_stride],
+                            .v = &c.v[begin * c.kv_stride],
+                            .q_stride = c.q_stride,
+                            .kv_stride = c.kv_stride,
+                            .scale = c.scale,
+                            .out = rotated.data,
+                            .scores = scores.data};
+      kernel.rope_kv(call);
+      call.head_begin = 1;
+      call.head_end = c.shape.n_kv_heads;
+      kernel.rope_kv(call);
+      expect_columns(rotated.data, &c.rotated[begin * c.q_stride], n, c.q_cols, c.q_stride,
+                     what + ", rotated");
+
+      call.q = rotated.data;
+      call.out = by_heads.data;
+      kernel.heads(call);
+      call.head_begin = 0;
+      call.head_end = 1;
+      kernel.heads(call);
+      expect_columns(by_heads.data, &c.expected[begin * c.q_stride], n, c.q_cols, c.q_stride, what);
+      call.out = by_blocks.data;
+      args.n_workers = 3;
+      for (const uint32_t worker : {2U, 0U, 1U}) {
+        call.worker = worker;
+        kernel.blocks(call);
+      }
+      expect_columns(by_blocks.data, &c.expected[begin * c.q_stride], n, c.q_cols, c.q_stride,
+                     what + ", in blocks");
+      if (testing::Test::HasFatalFailure()) return;
+      begin = end;
+    }
+    // The other layer and the pages of nobody are untouched.
+    for (uint32_t page = 0; page < 5; ++page) {
+      const bool used = std::ranges::find(pages, page) != pages.end();
+      const uint8_t* from = pool.data + page * page_bytes;
+      const uint64_t bytes = used ? kernel.layer_bytes : page_bytes;
+      EXPECT_TRUE(std::all_of(from, from + bytes, [](uint8_t b) { return b == 0xFF; })) << "page " << page;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace forge::test
