@@ -100,8 +100,11 @@ FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t pag
   }
 }
 
-// Queries that share a pass over keys and values.
+// Queries that share a pass over keys and values, and tiles of 16 positions that share a pass over a query: as many
+// independent sums as the registers hold.
 constexpr uint32_t kQueryBlock = kRowBlock > 4 ? 4 : 2;
+constexpr uint32_t kTiles = kRowBlock > 4 ? 4 : 2;
+static_assert(kPage % (16 * kTiles) == 0);
 
 constexpr uint32_t pad_ctx(uint32_t ctx) { return (ctx + kPage - 1) / kPage * kPage; }
 // Floats of scratch that attention needs.
@@ -120,20 +123,26 @@ template <class Shape, uint32_t ctx_max, int R>
 
   f32x16 top[R];
   for (int r = 0; r < R; ++r) top[r] = splat(-__builtin_inff());
-  for (uint32_t p = 0; p < end; p += 16) {
-    const _Float16* keys = (const _Float16*)(kv.page(p) + head * Kv::kKeyHead) + (uint64_t)(p % kPage) * dim;
-    f32x16 acc[R] = {};
+  for (uint32_t p0 = 0; p0 < end; p0 += 16 * kTiles) {
+    const _Float16* keys =
+        (const _Float16*)(kv.page(p0) + head * Kv::kKeyHead) + (uint64_t)(p0 % kPage) * dim;
+    f32x16 acc[R][kTiles] = {};
     for (uint32_t d = 0; d < dim; ++d) {
-      const f32x16 k = to_f32(load<f16x16>(keys + 16 * d));
-      for (int r = 0; r < R; ++r) acc[r] = fma(splat(query[r][d]), k, acc[r]);
+      for (uint32_t t = 0; t < kTiles; ++t) {
+        const f32x16 k = to_f32(load<f16x16>(keys + (uint64_t)16 * (t * dim + d)));
+        for (int r = 0; r < R; ++r) acc[r][t] = fma(splat(query[r][d]), k, acc[r][t]);
+      }
     }
     for (int r = 0; r < R; ++r) {
-      // Lanes at or behind the limit may hold anything (a page is not cleared): they are replaced, not
-      // multiplied away.
-      const i32x16 seen = lane + (int32_t)p < (int32_t)limit[r];
-      const f32x16 s = seen ? acc[r] * scale : splat(-__builtin_inff());
-      store(scores + r * stride + p, s);
-      top[r] = max(s, top[r]);
+      for (uint32_t t = 0; t < kTiles; ++t) {
+        // Lanes at or behind the limit may hold anything (a page is not cleared): they are replaced, not multiplied
+        // away.
+        const uint32_t p = p0 + 16 * t;
+        const i32x16 seen = lane + (int32_t)p < (int32_t)limit[r];
+        const f32x16 s = seen ? acc[r][t] * scale : splat(-__builtin_inff());
+        store(scores + r * stride + p, s);
+        top[r] = max(s, top[r]);
+      }
     }
   }
 

@@ -22,7 +22,7 @@ struct Activation {
 
 // Bytes ahead at which a lone row's weights are asked for: the hardware's prefetcher stops at page
 // boundaries.
-constexpr uint32_t kPrefetch = 2048;
+constexpr uint32_t kPrefetch = 4096;
 
 template <IsFloat F, uint32_t K, int M>
 FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t row, f32x16 (&acc)[M]) {

@@ -43,7 +43,8 @@ FORGE_INLINE void store(void* p, V v) {
   __builtin_memcpy(p, &v, sizeof(V));
 }
 
-FORGE_INLINE f32x16 splat(float x) { return f32x16{} + x; }
+// A list and not `f32x16{} + x`: adding zero would turn -0 into +0, so the compiler has to keep the addition.
+FORGE_INLINE f32x16 splat(float x) { return f32x16{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 FORGE_INLINE i32x16 splat(int32_t x) { return i32x16{} + x; }
 FORGE_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { return __builtin_elementwise_fma(a, b, c); }
 FORGE_INLINE f32x16 max(f32x16 a, f32x16 b) { return a > b ? a : b; }
