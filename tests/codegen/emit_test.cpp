@@ -2,8 +2,6 @@
 // bytes. Which symbols leave the object is tests/e2e/symbols_test.cpp.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-
 #include "codegen/compile.h"
 #include "tests/core/expect_error.h"
 #include "tests/core/temporary_directory.h"
@@ -108,11 +106,16 @@ TEST(Emit, SourceCompilesWithoutAWarning) {
 std::vector<uint8_t> all_bytes(const CompiledModel& m) {
   std::vector<uint8_t> out;
   const auto add = [&](std::string_view text) { out.insert(out.end(), text.begin(), text.end()); };
-  for (const auto& [name, text] : m.sources) add(name + text);
-  add(print(m.source) + print(m.optimized) + print(m.plan, m.optimized));
+  for (const auto& [name, text] : m.sources) {
+    add(name);
+    add(text);
+  }
+  add(print(m.source));
+  add(print(m.optimized));
+  add(print(m.plan, m.optimized));
   const PayloadInput& p = m.payload;
   add(std::to_string(p.plan_hash));
-  for (const auto& [key, value] : p.manifest) add(key + "=" + value);
+  for (const auto& [key, value] : p.manifest) add(fmt::format("{}={}", key, value));
   add(p.chat_template);
   out.insert(out.end(), p.tokenizer.begin(), p.tokenizer.end());
   out.insert(out.end(), p.source_kv.begin(), p.source_kv.end());

@@ -170,8 +170,8 @@ TEST(Optimized, ChoosesTheTokensOfTheFloatModel) {
   tiny.type = [](const std::string& name) {
     return name.find("down") != std::string::npos ? DType::q6_k : DType::q4_k;
   };
-  std::vector<int32_t> tokens;
-  for (int32_t i = 0; i < 60; ++i) tokens.push_back(i * 37 % 64);
+  std::vector<int32_t> tokens(60);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i * 37 % 64);
   const Agreement random = compare_tokens(make_checkpoint(tiny), tokens);
   for (const auto& [name, a] : {std::pair{"storyteller q8_0", story}, {"random q4_k", random}}) {
     std::printf("%s: %zu of %zu positions decided, %zu agree; largest difference %.3f, tolerance %.3f\n",

@@ -14,8 +14,8 @@ namespace {
 // less than 2^-23; a unit in the last place is between 2^-24 and 2^-23 of a number.
 TEST(KernelExp, IsWithinTwoUnitsInTheLastPlace) {
   double worst = 0;
-  for (double x = -87.0; x <= 88.0; x += 1.0 / 16384) {
-    const float at = static_cast<float>(x);
+  for (int i = -87 * 16384; i <= 88 * 16384; ++i) {
+    const float at = static_cast<float>(i) / 16384.0F;
     const double exact = std::exp(static_cast<double>(at));
     worst = std::max(worst, std::fabs(static_cast<double>(kernel_exp(at)) - exact) / exact);
   }
@@ -32,11 +32,13 @@ TEST(KernelExp, Ends) {
   EXPECT_GE(kernel_exp(-87.0F), std::numeric_limits<float>::min());
   EXPECT_EQ(kernel_exp(infinity), kernel_exp(88.0F));
   EXPECT_LT(kernel_exp(88.0F), infinity);
-  for (float x = -90; x < 90; x += 0.37F) EXPECT_LE(kernel_exp(x), kernel_exp(x + 0.37F));
+  for (int i = -300; i < 300; ++i)
+    EXPECT_LE(kernel_exp(0.3F * static_cast<float>(i)), kernel_exp(0.3F * static_cast<float>(i + 1)));
 }
 
 TEST(KernelSilu, IsXTimesItsSigmoid) {
-  for (float x = -80; x <= 80; x += 0.013F) {
+  for (int i = -8000; i <= 8000; ++i) {
+    const float x = 0.01F * static_cast<float>(i);
     const double exact = static_cast<double>(x) / (1.0 + std::exp(-static_cast<double>(x)));
     // Of the exponential, the sum and the quotient.
     EXPECT_NEAR(static_cast<double>(kernel_silu(x)), exact, std::fabs(exact) * 0x1p-22);

@@ -239,8 +239,8 @@ TEST(Passes, EachIsIdempotentInItsPlace) {
 std::vector<float> logits(const Graph& g, const Checkpoint& checkpoint) {
   const Interpreter interpreter(g, checkpoint);
   test::StepRunner runner(interpreter.model_code(), nullptr, 1, 1);
-  std::vector<int32_t> tokens;
-  for (int32_t i = 0; i < 20; ++i) tokens.push_back((i * 31 + 5) % static_cast<int32_t>(g.n_vocab));
+  std::vector<int32_t> tokens(20);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>((i * 31 + 5) % g.n_vocab);
   return runner.prompt(tokens, 16);
 }
 

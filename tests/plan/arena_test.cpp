@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 
 #include "tests/plan/plans.h"
 
@@ -102,7 +101,7 @@ TEST(Arena, SmallExample) {
     p.buffers.push_back(b);
     return static_cast<uint32_t>(p.buffers.size() - 1);
   };
-  const auto stage = [](std::vector<uint32_t> reads, std::vector<uint32_t> writes) {
+  const auto stage = [](const std::vector<uint32_t>& reads, const std::vector<uint32_t>& writes) {
     Stage s;
     for (uint32_t b : reads) s.accesses.push_back({b, false, Access::Part::all, 0});
     for (uint32_t b : writes) s.accesses.push_back({b, true, Access::Part::all, 0});

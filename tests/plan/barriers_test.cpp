@@ -4,8 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <numeric>
 #include <optional>
-#include <set>
 
 #include "tests/plan/plans.h"
 
@@ -172,10 +172,13 @@ struct Hazards {
   std::optional<std::pair<size_t, size_t>> race(const Phase& p) const {
     const size_t body = p.prologue.size(), epilogue = body + p.body.size();
     std::vector<size_t> order;
-    for (size_t i = 0; i < body; ++i) order.push_back(i);
-    for (int layer = 0; layer < 3; ++layer)
-      for (size_t i = body; i < epilogue; ++i) order.push_back(i);
-    for (size_t i = epilogue; i < epilogue + p.epilogue.size(); ++i) order.push_back(i);
+    const auto append = [&](size_t begin, size_t end) {
+      order.resize(order.size() + end - begin);
+      std::iota(order.end() - static_cast<ptrdiff_t>(end - begin), order.end(), begin);
+    };
+    append(0, body);
+    for (int layer = 0; layer < 3; ++layer) append(body, epilogue);
+    append(epilogue, epilogue + p.epilogue.size());
     const auto waits = [&](size_t i) {
       return i < body       ? p.prologue[i].barrier
              : i < epilogue ? p.body[i - body].barrier

@@ -67,8 +67,8 @@ TEST(Weights, LayersOfEqualTypesShareASignature) {
   };
   const NamedPlan mixed = make_plan("mixed", m);
   EXPECT_EQ(mixed.plan.signatures.size(), 3U);
-  std::vector<uint32_t> signatures;
-  for (const Layer& l : mixed.plan.layers) signatures.push_back(l.signature);
+  std::vector<uint32_t> signatures(mixed.plan.layers.size());
+  std::ranges::transform(mixed.plan.layers, signatures.begin(), &Layer::signature);
   EXPECT_EQ(signatures, (std::vector<uint32_t>{0, 1, 2, 1, 1, 0}));
 }
 

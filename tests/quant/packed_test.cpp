@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -154,7 +155,7 @@ TEST_P(Packed, CodecDecodesAsTheReference) {
       if (std::isnan(expected[k]))
         ASSERT_TRUE(std::isnan(w)) << "block " << b << ", weight " << k;
       else
-        ASSERT_EQ(std::memcmp(&w, &expected[k], 4), 0)
+        ASSERT_EQ(std::bit_cast<uint32_t>(w), std::bit_cast<uint32_t>(expected[k]))
             << "block " << b << ", weight " << k << ": " << w << " and " << expected[k];
     }
   }
