@@ -1,6 +1,5 @@
 #include "cli/build.h"
 
-#include <charconv>
 #include <filesystem>
 #include <string_view>
 
@@ -46,6 +45,8 @@ CompileOptions compile_options(const BuildOptions& options, const std::string& c
 BuildReport build_artifact(const BuildOptions& options, Output output, const std::string& path,
                            ProgressBar& progress) {
   refuse_to_replace_model(options.model, path);
+  if (output == Output::separate_weights) refuse_to_replace_model(options.model, path + ".weights");
+  if (output == Output::source) refuse_to_replace_model(options.model, path + "/program.weights");
   // What is missing is said before a large model is read.
   const Compiler compiler = find_compiler();
   const ForgeFiles files = find_forge_files();
@@ -98,36 +99,6 @@ std::string build_summary(const BuildReport& report, const std::string& path, co
           : fmt::format("code {}{}", rt::human_bytes(report.program_bytes), report.cached ? " (cached)" : "");
   return fmt::format("{}: {}, weights {}, for {}; {:.2f} s ({})", path, code,
                      rt::human_bytes(report.weights_bytes), report.level, total, times);
-}
-
-std::vector<std::string> model_files(const std::string& path) {
-  constexpr std::string_view kFirst = "-00001-of-", kEnd = ".gguf";
-  constexpr size_t kDigits = 5;
-  const size_t tail = kFirst.size() + kDigits + kEnd.size();
-  if (path.size() < tail || !path.ends_with(kEnd)) return {path};
-  const size_t at = path.size() - tail;
-  if (path.compare(at, kFirst.size(), kFirst) != 0) return {path};
-  unsigned n = 0;
-  const char* digits = path.data() + at + kFirst.size();
-  const auto [end, error] = std::from_chars(digits, digits + kDigits, n);
-  if (error != std::errc() || end != digits + kDigits) return {path};
-  std::vector<std::string> files;
-  for (unsigned i = 1; i <= n; ++i) {
-    files.push_back(fmt::format("{}-{:05}-of-{:05}{}", path.substr(0, at), i, n, kEnd));
-  }
-  return files;
-}
-
-bool is_artifact(const std::string& path) {
-  const MappedFile map(path);
-  const auto bytes = map.bytes();
-  const auto starts_with = [&](std::string_view magic) {
-    return bytes.size() >= magic.size() && std::equal(magic.begin(), magic.end(), bytes.begin());
-  };
-  return starts_with(
-             "\x7f"
-             "ELF") ||
-         starts_with(std::string_view(rt::kPayloadMagic, sizeof rt::kPayloadMagic));
 }
 
 }  // namespace forge

@@ -41,9 +41,4 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
 // The line that ends a build: sizes and times.
 std::string build_summary(const BuildReport& report, const std::string& path, const ProgressBar& progress);
 
-// The files that make up a model: itself, or all shards when its name ends in -00001-of-0000N.gguf.
-std::vector<std::string> model_files(const std::string& path);
-// Whether the file carries a payload (a compiled program or its .weights file) and is no model file.
-bool is_artifact(const std::string& path);
-
 }  // namespace forge

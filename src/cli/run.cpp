@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -15,6 +16,7 @@
 #include "core/mapped_file.h"
 #include "formats/tokenizer_tables.h"
 #include "interp/interpreter.h"
+#include "models/architecture.h"
 #include "runtime/host/mapping.h"
 #include "runtime/host/program.h"
 #include "toolchain/cache.h"
@@ -99,7 +101,11 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
       only_program = word == "--";
       // The program's option too: it has to be compiled for a context of that size.
       const size_t at = i;
-      if (value_of("--ctx", context) && i != at) out.rest.push_back(words[at]);
+      if (word.size() > 2 && word.starts_with("-c") && word[2] >= '0' && word[2] <= '9') {
+        context = word.substr(2);
+      } else if ((value_of("--ctx", context) || value_of("-c", context)) && i != at) {
+        out.rest.push_back(words[at]);
+      }
       out.rest.push_back(words[i]);
     }
   }
@@ -107,6 +113,13 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
     fail_usage("{}: no MODEL given (see forge {} --help)", command, command);
   if (!context.empty()) out.build.ctx = parse_context(context);
   return out;
+}
+
+// A program is compiled for the default context as long as that is enough: --ctx limits it when it runs.
+uint32_t compiled_context(const BuildOptions& options) {
+  if (options.ctx == 0) return 0;
+  const uint32_t standard = build_graph(read_checkpoint(options.model), 0).ctx_max;
+  return options.ctx > standard ? options.ctx : 0;
 }
 
 // Identifies a file without reading it.
@@ -117,7 +130,8 @@ std::string file_identity(const std::string& path) {
                      st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
 }
 
-// Names the cache entry of a compiled model: what it is, and a hash of everything that shapes it.
+// Names the cache entry of a compiled model: what it is, and a hash of everything that shapes it but the
+// compiler.
 std::string program_name(const BuildOptions& options) {
   const CompileOptions compile = compile_options(options, "");
   const std::string files_hash = forge_files_hash(find_forge_files());
@@ -126,7 +140,7 @@ std::string program_name(const BuildOptions& options) {
   std::vector<std::string> identities;
   for (const std::string& file : model_files(options.model)) identities.push_back(file_identity(file));
   std::vector<std::string_view> parts = {
-      "forge program 1",    forge,   files_hash,
+      "forge program 2",    forge,   files_hash,
       compile.level->name,  context, compile.has_chat_template ? "own template" : "",
       compile.chat_template};
   parts.insert(parts.end(), identities.begin(), identities.end());
@@ -137,10 +151,24 @@ std::string program_name(const BuildOptions& options) {
   return fmt::format("{}-{}", stem, hash_parts(parts).substr(0, 32));
 }
 
+// The name with the compiler that would build the program. Without one, what any compiler made will do: the
+// one last used, if there is one.
+std::string name_with_compiler(const std::string& name, const Cache& cache) {
+  try {
+    return fmt::format("{}-{}", name, hash_parts({find_compiler().identity}).substr(0, 8));
+  } catch (const Error&) {
+    const std::vector<CacheEntry> entries = cache.list();
+    const auto last = std::find_if(entries.rbegin(), entries.rend(), [&](const CacheEntry& entry) {
+      return entry.kind == "program" && entry.name.starts_with(name + "-");
+    });
+    return last == entries.rend() ? name : last->name;
+  }
+}
+
 // The path of the program, compiled if the cache has none that is whole.
 std::string cached_program(const BuildOptions& options) {
   const Cache cache = Cache::standard();
-  const auto path = cache.program_path(program_name(options));
+  const auto path = cache.program_path(name_with_compiler(program_name(options), cache));
   if (!path) {
     fail("the cache {} can't be written; set FORGE_CACHE_DIR, or make the program with forge compile",
          cache.directory());
@@ -159,8 +187,26 @@ std::string cached_program(const BuildOptions& options) {
   if (options.verbose || ::isatty(STDERR_FILENO) != 0) {
     fmt::print(stderr, "{}\n", build_summary(report, options.model, progress));
   }
-  cache.prune();
+  cache.prune(*path);
   return *path;
+}
+
+bool is_executable_format(const std::string& path) {
+  const MappedFile map(path);
+  constexpr std::string_view kMagic = "\x7f\x45LF";
+  return map.bytes().size() > kMagic.size() &&
+         std::memcmp(map.bytes().data(), kMagic.data(), kMagic.size()) == 0;
+}
+
+// MODEL itself where that is a program that forge made: no other executable is ever run.
+std::string program_of(BuildOptions options) {
+  if (is_executable_format(options.model)) {
+    if (const auto carried = rt::open_carried_payload(options.model); !carried)
+      fail("{}: {}", options.model, carried.error().message);
+    return options.model;
+  }
+  options.ctx = compiled_context(options);
+  return cached_program(options);
 }
 
 // Does not return: this process becomes the program.
@@ -238,8 +284,7 @@ void run_command(const ProgramCommand& command, const std::vector<std::string>& 
   if (arguments.help) show_help(command.name, command.example);
   if (command.needs_tokenizer_only) run_tokenizer(command, std::move(arguments));
   if (!arguments.interpret.empty()) run_interpreted(command, std::move(arguments));
-  const std::string& model = arguments.build.model;
-  become(is_artifact(model) ? model : cached_program(arguments.build), command.name, arguments.rest);
+  become(program_of(arguments.build), command.name, arguments.rest);
 }
 
 }  // namespace

@@ -7,11 +7,13 @@
 #include "codegen/cpu/emit.h"
 #include "core/error.h"
 #include "core/mapped_file.h"
+#include "formats/gguf_encoding.h"
 #include "formats/tokenizer_tables.h"
 #include "models/architecture.h"
 #include "passes/passes.h"
 #include "runtime/core/chat_template.h"
 #include "runtime/core/tokenizer.h"
+#include "runtime/host/mapping.h"
 
 namespace forge {
 namespace {
@@ -111,22 +113,6 @@ void pack_weights(const Checkpoint& checkpoint, const CompiledModel& m, PayloadI
   payload.weights_bytes = m.plan.weights_bytes;
 }
 
-// The payload in a mapped file: behind an executable's trailer, or the file itself.
-std::span<const uint8_t> find_payload(std::span<const uint8_t> file) {
-  rt::PayloadTrailer trailer{};
-  if (file.size() >= sizeof trailer) {
-    std::memcpy(&trailer, file.data() + file.size() - sizeof trailer, sizeof trailer);
-    if (std::memcmp(trailer.magic, rt::kTrailerMagic, sizeof trailer.magic) == 0 &&
-        trailer.payload_offset <= file.size() &&
-        trailer.payload_bytes <= file.size() - trailer.payload_offset)
-      return file.subspan(trailer.payload_offset, trailer.payload_bytes);
-  }
-  if (file.size() >= sizeof rt::kPayloadMagic &&
-      std::memcmp(file.data(), rt::kPayloadMagic, sizeof rt::kPayloadMagic) == 0)
-    return file;
-  return {};
-}
-
 }  // namespace
 
 CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& options,
@@ -157,13 +143,19 @@ CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& 
   return m;
 }
 
+bool is_artifact(const std::string& path) {
+  const MappedFile map(path);
+  const std::span<const uint8_t> bytes = map.bytes();
+  const auto begins_with = [&](std::string_view magic) {
+    return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+  };
+  return begins_with("\x7f\x45LF") || begins_with({rt::kPayloadMagic, sizeof rt::kPayloadMagic});
+}
+
 Checkpoint read_artifact(const std::string& path) {
-  const auto file = std::make_shared<MappedFile>(path);
-  const std::span<const uint8_t> bytes = find_payload(file->bytes());
-  if (bytes.empty())
-    fail("{}: carries no payload; expected a program made by forge or its .weights file", path);
-  const auto payload = rt::open_payload(bytes);
-  if (!payload) fail("{}: {}", path, payload.error().message);
+  const auto carried = rt::open_carried_payload(path);
+  if (!carried) fail("{}: {}", path, carried.error().message);
+  const rt::Payload* const payload = &carried->payload;
   const auto table = rt::parse_tensor_table(*payload);
   if (!table) fail("{}: {}", path, table.error().message);
 
@@ -179,7 +171,7 @@ Checkpoint read_artifact(const std::string& path) {
     else
       c.meta.set(key, value);
   }
-  c.alignment = static_cast<uint32_t>(c.meta.integer("general.alignment").value_or(32));
+  c.alignment = data_alignment(path, c.meta);
   if (const auto sha = payload->string("source.sha256")) c.source_sha256 = std::string(*sha);
 
   std::unordered_map<std::string_view, const rt::TensorEntry*> entries;
@@ -211,11 +203,7 @@ Checkpoint read_artifact(const std::string& path) {
 }
 
 Checkpoint read_checkpoint(const std::string& path) {
-  {
-    const MappedFile file(path);
-    if (!find_payload(file.bytes()).empty()) return read_artifact(path);
-  }
-  return read_gguf(path);
+  return is_artifact(path) ? read_artifact(path) : read_gguf(path);
 }
 
 }  // namespace forge

@@ -90,6 +90,9 @@ struct Checkpoint {
 // Throws Error naming the file, the tensor or key, and the offset.
 Checkpoint read_gguf(const std::string& path);
 
+// The files that make up a model: `path` alone, or all N shards when it ends in -00001-of-0000N.gguf.
+std::vector<std::string> model_files(const std::string& path);
+
 // Writes a GGUF v3 file (v2 when gguf_version says so); a checkpoint read from one file and written unchanged
 // gives the same bytes where the writer of the original padded with zeros. Appears under its name only when
 // whole.

@@ -1,6 +1,7 @@
 #include "formats/gguf_encoding.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace forge {
 namespace {
@@ -27,6 +28,20 @@ size_t utf8_length(std::string_view text) {
 bool is_control(char c) { return static_cast<uint8_t>(c) < 0x20 || c == 0x7f; }
 
 }  // namespace
+
+uint32_t data_alignment(std::string_view path, const Metadata& meta) {
+  constexpr int64_t kMaxAlignment = 1 << 20;
+  const MetaValue* value = meta.find(kAlignmentKey);
+  if (value == nullptr) return kDefaultAlignment;
+  if (value->type != MetaType::u32)
+    fail("{}: alignment of another type, in key {}, expected u32", path, quote(kAlignmentKey));
+  const int64_t alignment = std::get<int64_t>(value->value);
+  if (alignment > kMaxAlignment || !std::has_single_bit(static_cast<uint64_t>(alignment))) {
+    fail("{}: alignment {}, in key {}, expected a power of two up to {}", path, alignment,
+         quote(kAlignmentKey), kMaxAlignment);
+  }
+  return static_cast<uint32_t>(alignment);
+}
 
 std::string quote(std::string_view text) {
   constexpr size_t kLongest = 80;

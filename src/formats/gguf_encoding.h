@@ -28,6 +28,10 @@ inline constexpr std::string_view kAlignmentKey = "general.alignment";
 
 constexpr uint64_t align_up(uint64_t n, uint64_t alignment) { return (n + alignment - 1) & ~(alignment - 1); }
 
+// The alignment that key general.alignment asks for, 32 without it. Throws Error, in the name of `path`,
+// unless it is a u32 that is a power of two up to 1 MiB.
+uint32_t data_alignment(std::string_view path, const Metadata& meta);
+
 // In double quotes for a one-line message: what doesn't print is escaped, what is long is cut.
 std::string quote(std::string_view text);
 

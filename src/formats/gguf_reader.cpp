@@ -1,7 +1,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <unordered_set>
 
 #include "core/mapped_file.h"
@@ -13,7 +12,6 @@ namespace {
 constexpr uint64_t kMinTensorBytes = 8 + 1 + 4 + 8 + 4 + 8;
 constexpr size_t kMaxTensorName = 64;
 constexpr uint32_t kMaxDims = 4;
-constexpr uint32_t kMaxAlignment = 1u << 20;
 
 struct Shard {
   std::shared_ptr<const MappedFile> file;
@@ -45,19 +43,6 @@ uint32_t read_version(GgufCursor& cursor) {
   }
   if (version != 2 && version != 3) cursor.refuse(fmt::format("GGUF version {}", version), "2 or 3");
   return version;
-}
-
-uint32_t read_alignment(GgufCursor& cursor, const Metadata& meta) {
-  const MetaValue* value = meta.find(kAlignmentKey);
-  if (value == nullptr) return kDefaultAlignment;
-  cursor.enter("key " + quote(kAlignmentKey));
-  if (value->type != MetaType::u32) cursor.refuse("alignment of another type", "u32");
-  const int64_t alignment = std::get<int64_t>(value->value);
-  if (!std::has_single_bit(static_cast<uint64_t>(alignment)) || alignment > kMaxAlignment) {
-    cursor.refuse(fmt::format("alignment {}", alignment),
-                  fmt::format("a power of two up to {}", kMaxAlignment));
-  }
-  return static_cast<uint32_t>(alignment);
 }
 
 // A tensor as the header lists it; the offset counts from the data section.
@@ -152,7 +137,7 @@ Shard read_shard(const std::string& path) {
     cursor.refuse(fmt::format("{} tensors", n_tensors), "as many as the file can hold");
   }
   shard.meta = read_metadata(cursor, n_metadata);
-  shard.alignment = read_alignment(cursor, shard.meta);
+  shard.alignment = data_alignment(path, shard.meta);
 
   std::vector<Listed> listed;
   std::unordered_set<std::string> names;
@@ -224,6 +209,14 @@ void add_shard(Checkpoint& checkpoint, Shard shard) {
 }
 
 }  // namespace
+
+std::vector<std::string> model_files(const std::string& path) {
+  const auto name = parse_split_name(path);
+  if (!name || name->number != 1 || name->count < 1) return {path};
+  std::vector<std::string> files;
+  for (int64_t i = 1; i <= name->count; ++i) files.push_back(name->shard(i));
+  return files;
+}
 
 Checkpoint read_gguf(const std::string& path) {
   Checkpoint checkpoint;

@@ -38,7 +38,7 @@ void write_gguf(const Checkpoint& checkpoint, const std::string& path) {
   if (checkpoint.gguf_version != 2 && checkpoint.gguf_version != 3) {
     fail("{}: GGUF version {}, expected 2 or 3", path, checkpoint.gguf_version);
   }
-  if (checkpoint.meta.integer(kAlignmentKey).value_or(kDefaultAlignment) != checkpoint.alignment) {
+  if (data_alignment(path, checkpoint.meta) != checkpoint.alignment) {
     fail("{}: alignment {}, expected that of key {}, or {} without it", path, checkpoint.alignment,
          quote(kAlignmentKey), kDefaultAlignment);
   }

@@ -1,20 +1,18 @@
 #include "toolchain/cache.h"
 
-#include <openssl/evp.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <filesystem>
-#include <memory>
 #include <tuple>
 #include <utility>
 
 #include "core/error.h"
 #include "core/mapped_file.h"
 #include "core/output_file.h"
+#include "core/sha256.h"
 
 namespace forge {
 namespace {
@@ -23,22 +21,7 @@ namespace fs = std::filesystem;
 constexpr std::string_view kKinds[] = {"code", "program"};
 constexpr uint64_t kDefaultMaxBytes = 20'000'000'000;
 
-using Digest = std::array<uint8_t, 32>;
-
-struct Sha256 {
-  Sha256() : context(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
-    if (context == nullptr || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) {
-      fail("libcrypto offers no SHA-256");
-    }
-  }
-  void add(const void* data, size_t bytes) { EVP_DigestUpdate(context.get(), data, bytes); }
-  Digest digest() {
-    Digest out = {};
-    EVP_DigestFinal_ex(context.get(), out.data(), nullptr);
-    return out;
-  }
-  std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context;
-};
+using Digest = Sha256::Digest;
 
 Digest digest_of(std::span<const uint8_t> bytes) {
   Sha256 sha;
@@ -76,9 +59,7 @@ std::string hash_parts(const std::vector<std::string_view>& parts) {
     sha.add(&size, sizeof size);
     sha.add(part.data(), part.size());
   }
-  std::string hex;
-  for (const uint8_t byte : sha.digest()) hex += fmt::format("{:02x}", byte);
-  return hex;
+  return to_hex(sha.digest());
 }
 
 Cache::Cache(std::string directory, uint64_t max_bytes)
@@ -145,7 +126,7 @@ void Cache::store_code(const std::string& name, std::vector<uint8_t> bytes) cons
   } catch (const Error&) {  // a full or read-only disk: the program is built all the same
     return;
   }
-  prune();
+  prune(*path);
 }
 
 std::vector<CacheEntry> Cache::list() const {
@@ -178,14 +159,14 @@ uint64_t Cache::clear() const {
   return freed;
 }
 
-void Cache::prune() const {
+void Cache::prune(const std::string& keep) const {
   const std::vector<CacheEntry> entries = list();
   uint64_t total = 0;
   for (const CacheEntry& entry : entries) total += entry.bytes;
   for (const CacheEntry& entry : entries) {
     if (total <= max_bytes_) return;
     std::error_code error;
-    if (fs::remove(entry.path, error)) total -= entry.bytes;
+    if (entry.path != keep && fs::remove(entry.path, error)) total -= entry.bytes;
   }
 }
 

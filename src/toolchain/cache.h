@@ -46,7 +46,9 @@ class Cache {
 
   std::vector<CacheEntry> list() const;  // longest unused first
   uint64_t clear() const;                // returns the bytes freed
-  void prune() const;                    // removes what is longest unused until the limit holds
+  // Removes what is longest unused until the limit holds, but never the file `keep`: an entry that was just
+  // made is about to be used, even where it alone is above the limit.
+  void prune(const std::string& keep) const;
 
  private:
   std::optional<std::string> entry_path(std::string_view kind, const std::string& name) const;

@@ -176,6 +176,16 @@ TEST_F(GgufReader, RefusesArraysBeyondAllVocabularies) {
          {"array of 16777217 elements, in key \"k\"", "16777216 at most"});
 }
 
+TEST(ModelFiles, AreAllShardsOrTheFileAlone) {
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(model_files("d/m-00001-of-00003.gguf"),
+            (Names{"d/m-00001-of-00003.gguf", "d/m-00002-of-00003.gguf", "d/m-00003-of-00003.gguf"}));
+  for (const char* name : {"m.gguf", "-00001-of-00003.gguf", "m-00002-of-00003.gguf", "m-00001-of-00000.gguf",
+                           "m-00001-of-0000x.gguf", "m-00001-of-00003.bin", ""}) {
+    EXPECT_EQ(model_files(name), Names{name});
+  }
+}
+
 TEST_F(GgufReader, RefusesBadAlignments) {
   for (const uint32_t alignment : {0u, 3u, 48u, 1u << 21, 0x80000000u, UINT32_MAX}) {
     GgufSpec spec = sample_gguf();

@@ -103,6 +103,14 @@ TEST(GgufWriter, RefusesWhatItCouldNotReadBack) {
   };
   refuse([](Checkpoint& c) { c.gguf_version = 1; }, {out + ": GGUF version 1, expected 2 or 3"});
   refuse([](Checkpoint& c) { c.alignment = 64; }, {out + ": alignment 64"});
+  for (const uint32_t alignment : {0u, 3u, 1u << 21}) {
+    refuse(
+        [=](Checkpoint& c) {
+          c.alignment = alignment;
+          c.meta.set("general.alignment", meta_u32(alignment));
+        },
+        {fmt::format("{}: alignment {}, in key", out, alignment), "a power of two"});
+  }
   refuse([](Checkpoint& c) { c.tensors[1].data = c.tensors[1].data.first(8); },
          {"\"norm.weight\" has 8 bytes"});
   refuse([](Checkpoint& c) { c.tensors[1].shape = {}; }, {"\"norm.weight\""});

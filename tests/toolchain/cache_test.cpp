@@ -96,6 +96,22 @@ TEST(Cache, PruneRemovesWhatIsLongestUnused) {
   EXPECT_FALSE(std::filesystem::exists(program));
 }
 
+TEST(Cache, AnEntryAboveTheLimitStaysWhileItIsTheNewest) {
+  const TemporaryDirectory directory;
+  const Cache cache(directory.path(), 50);
+  cache.store_code("one", Bytes(68));
+  EXPECT_TRUE(cache.load_code("one"));
+  cache.store_code("two", Bytes(68));
+  EXPECT_FALSE(cache.load_code("one"));
+  EXPECT_TRUE(cache.load_code("two"));
+  const std::string program = *cache.program_path("program");
+  std::ofstream(program) << std::string(100, 'x');
+  set_used(program, 1000);
+  cache.prune(program);
+  EXPECT_TRUE(std::filesystem::exists(program));
+  EXPECT_FALSE(cache.load_code("two"));
+}
+
 TEST(Cache, ClearSaysWhatItFreed) {
   const TemporaryDirectory directory;
   const Cache cache(directory.path(), 1000);

@@ -56,8 +56,12 @@ Mapping::~Mapping() {
 
 namespace {
 
-// The payload's place according to the trailer; empty span when there is no trailer.
-Result<std::span<const uint8_t>> payload_at_tail(const std::string& path, std::span<const uint8_t> file) {
+// The payload's place: the whole file where that begins as one, or as the trailer says; an empty span when
+// there is neither.
+Result<std::span<const uint8_t>> payload_within(const std::string& path, std::span<const uint8_t> file) {
+  if (file.size() >= sizeof kPayloadMagic &&
+      std::memcmp(file.data(), kPayloadMagic, sizeof kPayloadMagic) == 0)
+    return file;
   PayloadTrailer trailer;
   if (file.size() < sizeof trailer) return std::span<const uint8_t>{};
   const uint64_t end = file.size() - sizeof trailer;
@@ -77,7 +81,7 @@ Result<CarriedPayload> open_carried_payload(const std::string& path) {
   CarriedPayload out;
   auto file = Mapping::file(path);
   if (!file) return file.error();
-  auto bytes = payload_at_tail(path, file->bytes());
+  auto bytes = payload_within(path, file->bytes());
   if (!bytes) return bytes.error();
   out.path = path;
   if (bytes->empty()) {

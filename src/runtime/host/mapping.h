@@ -37,8 +37,8 @@ struct CarriedPayload {
   Payload payload;
 };
 
-// The payload at the tail of the executable `path`, or else in the file `path`.weights beside it. Error where
-// neither is whole.
+// The payload that `path` is, the one at the tail of the executable `path`, or else the one in the file
+// `path`.weights beside it. Error where none is whole.
 Result<CarriedPayload> open_carried_payload(const std::string& path);
 // The running program's own file: /proc/self/exe, or the path that it was started by where there is no /proc.
 // Empty when neither opens.
