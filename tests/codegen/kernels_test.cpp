@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <random>
 #include <string>
 #include <vector>
@@ -544,6 +545,9 @@ struct AttentionCase {
         angles(size_t{kContext} * s.n_rot),
         rotated(q.size()),
         expected(q.size()) {
+    // Beyond float16: held at its ends.
+    k[33 * kv_stride + 1] = -1e6F;
+    for (uint32_t i = 0; i < kv_cols; ++i) v[40 * kv_stride + i] = i % 2 ? 1e9F : -7e4F;
     const uint32_t dim = s.head_dim, half = s.n_rot / 2;
     std::vector<float> keys(size_t{kContext} * kv_cols), values(keys.size());
     for (uint32_t r = 0; r < kContext; ++r) {
@@ -558,13 +562,15 @@ struct AttentionCase {
       for (uint32_t h = 0; h < s.n_kv_heads; ++h) {
         rotate(&k[r * kv_stride + h * dim], &angles[r * s.n_rot], key.data());
         for (uint32_t d = 0; d < dim; ++d) {
-          keys[r * kv_cols + h * dim + d] = half_to_float(float_to_half(key[d]));
-          values[r * kv_cols + h * dim + d] = half_to_float(float_to_half(v[r * kv_stride + h * dim + d]));
+          keys[r * kv_cols + h * dim + d] = as_cached(key[d]);
+          values[r * kv_cols + h * dim + d] = as_cached(v[r * kv_stride + h * dim + d]);
         }
       }
       for (uint32_t h = 0; h < s.n_heads; ++h) attend(r, h, keys, values);
     }
   }
+
+  static float as_cached(float x) { return half_to_float(float_to_half(std::clamp(x, -65504.0F, 65504.0F))); }
 
   void rotate(const float* x, const float* row_angles, float* out) const {
     std::copy_n(x, shape.head_dim, out);
