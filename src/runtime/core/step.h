@@ -20,11 +20,21 @@ struct Barrier {
   alignas(64) uint32_t arrived = 0;
   alignas(64) uint32_t generation = 0;
   uint32_t sleepers = 0;
+  uint32_t in_vain = 0;  // whether the last full spin ended in sleep
   uint32_t n_workers = 1;
   uint32_t spins = 2000;
   void (*sleep)(Barrier*, uint32_t generation) = nullptr;
   void (*wake)(Barrier*) = nullptr;
 };
+
+// How often to look before sleeping. A spin in vain means that another worker was not running: the machine is busy, and
+// who spins its time slice away is the next one to be kept waiting. From then on workers sleep almost at once, and one
+// barrier in 64 tries a full spin, to find out when the machine is quiet again.
+inline constexpr uint32_t kSpinsAfterVain = 32, kFullSpinEvery = 64;
+static inline uint32_t spin_budget(const Barrier& b, uint32_t turn) {
+  const bool full = turn % kFullSpinEvery == 0 || __atomic_load_n(&b.in_vain, __ATOMIC_RELAXED) == 0;
+  return full || b.spins < kSpinsAfterVain ? b.spins : kSpinsAfterVain;
+}
 
 // Waits until all n_workers have arrived. Writes before it are visible to every worker after it.
 // Internal linkage: generated code must not leave a weak symbol behind.
@@ -37,12 +47,18 @@ static inline void barrier_wait(Barrier& b) {
     if (b.wake != nullptr && __atomic_load_n(&b.sleepers, __ATOMIC_SEQ_CST) != 0) b.wake(&b);
     return;
   }
-  for (uint32_t i = 0; i < b.spins || b.sleep == nullptr; ++i) {
-    if (__atomic_load_n(&b.generation, __ATOMIC_ACQUIRE) != generation) return;
+  const uint32_t budget = spin_budget(b, generation);
+  for (uint32_t i = 0; i < budget || b.sleep == nullptr; ++i) {
+    if (__atomic_load_n(&b.generation, __ATOMIC_ACQUIRE) != generation) {
+      if (budget == b.spins && __atomic_load_n(&b.in_vain, __ATOMIC_RELAXED) != 0)
+        __atomic_store_n(&b.in_vain, 0, __ATOMIC_RELAXED);
+      return;
+    }
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
   }
+  __atomic_store_n(&b.in_vain, 1, __ATOMIC_RELAXED);
   __atomic_add_fetch(&b.sleepers, 1, __ATOMIC_SEQ_CST);
   while (__atomic_load_n(&b.generation, __ATOMIC_SEQ_CST) == generation) b.sleep(&b, generation);
   __atomic_sub_fetch(&b.sleepers, 1, __ATOMIC_SEQ_CST);

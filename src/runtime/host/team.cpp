@@ -171,8 +171,7 @@ ThreadTeam::ThreadTeam(uint32_t n_workers) : workers_(new Worker[n_workers]) {
 Result<std::unique_ptr<ThreadTeam>> ThreadTeam::start(uint32_t n_workers, const CpuBudget& budget) {
   std::unique_ptr<ThreadTeam> out(new ThreadTeam(n_workers));
   const uint32_t processors = smaller_limit(budget.allowed, budget.quota);
-  out->spins_ = processors != 0 && n_workers > processors ? kSpinsOversubscribed : kSpins;
-  out->barrier_.spins = out->spins_;
+  out->barrier_.spins = processors != 0 && n_workers > processors ? kSpinsOversubscribed : kSpins;
   for (uint32_t i = 1; i < n_workers; ++i) {
     Worker& worker = out->workers_[i];
     worker.team = out.get();
@@ -198,7 +197,8 @@ void* ThreadTeam::worker_main(void* argument) {
   ThreadTeam& t = *worker->team;
   for (uint32_t seen = 0;;) {
     uint32_t job = __atomic_load_n(&t.job_, __ATOMIC_ACQUIRE);
-    for (uint32_t i = 0; job == seen && i < t.spins_; ++i) {
+    const uint32_t spins = spin_budget(t.barrier_, seen);
+    for (uint32_t i = 0; job == seen && i < spins; ++i) {
       pause_cpu();
       job = __atomic_load_n(&t.job_, __ATOMIC_ACQUIRE);
     }
@@ -229,7 +229,8 @@ void ThreadTeam::run(Team* team, void (*fn)(void* arg, uint32_t worker), void* a
   fn(arg, 0);
   if (team->n_workers == 1) return;
   uint32_t running = __atomic_load_n(&t.running_, __ATOMIC_ACQUIRE);
-  for (uint32_t i = 0; running != 0 && i < t.spins_; ++i) {
+  const uint32_t spins = spin_budget(t.barrier_, t.job_);
+  for (uint32_t i = 0; running != 0 && i < spins; ++i) {
     pause_cpu();
     running = __atomic_load_n(&t.running_, __ATOMIC_ACQUIRE);
   }

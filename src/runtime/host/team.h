@@ -53,7 +53,6 @@ class ThreadTeam {
   void* arg_ = nullptr;
   alignas(64) uint32_t running_ = 0;
   uint32_t main_sleeps_ = 0;
-  uint32_t spins_ = 0;
   uint32_t n_started_ = 0;
   std::unique_ptr<Worker[]> workers_;
 };
