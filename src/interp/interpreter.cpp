@@ -37,6 +37,12 @@ void quantize(const float* x, uint32_t n, int8_t* q, float* d) {
   }
 }
 
+// As the cache holds it: float16, with what is beyond its range held at its ends.
+float cached_half(float x) {
+  constexpr float kMax = 65504.0F;
+  return half_to_float(float_to_half(x > kMax ? kMax : x < -kMax ? -kMax : x));
+}
+
 // One row of a weight matrix in the form in which it is multiplied.
 struct WeightRow {
   const BlockCodec* codec = nullptr;  // null: values holds the floats
@@ -227,8 +233,7 @@ struct Run {
       for (const bool is_value : {false, true}) {
         float* to = cache(r, static_cast<uint32_t>(args.positions[r]), is_value, k.cols);
         const float* from = (is_value ? v : k).row(r);
-        for (uint32_t i = 0; i < k.cols; ++i)
-          to[i] = as_half ? half_to_float(float_to_half(from[i])) : from[i];
+        for (uint32_t i = 0; i < k.cols; ++i) to[i] = as_half ? cached_half(from[i]) : from[i];
       }
   }
 

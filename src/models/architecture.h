@@ -10,7 +10,7 @@
 
 namespace forge {
 
-// What the generic decoder (decoder.h) is told about a model. read_config fills in what every architecture
+// What the generic decoder (decoder.cpp) is told about a model. read_config fills in what every architecture
 // has from the usual metadata keys; an architecture's file then sets its flags and quirks.
 struct DecoderConfig {
   std::string_view architecture;  // also the prefix of its metadata keys
@@ -32,7 +32,10 @@ struct Architecture {
 
 std::span<const Architecture* const> all_architectures();
 
-// The Graph of a checkpoint. ctx 0: the smaller of the model's context and 8192. Throws Error naming the
+// Positions at most where none are asked for.
+inline constexpr uint32_t kDefaultCtx = 8192;
+
+// The Graph of a checkpoint. ctx 0: the smaller of the model's context and kDefaultCtx. Throws Error naming the
 // missing key or tensor, or the shape that was expected.
 Graph build_graph(const Checkpoint& checkpoint, uint32_t ctx);
 

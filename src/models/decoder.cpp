@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "models/architectures.h"
+#include "quant/packed.h"
 
 namespace forge {
 namespace {
@@ -75,7 +76,8 @@ DecoderConfig read_config(const Checkpoint& checkpoint, const Architecture& arch
          c.n_rot, c.head_dim);
   if (checkpoint.meta.integer(keys.full("attention.value_length")).value_or(c.head_dim) != c.head_dim)
     fail("{}: keys and values of different lengths are not supported", checkpoint.path);
-  if (c.rope_base <= 0) fail("{}: rope.freq_base must be positive", checkpoint.path);
+  if (c.rope_base < 1 || c.rope_base > 1e15)
+    fail("{}: rope.freq_base is {}, expected 1 to 1e15", checkpoint.path, c.rope_base);
 
   const std::string scaling = checkpoint.meta.string(keys.full("rope.scaling.type")).value_or("none");
   if (scaling == "linear") {
@@ -85,6 +87,10 @@ DecoderConfig read_config(const Checkpoint& checkpoint, const Architecture& arch
   } else if (scaling != "none" && scaling != "llama3") {
     fail("{}: rope scaling '{}' is not supported (known: none, linear, llama3)", checkpoint.path, scaling);
   }
+  if (scaling == "llama3" && checkpoint.find("rope_freqs.weight") == nullptr)
+    fail("{}: rope scaling 'llama3' needs the tensor rope_freqs.weight", checkpoint.path);
+  if (const double linear = keys.number("rope.scale_linear", 1.0); linear != 1 && linear != 0)
+    c.rope_scale = 1 / linear;  // the key that older files have
   if (checkpoint.meta.integer(keys.full("expert_count")).value_or(0) != 0)
     fail("{}: mixtures of experts are not supported", checkpoint.path);
   architecture.configure(c, checkpoint);
@@ -110,7 +116,7 @@ struct DecoderBuilder {
       if (t->rows() != n_rows || t->cols() != n_cols)
         fail("{}: tensor {} is [{}, {}], expected [{}, {}]", checkpoint.path, full, t->rows(), t->cols(),
              n_rows, n_cols);
-      if (n_rows == 1 && t->type != DType::f32 && t->type != DType::f16 && t->type != DType::bf16)
+      if (t->shape.size() == 1 && block_codec(t->type) != nullptr)
         fail("{}: tensor {} is a vector of type {}, expected f32, f16 or bf16", checkpoint.path, full,
              info(t->type).name);
       w.types.push_back(t->type);
@@ -245,8 +251,15 @@ Graph build_graph(const Checkpoint& checkpoint, uint32_t ctx) {
     fail("{}: architecture '{}' is not supported (known: {})", checkpoint.path, name, known);
   }
   const DecoderConfig config = read_config(checkpoint, **it);
-  constexpr uint32_t kDefaultCtx = 8192;
   if (ctx == 0) ctx = std::min(config.ctx_train, kDefaultCtx);
+  // Without a window attention would see more than the model was trained to see.
+  const int64_t window =
+      checkpoint.meta.integer(fmt::format("{}.attention.sliding_window", name)).value_or(ctx);
+  if (window > 0 && window < ctx)
+    fail(
+        "{}: the model attends to {} positions only; sliding windows are not supported, --ctx {} compiles it "
+        "within one",
+        checkpoint.path, window, window);
   if (ctx > kMaxDim) fail_usage("--ctx {}: at most {} positions", ctx, kMaxDim);
   Graph g = DecoderBuilder{checkpoint, config}.build(ctx);
   verify(g, "building");

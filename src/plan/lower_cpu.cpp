@@ -4,6 +4,7 @@
 
 #include "core/error.h"
 #include "plan/plan.h"
+#include "runtime/core/step.h"
 
 namespace forge {
 namespace {
@@ -105,6 +106,10 @@ struct Lowering {
         break;
       case Op::rope: fail("plan: rope apart from the cache has no CPU kernel");
     }
+    // The carried value is written by the groups of a linear at the end of the layer, so it is never a worker's own.
+    for (ValueId v : n.outputs)
+      if (s.division == Division::every_worker && (v == g.prologue_output || v == g.body_output))
+        s.division = Division::rows;
     const bool own = s.division == Division::every_worker;
     for (ValueId v : n.outputs) {
       if (p.value_buffer[v] != kNoBuffer || v == g.logits) continue;
@@ -219,8 +224,7 @@ uint64_t kv_layer_bytes(const Graph& g) {
     if (n.op != Op::attention) continue;
     const uint64_t heads = static_cast<uint64_t>(n.integer("n_kv_heads"));
     const uint32_t dim = static_cast<uint32_t>(n.integer("head_dim"));
-    constexpr uint64_t kPagePositions = 64;
-    return heads * kPagePositions * (dim + pad16(dim)) * 2;  // keys, values; float16
+    return heads * rt::kPagePositions * (dim + pad16(dim)) * 2;  // keys, values; float16
   }
   fail("plan: the layer has no attention");
 }

@@ -9,6 +9,16 @@ namespace {
 
 constexpr uint64_t kTensorAlignment = 256;
 
+// Whether a weight is multiplied or looked up row by row; gains, biases and rope factors are vectors.
+bool is_matrix(const Graph& g, WeightId id) {
+  for (const auto* part : {&g.prologue, &g.body, &g.epilogue})
+    for (const Node& n : *part)
+      if (n.op == Op::linear || n.op == Op::embed)
+        for (const Segment& s : n.segments)
+          if (s.weight == id) return true;
+  return false;
+}
+
 struct Placer {
   const Graph& g;
   Plan& plan;
@@ -20,7 +30,7 @@ struct Placer {
     p.weight = id;
     p.layer = layer;
     p.type = w.type(layer);
-    p.layout = w.rows == 1 ? Layout::row : Layout::tiles16;
+    p.layout = is_matrix(g, id) ? Layout::tiles16 : Layout::row;
     p.offset = offset;
     p.bytes = packed_bytes(p.type, p.layout, w.rows, w.cols);
     offset = (offset + p.bytes + kTensorAlignment - 1) / kTensorAlignment * kTensorAlignment;

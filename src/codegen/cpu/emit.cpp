@@ -243,7 +243,10 @@ struct Emitter {
     put("scores(w.own<float>({}, kScratchBytes)) {{}}\n", plan.own_bytes);
     for (const Buffer& b : p.buffers)
       if (b.bytes() > 0) put("  {}* const {};\n", type_of(b), b.name);
-    out += "  float* const scores;\n};\n\n";
+    out += "  float* const scores;\n};\n";
+    for (const Buffer& b : p.buffers)
+      if (b.element == ElementType::q8) put("static_assert(sizeof(Q8Row<{}>) == {});\n", b.cols, b.row_bytes);
+    out += "\n";
   }
 
   bool has_row_loop(const std::vector<Stage>& stages) const {
@@ -292,7 +295,8 @@ struct Emitter {
       if (n.op != Op::rope_kv) continue;
       put("struct AttentionShape {{\n  static constexpr uint32_t n_heads = {}, n_kv_heads = {}, head_dim = "
           "{}, n_rot = {};\n"
-          "  static constexpr bool neox = {};  // pairs (i, i + n_rot/2); otherwise (2i, 2i + 1)\n}};\n\n",
+          "  static constexpr bool neox = {};  // pairs (i, i + n_rot/2); otherwise (2i, 2i + "
+          "1)\n}};\nstatic_assert(KvLayout<AttentionShape>::kLayerBytes == kLayerKvBytes);\n\n",
           n.integer("n_heads"), n.integer("n_kv_heads"), n.integer("head_dim"), n.integer("n_rot"),
           n.string("style") == "neox");
     }
@@ -323,7 +327,7 @@ struct Emitter {
   void feature_check() {
     out +=
         R"(// The first feature that this processor or its operating system lacks, or null. Compiled for the plainest x86-64.
-__attribute__((target("no-avx,no-avx2,no-avx512f,no-bmi,no-bmi2,no-lzcnt,no-movbe,no-fma,no-f16c"))) const char*
+__attribute__((target("no-sse3,no-popcnt,no-avx,no-avx2,no-avx512f,no-bmi,no-bmi2,no-lzcnt,no-movbe,no-fma,no-f16c"))) const char*
 missing_cpu_feature() {
   static constexpr struct {
     const char* name;

@@ -71,6 +71,12 @@ FORGE_INLINE void rotate(const float* x, const float* angles, float* out) {
   for (uint32_t i = Shape::n_rot; i < Shape::head_dim; ++i) out[i] = x[i];
 }
 
+// Keys and values beyond float16's range are held at its ends: an infinity would make 0 * infinity out of a weight.
+FORGE_INLINE _Float16 to_cache(float x) {
+  constexpr float kMax = 65504.0F;
+  return (_Float16)(x > kMax ? kMax : x < -kMax ? -kMax : x);
+}
+
 // Rotates the queries and keys of the given rows and kv heads (each with its queries) and writes keys and
 // values to the cache.
 template <class Shape>
@@ -91,11 +97,11 @@ FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t pag
       rotate<Shape>(k + (uint64_t)r * kv_stride + h * dim, row_angles, key);
       _Float16* keys =
           (_Float16*)(page + h * Kv::kKeyHead) + (uint64_t)in_page / 16 * dim * 16 + in_page % 16;
-      for (uint32_t d = 0; d < dim; ++d) keys[16 * d] = (_Float16)key[d];
+      for (uint32_t d = 0; d < dim; ++d) keys[16 * d] = to_cache(key[d]);
       _Float16* values =
           (_Float16*)(page + Kv::kValues + h * Kv::kValueHead) + (uint64_t)in_page * Kv::kPadDim;
       const float* value = v + (uint64_t)r * kv_stride + h * dim;
-      for (uint32_t d = 0; d < Kv::kPadDim; ++d) values[d] = (_Float16)(d < dim ? value[d] : 0.0F);
+      for (uint32_t d = 0; d < Kv::kPadDim; ++d) values[d] = to_cache(d < dim ? value[d] : 0.0F);
     }
   }
 }
@@ -166,14 +172,20 @@ template <class Shape, uint32_t ctx_max, int R>
     for (uint32_t p0 = 0; p0 < end; p0 += kPage) {
       const _Float16* values = (const _Float16*)(kv.page(p0) + Kv::kValues + head * Kv::kValueHead) + d0;
       const uint32_t p1 = p0 + kPage < end ? p0 + kPage : end;
-      for (uint32_t p = p0; p < p1; ++p, values += Kv::kPadDim) {
-        // A later query's position weighs zero for an earlier one; its value is finite, so that adds nothing.
+      // Positions that all queries see, then the few that only the later ones do: an earlier query must not meet them,
+      // not even with a weight of zero, or a NaN there would be in its sum or not depending on how rows were batched.
+      const uint32_t shared = p1 < limit[0] ? p1 : limit[0];
+      uint32_t p = p0;
+      const auto add = [&](bool all_see) __attribute__((always_inline)) {
         for (uint32_t i = 0; i < chunk / 16; ++i) {
           if (Kv::kPadDim % chunk != 0 && i >= n) break;
-          const f32x16 v = to_f32(load<f16x16>(values + 16 * i));
-          for (int r = 0; r < R; ++r) acc[r][i] = fma(splat(scores[r * stride + p]), v, acc[r][i]);
+          const f32x16 v = to_f32(load<f16x16>(values + (uint64_t)(p - p0) * Kv::kPadDim + 16 * i));
+          for (int r = 0; r < R; ++r)
+            if (all_see || p < limit[r]) acc[r][i] = fma(splat(scores[r * stride + p]), v, acc[r][i]);
         }
-      }
+      };
+      for (; p < shared; ++p) add(true);
+      for (; p < p1; ++p) add(false);
     }
     for (int r = 0; r < R; ++r)
       for (uint32_t i = 0; i < n; ++i) {

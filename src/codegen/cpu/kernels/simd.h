@@ -169,7 +169,7 @@ constexpr int kRowBlock = 2;
 
 // e^x for x in about [-87, 88], relative error below 2 ulp; below that range the smallest normal number.
 // x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial (coefficients 1/k!, the last ones minimax-adjusted)
-// and 2^n through the exponent bits. The interpreter has the same steps in scalar code (interp/exp.h).
+// and 2^n through the exponent bits. The interpreter has the same steps in scalar code (interp/scalar_math.h).
 FORGE_INLINE f32x16 exp(f32x16 x) {
   x = max(x, splat(-87.0F));  // in this order a NaN becomes -87
   x = x > 88.0F ? splat(88.0F) : x;
