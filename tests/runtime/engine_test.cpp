@@ -225,6 +225,21 @@ TEST(Engine, InterruptBetweenCutsKeepsWhatRan) {
   EXPECT_EQ(s.pages.size(), 1U);
 }
 
+TEST(Engine, ErrorKeepsNoPagesOfRowsThatDidNotRun) {
+  Rig rig;
+  rig.model.broken = true;
+  Sequence a;
+  Sequence b;
+  Sampler sampler(greedy());
+  const BatchSequence sequences[] = {{.kv = &a, .sampler = &sampler}, {.kv = &b}};
+  std::vector<Row> rows = {{.token = 9, .want = Want::token}};
+  for (const Row& r : rows_of(1, some_tokens(200, 1), 0, Want::nothing)) rows.push_back(r);
+  EXPECT_FALSE(rig.engine->step({.rows = rows, .sequences = sequences}));
+  EXPECT_EQ(b.n_past, 15U);  // what the failed cut of 16 held of it
+  EXPECT_EQ(b.pages.size(), 1U);
+  EXPECT_EQ(rig.engine->pool().n_free(), 14U);
+}
+
 TEST(Engine, ContextEndStopsARun) {
   Rig rig(16, 4, 20);
   Sequence s;
@@ -363,6 +378,43 @@ TEST(Generation, EndsForEveryReason) {
     EXPECT_EQ(told.result.tokens.size(), 17U);
     EXPECT_EQ(s.n_past, 21U);
   }
+}
+
+// What an earlier part of an answer left in the stream is not lost where the next part ends before it began.
+TEST(Generation, HeldBackTextIsShown) {
+  Rig rig;
+  Sequence s;
+  Sampler sampler(greedy());
+  const auto prompt = some_tokens(20, 1);
+  const auto run = [&](GenerateOptions options) {
+    TextStream stream({"The end"});
+    EXPECT_EQ(stream.stops.push("so. The"), "so. ");
+    const auto result = generate(*rig.engine, *rig.tokenizer, s, sampler, prompt, stream, options);
+    EXPECT_TRUE(result);
+    return result ? std::move(*result) : Generated{};
+  };
+  std::atomic<bool> interrupt{true};
+  const Generated interrupted = run({.interrupt = &interrupt});
+  EXPECT_EQ(interrupted.reason, StopReason::interrupted);
+  EXPECT_EQ(s.n_past, 0U);
+  EXPECT_EQ(interrupted.text, "The");
+  EXPECT_EQ(run({.max_tokens = 0}).text, "The");
+}
+
+TEST(Generation, FullContextBehindAKeptTokenIsNoError) {
+  Rig rig(16, 4, 20);
+  Sequence s;
+  const auto told = tell(rig, s, "hello", {});
+  ASSERT_EQ(told.result.reason, StopReason::context_full);
+  Sampler sampler(greedy());
+  TextStream stream({});
+  const int32_t pending[] = {told.result.tokens.back(), 'x'};
+  const auto again = generate(*rig.engine, *rig.tokenizer, s, sampler, std::span(pending).first(1), stream,
+                              {.n_generated_before = 1});
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->reason, StopReason::context_full);
+  EXPECT_TRUE(again->tokens.empty());
+  EXPECT_FALSE(generate(*rig.engine, *rig.tokenizer, s, sampler, pending, stream, {.n_generated_before = 1}));
 }
 
 TEST(Generation, PromptErrors) {

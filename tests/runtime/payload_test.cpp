@@ -87,8 +87,14 @@ TEST(Payload, WithoutWeights) {
   const auto payload = open_payload(bytes);
   ASSERT_TRUE(payload) << payload.error().message;
   EXPECT_TRUE(payload->weights.empty());
-  EXPECT_TRUE(parse_tensor_table(*payload));
-  EXPECT_FALSE(verify_weights(*payload));
+  EXPECT_TRUE(parse_tensor_table(*payload, AbsentWeights::allowed));
+  const auto table = parse_tensor_table(*payload);
+  ASSERT_FALSE(table);
+  EXPECT_NE(table.error().message.find("'t0'"), std::string::npos) << table.error().message;
+  const Status verified = verify_weights(*payload);
+  ASSERT_FALSE(verified);
+  EXPECT_NE(verified.error().message.find("no weights to verify"), std::string::npos)
+      << verified.error().message;
 }
 
 TEST(Payload, EveryTruncationIsFound) {

@@ -7,6 +7,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -233,6 +234,44 @@ TEST_F(ProgramTest, StateGoesOnWhereItWas) {
       "--ctx");
 }
 
+TEST_F(ProgramTest, StateOfAFullContext) {
+  const std::string state = directory_.file("state");
+  const Strings load = {"generate", "--load-state", state, "--temp", "0", "--ctx", "32"};
+  const std::string whole = output({"generate", "x", "--temp", "0", "-n", "60"});
+  const std::string first = output({"generate", "x", "--temp", "0", "--ctx", "32", "--save-state", state});
+  EXPECT_EQ(first.size(), 32U);
+  // No room: nothing comes, and that is said. The state can be kept again.
+  Strings again = load;
+  again.insert(again.end(), {"--save-state", state});
+  const Outcome full = run(again);
+  EXPECT_EQ(full.status, 0) << full.err;
+  EXPECT_EQ(full.out, "");
+  EXPECT_TRUE(contains(full.err, "the context of 32 tokens is full (--ctx up to 512)")) << full.err;
+  Strings more = load;
+  more.insert(more.begin() + 1, "more");
+  expect_failure(more, 1, "the prompt has 37 tokens, the context holds 32 (see --ctx)");
+  // With more room it goes on behind the last token.
+  EXPECT_EQ(first + output({"generate", "--load-state", state, "--temp", "0", "-n", "28"}), whole);
+}
+
+// The penalty's window holds each token of a kept context once.
+TEST_F(ProgramTest, PenaltyGoesOnWithTheState) {
+  const std::string state = directory_.file("state");
+  const Strings flags = {"--temp", "0", "--repeat-penalty", "50", "--repeat-last-n", "20"};
+  const auto with = [&](Strings args) {
+    args.insert(args.end(), flags.begin(), flags.end());
+    return args;
+  };
+  const std::string whole = output(with({"generate", "Once", "-n", "120"}));
+  // The text's end: all of its tokens were run, so the last one runs once more.
+  const std::string first =
+      output(with({"generate", "Once", "--save-state", state}), {.environment = {"FAKE_ENDS_AT=60"}});
+  EXPECT_LT(first.size(), 60U);
+  EXPECT_EQ(
+      first + output(with({"generate", "--load-state", state, "-n", std::to_string(120 - first.size())})),
+      whole);
+}
+
 TEST_F(ProgramTest, LogitsDoNotDependOnChunksAndTrace) {
   const std::string a = directory_.file("a"), b = directory_.file("b"), trace = directory_.file("trace");
   const std::string tokens = "1,5,9,200,7,7,7,42,3,99";
@@ -327,9 +366,32 @@ TEST_F(ProgramTest, DefaultsOfTheModel) {
   EXPECT_EQ(output({"generate", "Once upon", "-n", "30", "--temp", "0"}), text);
   EXPECT_EQ(output({"generate", "x"}).size(), 64U);
   EXPECT_EQ(output({"generate", "x", "--ctx", "80"}).size(), 80U);
-  input.manifest["sampling.temp"] = "hot";
+}
+
+TEST_F(ProgramTest, SenselessDefaultsOfTheModelAreLeftOut) {
+  const std::string text = output({"generate", "Once upon", "-n", "30", "--seed", "3"});
+  PayloadInput input = fake_payload_input();
+  const std::pair<const char*, const char*> defaults[] = {
+      {"sampling.temp", "hot"},  {"sampling.top_k", "-1"},         {"sampling.top_p", "nan"},
+      {"sampling.min_p", "1e9"}, {"sampling.repeat_penalty", "0"}, {"sampling.repeat_last_n", "1e30"}};
+  for (const auto& [key, value] : defaults) input.manifest[key] = value;
   write_program(input);
-  expect_failure({"generate", "x"}, 1, "sampling.temp");
+  const Outcome r = run({"generate", "Once upon", "-n", "30", "--seed", "3"});
+  EXPECT_EQ(r.status, 0) << r.err;
+  EXPECT_EQ(r.out, text);  // all are the program's own
+  for (const auto& [key, value] : defaults)
+    EXPECT_TRUE(contains(r.err, std::string(key) + " = " + value + " is left out: ")) << r.err;
+  EXPECT_EQ(run({"chat", "-n", "3"}, {.input = "hi\n"}).status, 0);
+  // One that makes sense counts.
+  input.manifest = fake_payload_input().manifest;
+  input.manifest["sampling.repeat_penalty"] = "9";
+  input.manifest["sampling.repeat_last_n"] = "7";
+  write_program(input);
+  EXPECT_EQ(output({"generate", "Once upon", "-n", "30", "--temp", "0"}),
+            output({"generate", "Once upon", "-n", "30", "--temp", "0", "--repeat-penalty", "9",
+                    "--repeat-last-n", "7"}));
+  EXPECT_NE(output({"generate", "Once upon", "-n", "30", "--temp", "0"}),
+            output({"generate", "Once upon", "-n", "30", "--temp", "0", "--repeat-last-n", "64"}));
 }
 
 // ---- chat
@@ -376,6 +438,44 @@ TEST_F(ProgramTest, ChatDropsTheOldestTurns) {
   const Outcome too_long = run({"chat", "--ctx", "40"}, {.input = std::string(100, 'x') + "\n"});
   EXPECT_EQ(too_long.status, 1);
   EXPECT_TRUE(contains(too_long.err, "the context holds 40")) << too_long.err;
+}
+
+TEST_F(ProgramTest, ChatKeepsItsTurnsWhenAMessageIsTooLong) {
+  const Strings chat = {"chat", "--temp", "0.8", "--seed", "1", "-n", "20", "--ctx", "300"};
+  const std::string turns = "hello\nhow are you?\n";
+  const std::string too_long(400, 'x');
+  const std::string without = output(chat, {.input = turns + "and now?\n"});
+  const Outcome with = run(chat, {.input = turns + too_long + "\nand now?\n"});
+  EXPECT_EQ(with.status, 1);
+  EXPECT_TRUE(contains(with.err, "the context holds 300")) << with.err;
+  EXPECT_FALSE(contains(with.err, "dropped")) << with.err;
+  // But for the empty line of the turn that failed, it says what it would have said.
+  const size_t last = without.rfind('\n', without.size() - 2) + 1;
+  EXPECT_EQ(with.out, without.substr(0, last) + "\n" + without.substr(last));
+}
+
+TEST_F(ProgramTest, ChatSystemTakesThePlaceOfTheKeptOne) {
+  const std::string state = directory_.file("state");
+  const auto chat = [&](const Strings& more, const std::string& input) {
+    Strings args = {"chat", "--temp", "0", "-n", "15"};
+    args.insert(args.end(), more.begin(), more.end());
+    return output(args, {.input = input});
+  };
+  const auto transcript_has = [&](const std::string& part) {
+    const auto bytes = forge::read_file(state);
+    return contains(std::string(bytes.begin(), bytes.end()), part);
+  };
+  const std::string whole = chat({"--system", "Be kind."}, "one\ntwo\n");
+  const std::string first = chat({"--system", "Be kind.", "--save-state", state}, "one\n");
+  EXPECT_EQ(first + chat({"--load-state", state, "--system", "Be kind."}, "two\n"), whole);
+  EXPECT_NE(first + chat({"--load-state", state, "--system", "Be brief.", "--save-state", state}, "two\n"),
+            whole);
+  EXPECT_TRUE(transcript_has("system 9\nBe brief.\nuser 3\none\n"));
+  EXPECT_FALSE(transcript_has("Be kind."));
+  // A conversation that had none.
+  chat({"--save-state", state}, "one\n");
+  chat({"--load-state", state, "--system", "Be kind.", "--save-state", state}, "two\n");
+  EXPECT_TRUE(transcript_has("system 8\nBe kind.\nuser 3\none\n"));
 }
 
 TEST_F(ProgramTest, ChatStateGoesOn) {
@@ -444,6 +544,36 @@ TEST_F(ProgramTest, ChatOnATerminal) {
   waitpid(child, &status, 0);
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
   close(terminal);
+}
+
+TEST_F(ProgramTest, SignalsAtThePromptLeaveTheTerminalAsItWas) {
+  for (const int signal : {SIGTERM, SIGHUP}) {
+    int terminal = -1;
+    int program_side = -1;
+    ASSERT_EQ(openpty(&terminal, &program_side, nullptr, nullptr, nullptr), 0);
+    const auto is_raw = [&] {
+      termios mode{};
+      EXPECT_EQ(tcgetattr(program_side, &mode), 0);
+      return (mode.c_lflag & (ICANON | ECHO)) == 0;
+    };
+    EXPECT_FALSE(is_raw());
+    const pid_t child = start({"chat"}, {.terminal = true}, program_side, program_side, program_side);
+    std::string seen;
+    while (!contains(seen, "> ")) {
+      char bytes[256];
+      const ssize_t n = read(terminal, bytes, sizeof bytes);
+      ASSERT_GT(n, 0) << seen;
+      seen.append(bytes, static_cast<size_t>(n));
+    }
+    EXPECT_TRUE(is_raw());
+    kill(child, signal);
+    int status = 0;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == signal) << status;
+    EXPECT_FALSE(is_raw());
+    close(program_side);
+    close(terminal);
+  }
 }
 
 // ---- the program as a file

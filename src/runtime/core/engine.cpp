@@ -193,6 +193,13 @@ Status Engine::run_cut(const Batch& batch, std::span<const Row> rows, Outputs& o
   return Ok{};
 }
 
+void Engine::release_unused(const Batch& batch, std::span<const Row> rows) {
+  for (const Row& row : rows) {
+    Sequence& kv = *batch.sequences[row.sequence].kv;
+    pool_.truncate(kv, kv.n_past);
+  }
+}
+
 Status Engine::reserve(const Batch& batch, std::span<const Row> rows) {
   for (size_t first = 0; first < rows.size();) {
     size_t end = first;
@@ -200,11 +207,7 @@ Status Engine::reserve(const Batch& batch, std::span<const Row> rows) {
     Status status =
         pool_.reserve(*batch.sequences[rows[first].sequence].kv, static_cast<uint32_t>(end - first));
     if (!status) {
-      // Give back what the sequences before this one got.
-      for (size_t i = 0; i < first; ++i) {
-        Sequence& kv = *batch.sequences[rows[i].sequence].kv;
-        pool_.truncate(kv, kv.n_past);
-      }
+      release_unused(batch, rows.first(first));
       return status;
     }
     first = end;
@@ -222,10 +225,7 @@ Result<Outputs> Engine::step(const Batch& batch) {
     if (Status status = reserve(batch, rows); !status) return status.error();
     for (size_t first = 0; first < rows.size();) {
       if (batch.interrupt != nullptr && batch.interrupt->load(std::memory_order_relaxed)) {
-        for (const Row& row : rows) {
-          Sequence& kv = *batch.sequences[row.sequence].kv;
-          pool_.truncate(kv, kv.n_past);
-        }
+        release_unused(batch, rows);
         out.interrupted = true;
         return out;
       }
@@ -235,8 +235,10 @@ Result<Outputs> Engine::step(const Batch& batch) {
         if (rows[end].want != Want::nothing && ++n_out > code_->max_out_rows) break;
         ++end;
       }
-      if (Status status = run_cut(batch, rows.subspan(first, end - first), out, next); !status)
+      if (Status status = run_cut(batch, rows.subspan(first, end - first), out, next); !status) {
+        release_unused(batch, rows);
         return status.error();
+      }
       first = end;
     }
     if (++n_steps == batch.max_steps) return out;

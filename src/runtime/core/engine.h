@@ -106,6 +106,8 @@ class Engine {
  private:
   Engine(const ModelCode& code, const uint8_t* weights, const EngineMemory& memory, Team& team, uint32_t ctx);
   Status check(const Batch& batch) const;
+  // Releases the KV pages of `rows` that hold nothing.
+  void release_unused(const Batch& batch, std::span<const Row> rows);
   // KV pages for all of `rows`, or for none.
   Status reserve(const Batch& batch, std::span<const Row> rows);
   // One code step: appends what the rows wanted; next[sequence] becomes its sampled token, or -1 where that

@@ -32,11 +32,21 @@ Result<Generated> generate(Engine& engine, const Tokenizer& tokenizer, Sequence&
                            std::span<const int32_t> prompt, TextStream& stream,
                            const GenerateOptions& options) {
   if (prompt.empty()) return Error{"the prompt is empty"};
+  if (sequence.n_past >= engine.ctx() && options.n_generated_before >= prompt.size()) {
+    Generated full;
+    full.reason = StopReason::context_full;
+    return full;
+  }
   if (prompt.size() > engine.ctx() - sequence.n_past) {
     return Error{text("the prompt has ", sequence.n_past + prompt.size(), " tokens, the context holds ",
                       engine.ctx(), " (see --ctx)")};
   }
   Generated out;
+  const auto show = [&](const std::string& piece) {
+    if (piece.empty()) return;
+    out.text += piece;
+    if (options.on_text) options.on_text(piece);
+  };
   std::vector<TokenBias> never;
   if (options.ignore_eos) {
     for (int32_t t = 0; t < tokenizer.n_vocab(); ++t) {
@@ -59,19 +69,18 @@ Result<Generated> generate(Engine& engine, const Tokenizer& tokenizer, Sequence&
     if (!step) return step.error();
     if (step->interrupted) {
       out.reason = StopReason::interrupted;
+      show(finish_text(stream));
       return out;
     }
     done += n;
     if (options.on_prompt) options.on_prompt(static_cast<uint32_t>(done), static_cast<uint32_t>(rows.size()));
     if (!step->tokens.empty()) token = step->tokens[0].token;
   }
-  if (options.max_tokens == 0) return out;
+  if (options.max_tokens == 0) {
+    show(finish_text(stream));
+    return out;
+  }
 
-  const auto show = [&](const std::string& piece) {
-    if (piece.empty()) return;
-    out.text += piece;
-    if (options.on_text) options.on_text(piece);
-  };
   for (;;) {
     if (!options.ignore_eos && tokenizer.is_end_of_generation(token)) {
       out.reason = StopReason::end_of_generation;

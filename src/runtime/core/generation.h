@@ -51,7 +51,8 @@ struct Generated {
 //
 // Appends `prompt` to the sequence (whose n_past tokens `sampler` has accepted already) and generates.
 // Accepts prompt and sampled tokens. After reason interrupted, sequence.n_past tells how much of the prompt
-// is in the KV. Error: an empty prompt, one that is longer than the context, or a failed step.
+// is in the KV. A prompt of nothing but tokens generated before, behind a full context, ends as it did then:
+// context_full. Error: an empty prompt, one that is longer than the context, or a failed step.
 Result<Generated> generate(Engine& engine, const Tokenizer& tokenizer, Sequence& sequence, Sampler& sampler,
                            std::span<const int32_t> prompt, TextStream& stream,
                            const GenerateOptions& options);

@@ -246,7 +246,7 @@ Result<Payload> open_payload(std::span<const uint8_t> bytes) {
   return out;
 }
 
-Result<std::vector<TensorEntry>> parse_tensor_table(const Payload& payload) {
+Result<std::vector<TensorEntry>> parse_tensor_table(const Payload& payload, AbsentWeights absent) {
   std::vector<TensorEntry> out;
   std::string_view rest = payload.tensors;
   for (size_t line_number = 1; !rest.empty(); ++line_number) {
@@ -271,8 +271,8 @@ Result<std::vector<TensorEntry>> parse_tensor_table(const Payload& payload) {
     t.name = fields[0];
     t.type = fields[1];
     t.layout = fields[4];
-    // A payload without weights (the interpreter's) describes tensors that it does not hold.
-    const uint64_t limit = payload.weights.empty() ? UINT64_MAX : payload.weights.size();
+    const bool any = absent == AbsentWeights::allowed && payload.weights.empty();
+    const uint64_t limit = any ? UINT64_MAX : payload.weights.size();
     if (t.offset % kSectionAlignment != 0 || t.offset > limit || t.bytes > limit - t.offset) {
       return Error{text("payload: tensor '", t.name, "' at ", t.offset, " with ", t.bytes,
                         " bytes is misaligned or runs past the weights (", payload.weights.size(),
@@ -284,7 +284,7 @@ Result<std::vector<TensorEntry>> parse_tensor_table(const Payload& payload) {
 }
 
 Status verify_weights(const Payload& payload) {
-  const auto table = parse_tensor_table(payload);
+  const auto table = parse_tensor_table(payload, AbsentWeights::allowed);
   if (!table) return table.error();
   if (payload.weights.empty() && !table->empty()) return Error{"payload: it holds no weights to verify"};
   uint64_t end = 0;

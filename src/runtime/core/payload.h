@@ -88,8 +88,11 @@ struct TensorEntry {
 
 // Checks magic, version, length, the table and the hash of every section but weights (about a millisecond).
 Result<Payload> open_payload(std::span<const uint8_t> bytes);
-// The tensor table, every entry inside the weights section (unless the payload holds no weights).
-Result<std::vector<TensorEntry>> parse_tensor_table(const Payload& payload);
+// Whether a table may describe tensors that its payload does not hold: the interpreter's has no weights section.
+enum class AbsentWeights : uint8_t { refused, allowed };
+// The tensor table, every entry inside the weights section; where that is absent and allowed to be, anywhere.
+Result<std::vector<TensorEntry>> parse_tensor_table(const Payload& payload,
+                                                    AbsentWeights absent = AbsentWeights::refused);
 // Hashes every tensor; the Error names the first one that was altered.
 Status verify_weights(const Payload& payload);
 

@@ -89,11 +89,11 @@ std::span<const float> Sampler::adjust(std::span<const float> logits, const Toke
     }
   }
   if (penalize) {
-    for (size_t i = 0; i < recent_.size(); ++i) {
-      const int32_t token = recent_[i];
+    penalized_.assign(adjusted_.size(), false);
+    for (const int32_t token : recent_) {
       // Once a token, however often it stands in the window.
-      if (!in_vocab(token) || std::find(recent_.begin(), recent_.begin() + i, token) != recent_.begin() + i)
-        continue;
+      if (!in_vocab(token) || penalized_[static_cast<size_t>(token)]) continue;
+      penalized_[static_cast<size_t>(token)] = true;
       float& logit = adjusted_[static_cast<size_t>(token)];
       logit = logit <= 0 ? logit * params_.repeat_penalty : logit / params_.repeat_penalty;
     }

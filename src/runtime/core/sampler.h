@@ -69,6 +69,7 @@ class Sampler {
   std::vector<int32_t> recent_;  // ring of the last repeat_last_n tokens
   size_t recent_next_ = 0;
   std::vector<float> adjusted_;
+  std::vector<bool> penalized_;        // by token
   std::vector<Candidate> candidates_;  // best first where a top-k or top-p made them
 };
 

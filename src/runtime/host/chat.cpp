@@ -67,7 +67,12 @@ class Conversation {
     if (!state) return state.error();
     tokens_ = std::move(state->tokens);
     tokens_.resize(sequence_.n_past);
-    return parse_transcript(state->transcript, path);
+    if (Status parsed = parse_transcript(state->transcript, path); !parsed) return parsed;
+    if (flags_.system.empty()) return Ok{};
+    // New instructions take the place of the kept ones.
+    if (messages_.front().role == "system") messages_.erase(messages_.begin());
+    messages_.insert(messages_.begin(), {.role = "system", .content = flags_.system});
+    return Ok{};
   }
 
   Status save(const std::string& path) const {
@@ -78,9 +83,14 @@ class Conversation {
     return save_state(path, program_, session_.engine.pool(), sequence_, state);
   }
 
-  // Answers `user`; the answer goes to standard output as it comes. An Error leaves the conversation as it
-  // was.
+  // Answers `user`; the answer goes to standard output as it comes. An Error, or an interrupt before the answer
+  // began, leaves the conversation as it was.
   Status turn(std::string user) {
+    const std::vector<ChatMessage> before = messages_;
+    const auto undo = [&] {
+      messages_ = before;
+      --n_turns_;
+    };
     messages_.push_back({.role = "user", .content = std::move(user)});
     messages_.push_back({.role = "assistant", .content = {}});
     ++n_turns_;
@@ -89,16 +99,16 @@ class Conversation {
     for (;;) {
       auto prompt = make_room(answer);
       if (!prompt) {
-        messages_.resize(messages_.size() - 2);
+        undo();
         return prompt.error();
       }
       auto result = run(*prompt, stream, flags_.max_tokens - static_cast<uint32_t>(answer.size()));
       if (!result) {
-        messages_.resize(messages_.size() - 2);
+        undo();
         return result.error();
       }
       if (result->reason == StopReason::interrupted && answer.empty() && result->tokens.empty()) {
-        messages_.resize(messages_.size() - 2);  // nothing was answered
+        undo();  // nothing was answered
         return Ok{};
       }
       messages_.back().content += result->text;
@@ -113,6 +123,7 @@ class Conversation {
             text("chat: the context of ", session_.engine.ctx(), " tokens is full: the answer ends here\n"));
         return Ok{};
       }
+      report_dropped(1);
     }
   }
 
@@ -179,23 +190,33 @@ class Conversation {
     const auto second = first == messages_.end() ? first : std::find_if(first + 1, messages_.end(), is_user);
     if (second == messages_.end()) return false;
     messages_.erase(first, second);
-    program_.out.flush();
-    program_.err.write("chat: the context is full: the oldest turn was dropped\n");
-    program_.err.flush();
     return true;
   }
 
-  // The tokens to answer from, with older turns dropped until there is room for an answer behind them.
+  void report_dropped(uint32_t n_turns) {
+    if (n_turns == 0) return;
+    program_.out.flush();
+    program_.err.write(
+        n_turns == 1 ? "chat: the context is full: the oldest turn was dropped\n"
+                     : text("chat: the context is full: the ", n_turns, " oldest turns were dropped\n"));
+    program_.err.flush();
+  }
+
+  // The tokens to answer from, with older turns dropped until there is room for an answer behind them. On an
+  // Error (this turn alone has no room) they are dropped too: turn() brings them back.
   Result<std::vector<int32_t>> make_room(const std::vector<int32_t>& answer) {
     const uint32_t ctx = session_.engine.ctx();
     const uint32_t wanted = std::min(std::min(flags_.max_tokens, 256U), ctx / 4);
-    for (;;) {
+    for (uint32_t n_dropped = 0;; ++n_dropped) {
       auto prompt = prompt_tokens();
       if (!prompt) return prompt;
       prompt->insert(prompt->end(), answer.begin(), answer.end());
-      if (prompt->size() + wanted <= ctx) return prompt;
-      if (drop_oldest_turn()) continue;
-      if (prompt->size() < ctx) return prompt;
+      const bool roomy = prompt->size() + wanted <= ctx;
+      if (!roomy && drop_oldest_turn()) continue;
+      if (roomy || prompt->size() < ctx) {
+        report_dropped(n_dropped);
+        return prompt;
+      }
       return Error{
           text("chat: this turn has ", prompt->size(), " tokens, the context holds ", ctx, " (see --ctx)")};
     }
@@ -299,9 +320,7 @@ int converse(Program& program, Conversation& conversation) {
 
 int chat_command(Program& program, std::span<const std::string> args) {
   ChatFlags f;
-  auto sampling = default_sampling(program);
-  if (!sampling) return fail(program, sampling.error());
-  f.sampling = *sampling;
+  f.sampling = default_sampling(program);
   Arguments parsed;
   int status = 0;
   if (!parse_command(

@@ -93,9 +93,7 @@ void report(Program& program, const GenerateFlags& f, const Generated& result, c
 
 int generate_command(Program& program, std::span<const std::string> args) {
   GenerateFlags f;
-  auto sampling = default_sampling(program);
-  if (!sampling) return fail(program, sampling.error());
-  f.sampling = *sampling;
+  f.sampling = default_sampling(program);
   Arguments parsed;
   int status = 0;
   if (!parse_command(
@@ -131,7 +129,6 @@ int generate_command(Program& program, std::span<const std::string> args) {
     auto loaded = load_state(f.load_state, program, engine, sequence);
     if (!loaded) return fail(program, loaded.error());
     state = std::move(*loaded);
-    for (uint32_t i = 0; i < sequence.n_past; ++i) sampler.accept(state.tokens[i]);
   }
   const bool goes_on = !state.tokens.empty();
   std::vector<int32_t> tokens(state.tokens.begin() + sequence.n_past, state.tokens.end());
@@ -148,6 +145,7 @@ int generate_command(Program& program, std::span<const std::string> args) {
     engine.pool().truncate(sequence, sequence.n_past - 1);
     f.options.n_generated_before = 1;
   }
+  for (uint32_t i = 0; i < sequence.n_past; ++i) sampler.accept(state.tokens[i]);
   for (const int32_t token : tokens) {
     if (static_cast<uint32_t>(token) >= program.code->n_vocab) {
       return fail(program, Error{text("generate: token ", token, " is not below ", program.code->n_vocab)},
@@ -183,8 +181,8 @@ int generate_command(Program& program, std::span<const std::string> args) {
   if (!f.save_state.empty()) {
     text_so_far.insert(text_so_far.end(), result->tokens.begin(), result->tokens.end());
     // Where the prompt was interrupted only a part of it was run.
-    text_so_far.resize(
-        std::min<size_t>(text_so_far.size(), sequence.n_past + (result->tokens.empty() ? 0 : 1)));
+    const bool ends_unrun = !result->tokens.empty() || result->reason == StopReason::context_full;
+    text_so_far.resize(std::min<size_t>(text_so_far.size(), sequence.n_past + (ends_unrun ? 1 : 0)));
     state.tokens = std::move(text_so_far);
     if (const Status saved = save_state(f.save_state, program, engine.pool(), sequence, state); !saved) {
       return fail(program, saved.error());

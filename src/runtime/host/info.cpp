@@ -26,7 +26,7 @@ int info_command(Program& program, std::span<const std::string> args) {
   }
   const Payload& payload = *program.payload;
   const ModelCode* code = program.code;  // null for `forge info`, which reads a program's payload alone
-  const auto table = parse_tensor_table(payload);
+  const auto table = parse_tensor_table(payload, AbsentWeights::allowed);
   if (!table) return fail(program, table.error());
 
   std::vector<std::pair<std::string, std::string>> lines;

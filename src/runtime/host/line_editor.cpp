@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <csignal>
 #include <utility>
 
 #include "runtime/core/result.h"
@@ -45,21 +47,45 @@ uint32_t terminal_columns() {
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 8 ? size.ws_col : 80;
 }
 
+// What ends the program while it waits at the prompt must not leave the terminal raw.
+constexpr std::array<int, 3> kEndingSignals = {SIGTERM, SIGHUP, SIGQUIT};
+termios cooked_terminal{};
+
+// Async-signal-safe. SA_RESETHAND has put the default action back: it ends the program once this returns.
+void restore_and_end(int signal) {
+  constexpr std::string_view kNoPaste = "\x1b[?2004l";
+  [[maybe_unused]] const ssize_t n = ::write(STDOUT_FILENO, kNoPaste.data(), kNoPaste.size());
+  tcsetattr(STDIN_FILENO, TCSANOW, &cooked_terminal);
+  raise(signal);
+}
+
 // Raw mode and bracketed paste while it lives.
 class RawTerminal {
  public:
   RawTerminal() : active_(tcgetattr(STDIN_FILENO, &saved_) == 0) {
+    if (active_) {
+      cooked_terminal = saved_;
+      struct sigaction action{};
+      action.sa_handler = restore_and_end;
+      action.sa_flags = static_cast<int>(SA_RESETHAND);
+      for (size_t i = 0; i < kEndingSignals.size(); ++i) {
+        sigaction(kEndingSignals[i], nullptr, &previous_[i]);
+        if (previous_[i].sa_handler != SIG_IGN) sigaction(kEndingSignals[i], &action, nullptr);
+      }
+    }
     termios raw = saved_;
     raw.c_iflag &= ~static_cast<tcflag_t>(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
     raw.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON | IEXTEN | ISIG);
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
-    active_ = active_ && tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
+    if (active_) tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
     write_terminal("\x1b[?2004h");
   }
   ~RawTerminal() {
     write_terminal("\x1b[?2004l");
-    if (active_) tcsetattr(STDIN_FILENO, TCSADRAIN, &saved_);
+    if (!active_) return;
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &saved_);
+    for (size_t i = 0; i < kEndingSignals.size(); ++i) sigaction(kEndingSignals[i], &previous_[i], nullptr);
   }
   RawTerminal(const RawTerminal&) = delete;
   RawTerminal& operator=(const RawTerminal&) = delete;
@@ -67,6 +93,7 @@ class RawTerminal {
  private:
   termios saved_{};
   bool active_;
+  std::array<struct sigaction, kEndingSignals.size()> previous_{};
 };
 
 }  // namespace

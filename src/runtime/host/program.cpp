@@ -146,7 +146,7 @@ void add_run_options(std::vector<Option>& options, RunFlags& flags) {
                      .variable = "FORGE_CTX"});
 }
 
-Result<SamplingFlags> default_sampling(const Program& program) {
+SamplingFlags default_sampling(Program& program) {
   SamplingFlags flags;
   if (getrandom(&flags.params.seed, sizeof flags.params.seed, GRND_NONBLOCK) !=
       static_cast<ssize_t>(sizeof flags.params.seed)) {
@@ -161,13 +161,15 @@ Result<SamplingFlags> default_sampling(const Program& program) {
                                     {"sampling.top_k", "--top-k"},
                                     {"sampling.top_p", "--top-p"},
                                     {"sampling.min_p", "--min-p"},
-                                    {"sampling.repeat_penalty", "--repeat-penalty"}}) {
+                                    {"sampling.repeat_penalty", "--repeat-penalty"},
+                                    {"sampling.repeat_last_n", "--repeat-last-n"}}) {
     const auto value = program.payload->string(key);
     if (!value) continue;
     for (const Option& o : options) {
       if (o.name != option) continue;
       if (const Status status = o.set(*value); !status) {
-        return Error{text("payload: manifest key '", key, "': ", status.error().message)};
+        program.err.write(text(program.name, ": the model's default ", key, " = ", *value,
+                               " is left out: ", status.error().message, "\n"));
       }
     }
   }
@@ -189,7 +191,7 @@ void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags) {
        .set = [&p](std::string_view value) -> Status {
          uint32_t k = 0;
          Status status = into(k, 0, INT32_MAX)(value);
-         p.top_k = static_cast<int32_t>(k);
+         if (status) p.top_k = static_cast<int32_t>(k);
          return status;
        },
        .variable = "FORGE_TOP_K"},
@@ -207,16 +209,21 @@ void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags) {
        .variable = "FORGE_MIN_P"},
       {.name = "--repeat-penalty",
        .value = "R",
-       .help = text("makes the last 64 tokens less likely; 1: off (default ",
+       .help = text("makes the last tokens less likely; 1: off (default ",
                     fixed(static_cast<double>(p.repeat_penalty), 2), ")"),
        .set = [&p](std::string_view value) -> Status {
          float penalty = 0;
-         Status status = into(penalty, 0, 100)(value);
-         if (status && !(penalty > 0)) return Error{"the penalty must be above 0"};
+         if (Status status = into(penalty, 0, 100)(value); !status) return status;
+         if (!(penalty > 0)) return Error{"the penalty must be above 0"};
          p.repeat_penalty = penalty;
-         return status;
+         return Ok{};
        },
        .variable = "FORGE_REPEAT_PENALTY"},
+      {.name = "--repeat-last-n",
+       .value = "N",
+       .help = text("how many tokens back --repeat-penalty looks (default ", p.repeat_last_n, ")"),
+       .set = into(p.repeat_last_n, 0),
+       .variable = "FORGE_REPEAT_LAST_N"},
       {.name = "--seed",
        .value = "N",
        .help = "of the random numbers: the same seed gives the same text (default: random, shown at the end)",

@@ -63,11 +63,11 @@ struct RunFlags {
 void add_run_options(std::vector<Option>& options, RunFlags& flags);
 
 // Sampling parameters as the model file recommends them, else sensible ones, with flags on top. The seed is
-// random unless given.
+// random unless given. A recommendation that makes no sense is left out, with a note on standard error.
 struct SamplingFlags {
   SamplingParams params;
 };
-Result<SamplingFlags> default_sampling(const Program& program);
+SamplingFlags default_sampling(Program& program);
 void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags);
 
 // A program ready to run its model: threads, memory, tokenizer, engine.

@@ -109,9 +109,10 @@ Result<SavedState> load_state(const std::string& path, const Program& program, E
     hash = hash64(pages.first(page_bytes), hash);
   if (hash != header.hash) return Error{text(path, ": truncated or altered (hash mismatch)")};
 
-  if (header.n_tokens > engine.ctx()) {
+  // Behind a full context there may be a token that was not run.
+  if (header.n_past > engine.ctx()) {
     return Error{
-        text(path, ": holds ", header.n_tokens, " tokens, the context ", engine.ctx(), " (see --ctx)")};
+        text(path, ": holds ", header.n_past, " tokens, the context ", engine.ctx(), " (see --ctx)")};
   }
   state.tokens.resize(header.n_tokens);
   if (!tokens.empty()) std::memcpy(state.tokens.data(), tokens.data(), tokens.size());
