@@ -1,6 +1,7 @@
 #include "codegen/compile.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <unordered_map>
 
@@ -69,15 +70,37 @@ std::vector<uint8_t> source_metadata(const Checkpoint& checkpoint) {
 
 using Manifest = std::map<std::string, std::string, std::less<>>;
 
-void sampling_defaults(const Checkpoint& checkpoint, Manifest& manifest) {
-  const std::pair<std::string_view, std::string_view> keys[] = {{"temp", "temp"},
-                                                                {"top_k", "top_k"},
-                                                                {"top_p", "top_p"},
-                                                                {"min_p", "min_p"},
-                                                                {"penalty_repeat", "repeat_penalty"}};
-  for (const auto& [source, name] : keys)
-    if (const auto v = checkpoint.meta.number(fmt::format("general.sampling.{}", source)))
-      manifest[fmt::format("sampling.{}", name)] = fmt::format("{}", static_cast<float>(*v));
+// The model file's recommendations, in the ranges that a program's flags have: below its range a value means
+// "off" (as in llama.cpp), and what means nothing is left out.
+void sampling_defaults(const Checkpoint& checkpoint, uint32_t ctx_max, Manifest& manifest) {
+  const auto number = [&](std::string_view key) {
+    const double value = checkpoint.meta.number(fmt::format("general.sampling.{}", key)).value_or(NAN);
+    return std::isfinite(value) ? value : NAN;
+  };
+  // Nothing is written for a NaN or a value above `high`.
+  const auto set = [&](std::string_view key, double value, double high) {
+    if (value <= high)
+      manifest[fmt::format("sampling.{}", key)] = fmt::format("{}", static_cast<float>(value));
+  };
+  const auto set_count = [&](std::string_view key, double value, double high) {
+    if (value <= high)
+      manifest[fmt::format("sampling.{}", key)] = fmt::format("{}", static_cast<uint32_t>(value));
+  };
+  // In this order of arguments a NaN stays one.
+  const auto at_least_0 = [](double value) { return value < 0 ? 0 : value; };
+  set("temp", at_least_0(number("temp")), 100);
+  set_count("top_k", at_least_0(number("top_k")), INT32_MAX);
+  if (const double top_p = number("top_p"); top_p >= 0) set("top_p", std::min(top_p, 1.0), 1);
+  set("min_p", at_least_0(number("min_p")), 1);
+  if (const double penalty = number("penalty_repeat"); penalty > 0) set("repeat_penalty", penalty, 100);
+  const double last_n = number("penalty_last_n");  // -1: the whole context
+  set_count("repeat_last_n", last_n < 0 ? ctx_max : last_n, UINT32_MAX);
+}
+
+// Positions a program's context has when nothing else is said, however many it was compiled for.
+uint32_t default_context(const Checkpoint& checkpoint, const Graph& g) {
+  const auto trained = checkpoint.meta.integer(g.name + ".context_length").value_or(g.ctx_max);
+  return static_cast<uint32_t>(std::min<int64_t>({g.ctx_max, trained, kDefaultCtx}));
 }
 
 Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& options, const CompiledModel& m) {
@@ -85,11 +108,11 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   manifest["model.name"] = checkpoint.meta.string("general.name").value_or("");
   manifest["model.architecture"] = m.source.name;
   manifest["source.sha256"] = source_sha256(checkpoint);
-  manifest["ctx.default"] = std::to_string(m.source.ctx_max);
+  manifest["ctx.default"] = std::to_string(default_context(checkpoint, m.source));
   manifest["target"] = fmt::format("{} {}", m.plan.target, options.level->name);
   manifest["compiler"] = options.compiler;
   if (!options.default_args.empty()) manifest["default_args"] = options.default_args;
-  sampling_defaults(checkpoint, manifest);
+  sampling_defaults(checkpoint, m.source.ctx_max, manifest);
   return manifest;
 }
 
