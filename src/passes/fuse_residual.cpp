@@ -11,7 +11,7 @@ void fuse_residual(Graph& graph) {
       const ValueId sum = nodes[i].outputs[0];
       const size_t add = only_reader(graph, nodes, sum);
       // The addend must exist where the linear stands: with the add right behind it, it does.
-      if (add != i + 1 || nodes[add].op != Op::add) continue;
+      if (add == nodes.size() || add != i + 1 || nodes[add].op != Op::add) continue;
       const ValueId addend = nodes[add].inputs[nodes[add].inputs[0] == sum ? 1 : 0];
       nodes[i].epilogue = Epilogue::add;
       nodes[i].inputs.push_back(addend);

@@ -6,6 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cmath>
+#include <cstring>
+#include <memory>
 #include <numeric>
 
 #include "interp/interpreter.h"
@@ -139,6 +142,59 @@ TEST(Compiled, OddShapes) {
   wide.n_ff = 320;
   wide.rope_factors = true;
   check_model(wide, levels_here().front());
+}
+
+TEST(Compiled, LongPromptsInWholeSteps) {
+  // Steps of many rows: several blocks of attention, one wanted row among 256, pages filled in one step.
+  TinyModel tiny;
+  tiny.n_layers = 2;
+  tiny.n_hidden = 64;
+  tiny.n_heads = 4;
+  tiny.n_kv_heads = 2;
+  tiny.head_dim = 16;
+  tiny.n_ff = 96;
+  tiny.ctx = 512;
+  const Checkpoint checkpoint = make_checkpoint(tiny);
+  const LoadedModel compiled(checkpoint, levels_here().back());
+  const std::vector<int32_t> tokens = some_tokens(301, tiny.n_vocab);
+  const Interpreter interpreter(compiled.model().optimized, checkpoint);
+  const std::vector<float> expected =
+      StepRunner(interpreter.model_code(), nullptr, 1, 1).last_of_prompt(tokens, 256);
+  for (const uint32_t cut : {4U, 17U, 100U, 256U}) {
+    StepRunner runner(compiled.code(), compiled.weights(), 2, 1);
+    expect_same_bits(runner.last_of_prompt(tokens, cut), expected, "cuts of " + std::to_string(cut));
+  }
+}
+
+TEST(Compiled, ValuesBeyondHalfPrecisionStayWithTheirRows) {
+  TinyModel tiny;
+  tiny.n_layers = 1;
+  tiny.n_hidden = 64;
+  tiny.n_heads = 2;
+  tiny.n_kv_heads = 1;
+  tiny.head_dim = 32;
+  tiny.n_ff = 64;
+  tiny.type = [](const std::string&) { return DType::f32; };
+  Checkpoint checkpoint = make_checkpoint(tiny);
+  // V weights so large that some values are beyond 65504, each row's in another place.
+  for (Tensor& t : checkpoint.tensors) {
+    if (t.name != "blk.0.attn_v.weight") continue;
+    const auto grown = std::make_shared<std::vector<uint8_t>>(t.data.begin(), t.data.end());
+    for (size_t i = 0; i < grown->size(); i += 4) {
+      float v;
+      std::memcpy(&v, grown->data() + i, 4);
+      v *= 40000.0F;
+      std::memcpy(grown->data() + i, &v, 4);
+    }
+    t.data = *grown;
+    checkpoint.storage.push_back(grown);
+  }
+  const LoadedModel compiled(checkpoint, levels_here().back());
+  const std::vector<int32_t> tokens = some_tokens(40, tiny.n_vocab);
+  StepRunner one(compiled.code(), compiled.weights(), 1, 1), many(compiled.code(), compiled.weights(), 2, 1);
+  const std::vector<float> alone = one.prompt(tokens, 1);
+  expect_same_bits(many.prompt(tokens, 16), alone, "values beyond float16");
+  for (float x : alone) ASSERT_TRUE(std::isfinite(x));
 }
 
 }  // namespace

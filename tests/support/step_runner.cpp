@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <numeric>
 #include <thread>
 
 namespace forge::test {
@@ -26,13 +27,12 @@ StepRunner::StepRunner(const rt::ModelCode& code, const uint8_t* weights, uint32
   }
 }
 
-std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch) {
+std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch, uint32_t wanted) {
   std::vector<int32_t> tokens, positions;
-  std::vector<uint32_t> sequences, wanted;
+  std::vector<uint32_t> sequences;
   std::vector<rt::RowClass> classes;
   for (const SequenceRows& rows : batch)
     for (uint32_t i = 0; i < rows.tokens.size(); ++i) {
-      wanted.push_back(static_cast<uint32_t>(tokens.size()));
       tokens.push_back(rows.tokens[i]);
       positions.push_back(static_cast<int32_t>(rows.first + i));
       sequences.push_back(rows.sequence);
@@ -41,7 +41,9 @@ std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch) {
   std::vector<const uint32_t*> tables;
   tables.reserve(pages_.size());
   for (const auto& p : pages_) tables.push_back(p.data());
-  const size_t n = tokens.size();
+  const size_t n = std::min<size_t>(tokens.size(), wanted);
+  std::vector<uint32_t> out_rows(n);
+  std::iota(out_rows.begin(), out_rows.end(), static_cast<uint32_t>(tokens.size() - n));
   std::vector<float> logits(n * code_.logits_stride);
   hidden.assign(n * code_.n_hidden, 0);
   rt::Barrier barrier;
@@ -49,7 +51,7 @@ std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch) {
   barrier.spins = 100;  // more workers than cores is a case here, not an accident
   barrier.sleep = [](rt::Barrier*, uint32_t) { std::this_thread::sleep_for(std::chrono::microseconds(20)); };
   rt::StepArgs args;
-  args.n_rows = static_cast<uint32_t>(n);
+  args.n_rows = static_cast<uint32_t>(tokens.size());
   args.tokens = tokens.data();
   args.positions = positions.data();
   args.row_sequence = sequences.data();
@@ -57,7 +59,7 @@ std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch) {
   args.n_sequences = static_cast<uint32_t>(tables.size());
   args.page_tables = tables.data();
   args.n_out_rows = static_cast<uint32_t>(n);
-  args.out_rows = wanted.data();
+  args.out_rows = out_rows.data();
   args.hidden = hidden.data();
   args.logits = logits.data();
   args.weights = weights_;
@@ -86,6 +88,17 @@ std::vector<float> StepRunner::prompt(std::span<const int32_t> tokens, uint32_t 
     const auto piece = tokens.subspan(at, n);
     const std::vector<float> logits = step({{0, at, {piece.begin(), piece.end()}, rt::RowClass::prompt}});
     out.insert(out.end(), logits.begin(), logits.end());
+    at += n;
+  }
+  return out;
+}
+
+std::vector<float> StepRunner::last_of_prompt(std::span<const int32_t> tokens, uint32_t cut) {
+  std::vector<float> out;
+  for (uint32_t at = 0; at < tokens.size();) {
+    const uint32_t n = std::min<uint32_t>({cut, code_.max_rows, static_cast<uint32_t>(tokens.size()) - at});
+    const auto piece = tokens.subspan(at, n);
+    out = step({{0, at, {piece.begin(), piece.end()}, rt::RowClass::prompt}}, 1);
     at += n;
   }
   return out;

@@ -23,10 +23,13 @@ class StepRunner {
   // written shows.
   StepRunner(const rt::ModelCode& code, const uint8_t* weights, uint32_t n_workers, uint32_t n_sequences);
 
-  // One step; the logits of all its rows, [rows, n_vocab]. At most max_out_rows rows.
-  std::vector<float> step(const std::vector<SequenceRows>& batch);
+  // One step of at most max_rows rows; the logits [n, n_vocab] of its last n rows, n = min(rows, wanted), at most
+  // max_out_rows.
+  std::vector<float> step(const std::vector<SequenceRows>& batch, uint32_t wanted = 16);
   // A prompt of sequence 0, cut into steps of at most `cut` rows; logits of every position.
   std::vector<float> prompt(std::span<const int32_t> tokens, uint32_t cut);
+  // The same with cuts up to max_rows; logits of the last position only.
+  std::vector<float> last_of_prompt(std::span<const int32_t> tokens, uint32_t cut);
 
   std::vector<float> hidden;  // of the last step, [rows, n_hidden]
 
