@@ -1,3 +1,4 @@
+#include <filesystem>
 #include <memory>
 
 #include "cli/build.h"
@@ -18,6 +19,9 @@ void add_export_weights(CLI::App& forge) {
   command->footer("example:\n  forge export-weights ./story -o story.gguf");
   command->callback([flags] {
     if (!is_artifact(flags->program)) fail("{}: not a compiled program", flags->program);
+    std::error_code error;
+    if (std::filesystem::equivalent(flags->program, flags->output, error))
+      fail_usage("{}: the output would replace the program", flags->output);
     write_gguf(read_artifact(flags->program), flags->output);
   });
 }

@@ -107,7 +107,9 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   Manifest manifest;
   manifest["model.name"] = checkpoint.meta.string("general.name").value_or("");
   manifest["model.architecture"] = m.source.name;
-  manifest["source.sha256"] = source_sha256(checkpoint);
+  // A program that is compiled anew names the file that it was first made from.
+  manifest["source.sha256"] =
+      checkpoint.source_sha256.empty() ? source_sha256(checkpoint) : checkpoint.source_sha256;
   manifest["ctx.default"] = std::to_string(default_context(checkpoint, m.source));
   manifest["target"] = fmt::format("{} {}", m.plan.target, options.level->name);
   manifest["compiler"] = options.compiler;
