@@ -5,6 +5,8 @@
 #include "cli/build.h"
 #include "cli/commands.h"
 #include "core/error.h"
+#include "runtime/host/options.h"
+#include "runtime/host/program.h"
 
 namespace forge {
 namespace {
@@ -17,7 +19,18 @@ struct Flags {
 // "models/story-q8_0.gguf" gives "story-q8_0" in the current directory.
 std::string default_output(const std::string& model) { return std::filesystem::path(model).stem(); }
 
+// What the program can't do is said now and not to whoever starts it.
+void check_default_args(const std::string& line) {
+  if (line.empty()) return;
+  const auto words = rt::split_command_line(line);
+  if (!words) fail_usage("--default-args: {}", words.error().message);
+  const std::string command = words->empty() ? "" : words->front();
+  if (!rt::is_command(command))
+    fail_usage("--default-args: '{}' is no command of a program (generate, chat, ...)", command);
+}
+
 void compile(const Flags& flags) {
+  check_default_args(flags.build.default_args);
   const std::string path = flags.output.empty() ? default_output(flags.build.model) : flags.output;
   const Output output = flags.emit == "source"        ? Output::source
                         : flags.weights == "separate" ? Output::separate_weights
@@ -41,7 +54,7 @@ void add_compile(CLI::App& forge) {
       ->add_option("--ctx", flags->build.ctx,
                    "tokens the context can hold (default: the model's, at most 8192)")
       ->envname("FORGE_CTX")
-      ->check(CLI::Range(1u, 1u << 24));
+      ->check(CLI::Range(1u, 1u << 20));
   command
       ->add_option("--cpu", flags->build.cpu,
                    "instruction set: native, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, x86-64-v4+vnni, "

@@ -41,13 +41,17 @@ std::string program_help(std::string_view name) {
   return out;
 }
 
+const CommandEntry* find_command(std::string_view name) {
+  return std::find_if(kCommands.begin(), kCommands.end(),
+                      [&](const CommandEntry& c) { return c.name == name; });
+}
+
 int dispatch(Program& program, std::span<const std::string> args) {
   if (args.empty() || args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
     program.out.write(program_help(program.name));
     return 0;
   }
-  const auto* command = std::find_if(kCommands.begin(), kCommands.end(),
-                                     [&](const CommandEntry& c) { return c.name == args[0]; });
+  const auto* command = find_command(args[0]);
   if (command == kCommands.end()) {
     return fail(program, Error{text("unknown command '", args[0], "' (see --help)")}, kMisuse);
   }
@@ -68,6 +72,8 @@ void on_interrupt(int) {
 }
 
 }  // namespace
+
+bool is_command(std::string_view name) { return find_command(name) != kCommands.end(); }
 
 int run_program(Program& program, std::vector<std::string> args) {
   std::set_new_handler(out_of_memory);

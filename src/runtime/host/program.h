@@ -35,6 +35,8 @@ struct Program {
 // Runs `args` (the command's name first; the manifest's default_args when there are none) and returns the
 // exit status: 2 for misuse, 1 for a failure.
 int run_program(Program& program, std::vector<std::string> args);
+// Whether a program has a command of that name.
+bool is_command(std::string_view name);
 
 // A command as the table of program.cpp lists it: args without the command's name.
 using CommandFn = int (*)(Program& program, std::span<const std::string> args);
