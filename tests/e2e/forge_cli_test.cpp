@@ -8,57 +8,25 @@
 #include <csignal>
 #include <thread>
 
+#include "codegen/compile.h"
+#include "core/error.h"
 #include "formats/checkpoint.h"
-#include "tests/core/temporary_directory.h"
+#include "tests/e2e/command_test.h"
 #include "tests/support/tiny_model.h"
 #include "toolchain/compiler.h"
-#include "toolchain/process.h"
 
 namespace forge {
 namespace {
 namespace fs = std::filesystem;
 
-// One model, one code cache for all tests.
-struct Shared {
-  Shared() {
-    write_gguf(test::make_checkpoint({}), model);
-    ::setenv("FORGE_CACHE_DIR", directory.file("cache").c_str(), 1);
-    for (const char* name : {"FORGE_CTX", "FORGE_CPU", "FORGE_CLANG", "FORGE_HOME", "FORGE_CACHE_MAX"})
-      ::unsetenv(name);
-  }
-  TemporaryDirectory directory;
-  std::string model = directory.file("tiny.gguf");
-};
-
-class ForgeCli : public testing::Test {
+class ForgeCli : public CommandTest {
  protected:
-  static void SetUpTestSuite() { shared_ = std::make_unique<Shared>(); }
-  static void TearDownTestSuite() { shared_.reset(); }
-
-  // A shell command in the test's directory, where $forge and $model are forge and the model.
-  ProcessResult shell(const std::string& script) const {
-    return run_process({"/bin/sh", "-c", "forge=" FORGE_BINARY " model=" + shared_->model + "\n" + script},
-                       directory_.path());
+  static void SetUpTestSuite() {
+    set_up_commands();
+    model_ = cache_->file("tiny.gguf");
+    write_gguf(test::make_checkpoint({}), model_);
   }
-  // Its standard output; it must succeed.
-  std::string output(const std::string& script) const {
-    const ProcessResult result = shell("{ " + script + "; } 2>stderr.txt");
-    EXPECT_EQ(result.status, 0) << script << "\n" << shell("cat stderr.txt").output;
-    return result.output;
-  }
-  // It must fail with that status and one line.
-  std::string error(const std::string& script, int status) const {
-    const ProcessResult result = shell(script);
-    EXPECT_EQ(result.status, status) << script << "\n" << result.output;
-    EXPECT_EQ(std::count(result.output.begin(), result.output.end(), '\n'), 1) << result.output;
-    return result.output.substr(0, result.output.find('\n'));
-  }
-  std::string file(const std::string& name) const { return directory_.file(name); }
-
-  static std::unique_ptr<Shared> shared_;
-  TemporaryDirectory directory_;
 };
-std::unique_ptr<Shared> ForgeCli::shared_;
 
 TEST_F(ForgeCli, ProgramRunsAloneAndSaysWhatForgeSays) {
   const ProcessResult compiled = shell("$forge compile $model -o prog");
@@ -116,7 +84,43 @@ TEST_F(ForgeCli, ProgramIsAnInput) {
   output("$forge compile prog -o again");
   EXPECT_EQ(output("./again generate abc -n 20 --seed 1"), output("./prog generate abc -n 20 --seed 1"));
   EXPECT_EQ(error("$forge export-weights $model -o x.gguf", 1),
-            "forge: " + shared_->model + ": not a compiled program");
+            "forge: " + model_ + ": not a compiled program");
+}
+
+TEST_F(ForgeCli, SeparateWeightsAreAnInput) {
+  output("$forge compile $model -o prog --weights separate");
+  for (const char* name : {"prog", "prog.weights"}) {
+    const std::string input = name;
+    EXPECT_NE(output("$forge info --verify " + input).find("all whole"), std::string::npos);
+    output("$forge export-weights " + input + " -o back.gguf && cmp back.gguf $model");
+    EXPECT_EQ(output("$forge generate " + input + " abc -n 20 --seed 1"),
+              output("./prog generate abc -n 20 --seed 1"));
+  }
+  EXPECT_EQ(error("$forge compile prog.weights -o prog --weights separate", 2),
+            "forge: prog.weights: the output would replace the model");
+}
+
+TEST_F(ForgeCli, OtherExecutablesAreRefused) {
+  for (const char* command :
+       {"generate /bin/true abc", "info /bin/true", "export-weights /bin/true -o x.gguf",
+        "compile /bin/true -o x", "tokenize /bin/true abc"}) {
+    EXPECT_EQ(error(std::string("$forge ") + command, 1).substr(0, 48),
+              "forge: /bin/true: this program carries no payloa");
+  }
+  EXPECT_EQ(directory_.names(), std::vector<std::string>());
+}
+
+TEST_F(ForgeCli, AlignmentInAPayloadIsChecked) {
+  for (const uint32_t alignment : {0u, 3u, 1u << 21}) {
+    Checkpoint checkpoint = test::make_checkpoint({});
+    checkpoint.meta.set("general.alignment", {MetaType::u32, MetaType::u32, int64_t{alignment}});
+    const CompiledModel model = compile_model(checkpoint, {.level = &cpu_level("x86-64-v3")}, nullptr);
+    write_payload(file("crafted.weights"), model.payload, nullptr);
+    EXPECT_NE(error("$forge export-weights crafted.weights -o x.gguf", 1)
+                  .find(fmt::format("alignment {}, in key", alignment)),
+              std::string::npos);
+  }
+  EXPECT_FALSE(fs::exists(file("x.gguf")));
 }
 
 TEST_F(ForgeCli, DefaultArguments) {
@@ -136,6 +140,28 @@ TEST_F(ForgeCli, ContextBeyondTheCompiledOneCompilesAnew) {
   EXPECT_NE(output("$forge compile $model -o prog --ctx 64 && ./prog info").find("up to 64 tokens"),
             std::string::npos);
   EXPECT_NE(output("FORGE_CTX=128 $forge compile $model -o prog && ./prog info").find("up to 128 tokens"),
+            std::string::npos);
+}
+
+TEST_F(ForgeCli, OnlyAContextBeyondTheModelsCompilesAnew) {
+  const auto programs = [&] { return std::stoi(output("$forge cache | grep -c ' program '")); };
+  const auto generate = [&](const std::string& options) {
+    return output("$forge generate $model abc -n 3 --temp 0 " + options);
+  };
+  const std::string text = generate("");
+  const int n = programs();
+  for (const char* options : {"--ctx 64", "-c 64", "-c64", "--ctx=256"}) EXPECT_EQ(generate(options), text);
+  EXPECT_EQ(programs(), n);
+  EXPECT_EQ(generate("-c 300"), text);
+  EXPECT_EQ(generate("-c300"), text);
+  EXPECT_EQ(programs(), n + 1);
+}
+
+TEST_F(ForgeCli, CachedProgramsRunUnderATinyLimitAndWithoutACompiler) {
+  const std::string text = output("$forge generate $model abc -n 20 --seed 1");
+  EXPECT_EQ(output("PATH=/ $forge generate $model abc -n 20 --seed 1"), text);
+  EXPECT_EQ(output("FORGE_CACHE_DIR=c FORGE_CACHE_MAX=1000 $forge generate $model abc -n 20 --seed 1"), text);
+  EXPECT_NE(error("FORGE_CACHE_DIR=d PATH=/ $forge generate $model abc", 1).find("no clang 19"),
             std::string::npos);
 }
 
@@ -197,7 +223,7 @@ TEST_F(ForgeCli, MisuseIsStatusTwo) {
   EXPECT_EQ(error("$forge generate", 2), "forge: generate: no MODEL given (see forge generate --help)");
   EXPECT_EQ(error("$forge generate $model --ctx abc", 2), "forge: --ctx abc: expected a number of tokens");
   EXPECT_EQ(error("$forge compile $model -o $model", 2),
-            "forge: " + shared_->model + ": the output would replace the model");
+            "forge: " + model_ + ": the output would replace the model");
   error("$forge compile $model --emit everything", 2);
   error("$forge compile $model --cpu pentium", 2);
   error("$forge compile $model --ctx 0", 2);
@@ -239,7 +265,7 @@ TEST_F(ForgeCli, InterruptLeavesNothing) {
     if (forge == 0) {
       ::setenv("FORGE_CLANG", file("clang").c_str(), 1);
       ::setenv("TMPDIR", file("tmp").c_str(), 1);
-      ::execl(FORGE_BINARY, "forge", "compile", shared_->model.c_str(), "-o", file("prog").c_str(), nullptr);
+      ::execl(FORGE_BINARY, "forge", "compile", model_.c_str(), "-o", file("prog").c_str(), nullptr);
       ::_exit(99);
     }
     for (int i = 0; i < 3000 && !fs::exists(file("began")); ++i) {

@@ -1,0 +1,182 @@
+// The bundled model as one program, held against the interpreter and against numbers from elsewhere.
+#include <functional>
+#include <nlohmann/json.hpp>
+
+#include "codegen/compile.h"
+#include "core/error.h"
+#include "tests/e2e/command_test.h"
+
+namespace forge {
+namespace {
+namespace fs = std::filesystem;
+
+class BundledModel : public CommandTest {
+ protected:
+  static void SetUpTestSuite() {
+    set_up_commands();
+    model_ = FORGE_SOURCE_DIR "/models/storyteller-q8_0.gguf";
+    program_ = cache_->file("story");
+    const ProcessResult compiled =
+        run_process({FORGE_BINARY, "compile", model_, "-o", program_}, cache_->path());
+    ASSERT_EQ(compiled.status, 0) << compiled.output;
+  }
+  void SetUp() override { fs::create_symlink(program_, file("story")); }
+
+  inline static std::string program_;
+};
+
+constexpr const char* kTokens = "0,415,260,321,11,412,339,260,17,99,1200,2047,5,5,640,38,7,1111,256,300";
+
+TEST_F(BundledModel, GreedyTextIsTheInterpreters) {
+  const std::string options = " \"Once upon a time\" -n 24 --temp 0";
+  const std::string text = output("./story generate" + options);
+  EXPECT_EQ(text.substr(0, 29), ", there was a little girl nam");
+  EXPECT_EQ(output("$forge generate --interpret $model" + options), text);
+  EXPECT_EQ(output("$forge generate $model" + options), text);
+}
+
+TEST_F(BundledModel, LogitsAreTheInterpretersBitForBitWithAnyThreads) {
+  const std::string options = std::string(" --tokens ") + kTokens + " -o ";
+  output("$forge logits --interpret $model" + options + "interpreted");
+  EXPECT_EQ(fs::file_size(file("interpreted")), 20u * 2048 * 4);
+  for (const char* threads : {"1", "2", "3"}) {
+    output(std::string("./story logits --threads ") + threads + options + "compiled");
+    EXPECT_EQ(shell("cmp interpreted compiled").output, "") << threads << " threads";
+  }
+}
+
+TEST_F(BundledModel, TracedTensorsAreTheInterpreters) {
+  const std::string options = std::string(" --tokens ") + kTokens + " -o logits --trace-tensors ";
+  output("./story logits" + options + "compiled && $forge logits --interpret $model" + options +
+         "interpreted");
+  EXPECT_EQ(shell("diff -r compiled interpreted").output, "");
+  EXPECT_GT(std::distance(fs::directory_iterator(file("compiled")), {}), 20);
+}
+
+// llama.cpp has 1.1415 for the same 6 chunks:
+//   head -c 6000 models/heldout.txt >text; llama-perplexity -m models/storyteller-q8_0.gguf -f text -c 256
+TEST_F(BundledModel, PerplexityIsThatOfLlamaCpp) {
+  constexpr double kLlamaCpp = 1.1415;
+  const std::string json = output("head -c 6000 " FORGE_SOURCE_DIR
+                                  "/models/heldout.txt >text; ./story perplexity text --ctx 256 --json");
+  const auto parsed = nlohmann::json::parse(json);
+  EXPECT_EQ(parsed.at("chunks").get<int>(), 6);
+  EXPECT_NEAR(parsed.at("perplexity").get<double>(), kLlamaCpp, 0.005 * kLlamaCpp);
+}
+
+TEST_F(BundledModel, ChatAnswersThroughTheModelsTemplate) {
+  const std::string answer = output("echo 'What is 3 plus 4?' | ./story chat --temp 0");
+  EXPECT_NE(answer.find('7'), std::string::npos) << answer;
+  output(R"(printf '<|im_start|>user\nWhat is 3 plus 4?<|im_end|>\n<|im_start|>assistant\n' >prompt)");
+  EXPECT_EQ(output("./story generate -f prompt --special --temp 0; echo"), answer);
+  const std::string two =
+      output("printf 'What is 3 plus 4?\\nWhat is 9 minus 5?\\n' | ./story chat --temp 0");
+  EXPECT_EQ(two.substr(0, answer.size()), answer);
+  EXPECT_NE(two.find('4', answer.size()), std::string::npos) << two;
+}
+
+TEST_F(BundledModel, SameSeedGivesTheSameTextWithAnyThreads) {
+  const std::string options = " \"Once upon a time\" -n 60 --temp 1 --seed 7";
+  const std::string text = output("./story generate --threads 1" + options);
+  for (const char* threads : {"2", "3"})
+    EXPECT_EQ(output(std::string("./story generate --threads ") + threads + options), text) << threads;
+  EXPECT_NE(output("./story generate \"Once upon a time\" -n 60 --temp 1 --seed 8"), text);
+}
+
+TEST_F(BundledModel, StopStringEndsTheTextBeforeIt) {
+  const std::string text = output("./story generate \"Once upon a time\" -n 40 --temp 0");
+  const std::string stop = "girl named";
+  ASSERT_NE(text.find(stop), std::string::npos) << text;
+  EXPECT_EQ(output("./story generate \"Once upon a time\" -n 40 --temp 0 --stop '" + stop + "'"),
+            text.substr(0, text.find(stop)));
+}
+
+TEST_F(BundledModel, SavedStateGoesOnAsIfItHadNotStopped) {
+  const std::string text = output("./story generate \"Once upon a time\" -n 40 --temp 0");
+  const std::string first = output("./story generate \"Once upon a time\" -n 15 --temp 0 --save-state state");
+  EXPECT_EQ(first + output("./story generate --load-state state -n 25 --temp 0"), text);
+}
+
+TEST_F(BundledModel, ExportGivesTheModelFileBack) {
+  output("$forge export-weights story -o back.gguf");
+  EXPECT_EQ(shell("cmp back.gguf $model").output, "");
+}
+
+TEST_F(BundledModel, AProcessorThatLacksAFeatureIsToldSo) {
+  if (find_on_path("qemu-x86_64").empty())
+    GTEST_SKIP() << "qemu-x86_64 is missing: older processors are not tested (package qemu-user)";
+  const std::string message = error("qemu-x86_64 -cpu Nehalem ./story info", 1);
+  EXPECT_EQ(message.substr(0, 28), "story: this processor lacks ");
+  EXPECT_NE(message.find("forge compile --cpu native"), std::string::npos) << message;
+}
+
+// The compiler's front half on a file that may be anything: an Error or a model, nothing else.
+bool is_accepted(const std::string& path) {
+  try {
+    const Checkpoint checkpoint = read_checkpoint(path);
+    compile_model(checkpoint, {.level = &cpu_level("x86-64-v3")}, nullptr);
+    return true;
+  } catch (const Error& e) {
+    EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << e.what();
+    return false;
+  }
+}
+
+// Where the weights begin in the bundled file.
+size_t header_bytes(const std::string& path) {
+  const Checkpoint checkpoint = read_gguf(path);
+  return static_cast<size_t>(checkpoint.tensors[0].data.data() - checkpoint.files[0].data());
+}
+
+TEST_F(BundledModel, AFileCutAnywhereIsRefused) {
+  fs::copy_file(model_, file("cut.gguf"));
+  const size_t whole = fs::file_size(model_), header = header_bytes(model_);
+  std::vector<size_t> cuts = {whole - 1, whole / 2, header + 1, header, header - 1};
+  for (size_t at = header; at > 600; at -= header / 60) cuts.push_back(at);
+  for (size_t at = 600; at > 0; --at) cuts.push_back(at - 1);
+  std::ranges::sort(cuts, std::greater());
+  for (const size_t cut : cuts) {
+    fs::resize_file(file("cut.gguf"), cut);
+    EXPECT_FALSE(is_accepted(file("cut.gguf"))) << cut;
+  }
+}
+
+TEST_F(BundledModel, AFileWithAFlippedByteIsRefusedOrCompiled) {
+  fs::copy_file(model_, file("flipped.gguf"));
+  std::fstream stream(file("flipped.gguf"), std::ios::in | std::ios::out | std::ios::binary);
+  const size_t header = header_bytes(model_);
+  std::vector<size_t> places;
+  for (size_t at = 0; at < 600; ++at) places.push_back(at);
+  for (size_t at = 600; at < header; at += header / 150) places.push_back(at);
+  size_t n_refused = 0;
+  const auto put = [&](size_t at, char byte) {
+    stream.seekp(static_cast<std::streamoff>(at));
+    stream.put(byte).flush();
+  };
+  for (const size_t at : places) {
+    stream.seekg(static_cast<std::streamoff>(at));
+    const char byte = static_cast<char>(stream.get());
+    put(at, static_cast<char>(byte ^ (1 << (at % 8))));
+    if (!is_accepted(file("flipped.gguf"))) ++n_refused;
+    put(at, byte);
+  }
+  EXPECT_GT(n_refused, 100u);
+  EXPECT_TRUE(is_accepted(file("flipped.gguf")));
+}
+
+TEST_F(BundledModel, CompilingADamagedFileIsOneLineAndLeavesNothing) {
+  const size_t header = header_bytes(model_);
+  for (const size_t cut : {size_t{0}, size_t{3}, size_t{24}, size_t{1000}, header / 2, header + 1000}) {
+    error("head -c " + std::to_string(cut) + " $model >in.gguf; $forge compile in.gguf -o prog", 1);
+  }
+  for (const size_t at : {size_t{0}, size_t{4}, size_t{15}, size_t{23}, size_t{31}}) {
+    error("cp $model in.gguf; printf '\\377' | dd of=in.gguf bs=1 conv=notrunc status=none seek=" +
+              std::to_string(at) + "; $forge compile in.gguf -o prog",
+          1);
+  }
+  fs::remove(file("in.gguf"));
+  EXPECT_EQ(directory_.names(), std::vector<std::string>{"story"});
+}
+
+}  // namespace
+}  // namespace forge
