@@ -176,8 +176,14 @@ TEST(Decoder, RopeScaling) {
   EXPECT_EQ(first(build_graph(c, 0).body, Op::rope).number("scale"), 0.25);
   set_string(c, "llama.rope.scaling.type", "none");
   EXPECT_EQ(first(build_graph(c, 0).body, Op::rope).number("scale"), 1.0);
+  TinyModel with_factors = tiny_llama();
+  with_factors.rope_factors = true;
+  Checkpoint llama3 = make_checkpoint(with_factors);
+  set_string(llama3, "llama.rope.scaling.type", "llama3");
+  EXPECT_EQ(first(build_graph(llama3, 0).body, Op::rope).number("scale"), 1.0);
   set_string(c, "llama.rope.scaling.type", "llama3");
-  EXPECT_EQ(first(build_graph(c, 0).body, Op::rope).number("scale"), 1.0);
+  expect_error([&] { (void)build_graph(c, 0); },
+               {"rope scaling 'llama3' needs the tensor rope_freqs.weight"});
   set_string(c, "llama.rope.scaling.type", "yarn");
   expect_error([&] { (void)build_graph(c, 0); },
                {"rope scaling 'yarn' is not supported (known: none, linear, llama3)"});
@@ -186,6 +192,20 @@ TEST(Decoder, RopeScaling) {
   expect_error([&] { (void)build_graph(c, 0); }, {"rope.scaling.factor is 0.5, expected 1 or more"});
   remove_key(c, "llama.rope.scaling.factor");
   expect_error([&] { (void)build_graph(c, 0); }, {"metadata key llama.rope.scaling.factor is missing"});
+  // The key of older files.
+  Checkpoint old = make_checkpoint(tiny_llama());
+  set_number(old, "llama.rope.scale_linear", 8.0);
+  EXPECT_EQ(first(build_graph(old, 0).body, Op::rope).number("scale"), 0.125);
+}
+
+TEST(Decoder, SlidingWindowsAreForWhatFitsIntoOne) {
+  Checkpoint c = make_checkpoint(tiny_llama());
+  set_integer(c, "llama.attention.sliding_window", 128);
+  expect_error([&] { (void)build_graph(c, 0); },
+               {"attends to 128 positions only", "--ctx 128 compiles it within one"});
+  EXPECT_EQ(build_graph(c, 128).ctx_max, 128U);
+  set_integer(c, "llama.attention.sliding_window", 256);
+  EXPECT_EQ(build_graph(c, 0).ctx_max, 256U);
 }
 
 TEST(Decoder, MissingKeysAreNamed) {
@@ -208,7 +228,9 @@ TEST(Decoder, AbsurdNumbersAreNamed) {
          {-1.0, 1e30, std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()})
       refused([&](Checkpoint& c) { set_number(c, std::string("llama.") + key, v); },
               {std::string("metadata key llama.") + key});
-  refused([](Checkpoint& c) { set_number(c, "llama.rope.freq_base", 0); }, {"freq_base must be positive"});
+  for (const double v : {0.0, 0.5, 1e16})
+    refused([&](Checkpoint& c) { set_number(c, "llama.rope.freq_base", v); },
+            {"rope.freq_base is ", ", expected 1 to 1e15"});
   refused([](Checkpoint& c) { set_string(c, "llama.block_count", "two"); }, {"llama.block_count"});
 }
 
