@@ -196,7 +196,7 @@ class QuotaGroup {
       const std::string quota = std::to_string(percent * 1000);
       if (list == ",,") {
         // The group above must hand the controller down; where it holds processes it can't.
-        write("/sys/fs/cgroup" + line.substr(path) + "/cgroup.subtree_control", "+cpu");
+        write(text("/sys/fs/cgroup", line.substr(path), "/cgroup.subtree_control"), "+cpu");
         take("/sys/fs/cgroup" + group, {{"cpu.max", quota + " 100000"}});
       } else if (list.find(",cpu,") != std::string::npos) {
         for (const char* mount : {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"})
@@ -225,10 +225,10 @@ class QuotaGroup {
   }
 
  private:
-  static bool write(const std::string& path, const std::string& text) {
+  static bool write(const std::string& path, const std::string& value) {
     const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
     const bool written =
-        fd >= 0 && ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+        fd >= 0 && ::write(fd, value.data(), value.size()) == static_cast<ssize_t>(value.size());
     if (fd >= 0) close(fd);
     return written;
   }
@@ -236,7 +236,7 @@ class QuotaGroup {
   void take(const std::string& path, const std::vector<std::pair<std::string, std::string>>& settings) {
     if (exists() || mkdir(path.c_str(), 0755) != 0) return;
     bool limited = true;
-    for (const auto& [name, value] : settings) limited = limited && write(path + "/" + name, value);
+    for (const auto& [name, value] : settings) limited = limited && write(text(path, "/", name), value);
     if (limited) {
       path_ = path;
     } else {
