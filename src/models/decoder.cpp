@@ -82,15 +82,20 @@ DecoderConfig read_config(const Checkpoint& checkpoint, const Architecture& arch
   const std::string scaling = checkpoint.meta.string(keys.full("rope.scaling.type")).value_or("none");
   if (scaling == "linear") {
     const double factor = keys.number("rope.scaling.factor");
-    if (factor < 1) fail("{}: rope.scaling.factor is {}, expected 1 or more", checkpoint.path, factor);
+    if (factor < 1 || factor > 1e6)
+      fail("{}: rope.scaling.factor is {}, expected 1 to 1e6", checkpoint.path, factor);
     c.rope_scale = 1 / factor;
   } else if (scaling != "none" && scaling != "llama3") {
     fail("{}: rope scaling '{}' is not supported (known: none, linear, llama3)", checkpoint.path, scaling);
   }
   if (scaling == "llama3" && checkpoint.find("rope_freqs.weight") == nullptr)
     fail("{}: rope scaling 'llama3' needs the tensor rope_freqs.weight", checkpoint.path);
-  if (const double linear = keys.number("rope.scale_linear", 1.0); linear != 1 && linear != 0)
-    c.rope_scale = 1 / linear;  // the key that older files have
+  // The key that older files have; 0 and 1 mean no scaling.
+  if (const double linear = keys.number("rope.scale_linear", 0.0); linear != 0) {
+    if (linear < 1 || linear > 1e6)
+      fail("{}: rope.scale_linear is {}, expected 1 to 1e6", checkpoint.path, linear);
+    c.rope_scale = 1 / linear;
+  }
   if (checkpoint.meta.integer(keys.full("expert_count")).value_or(0) != 0)
     fail("{}: mixtures of experts are not supported", checkpoint.path);
   architecture.configure(c, checkpoint);
