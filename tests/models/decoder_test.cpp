@@ -189,7 +189,7 @@ TEST(Decoder, RopeScaling) {
                {"rope scaling 'yarn' is not supported (known: none, linear, llama3)"});
   set_string(c, "llama.rope.scaling.type", "linear");
   set_number(c, "llama.rope.scaling.factor", 0.5);
-  expect_error([&] { (void)build_graph(c, 0); }, {"rope.scaling.factor is 0.5, expected 1 or more"});
+  expect_error([&] { (void)build_graph(c, 0); }, {"rope.scaling.factor is 0.5, expected 1 to 1e6"});
   remove_key(c, "llama.rope.scaling.factor");
   expect_error([&] { (void)build_graph(c, 0); }, {"metadata key llama.rope.scaling.factor is missing"});
   // The key of older files.
