@@ -1,6 +1,7 @@
 // The bundled model as one program, held against the interpreter and against numbers from elsewhere.
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "codegen/compile.h"
 #include "core/error.h"
@@ -145,8 +146,8 @@ TEST_F(BundledModel, AFileWithAFlippedByteIsRefusedOrCompiled) {
   fs::copy_file(model_, file("flipped.gguf"));
   std::fstream stream(file("flipped.gguf"), std::ios::in | std::ios::out | std::ios::binary);
   const size_t header = header_bytes(model_);
-  std::vector<size_t> places;
-  for (size_t at = 0; at < 600; ++at) places.push_back(at);
+  std::vector<size_t> places(600);
+  std::iota(places.begin(), places.end(), 0);
   for (size_t at = 600; at < header; at += header / 150) places.push_back(at);
   size_t n_refused = 0;
   const auto put = [&](size_t at, char byte) {
