@@ -386,10 +386,10 @@ TEST(Generation, HeldBackTextIsShown) {
   Sequence s;
   Sampler sampler(greedy());
   const auto prompt = some_tokens(20, 1);
-  const auto run = [&](GenerateOptions options) {
+  const auto run = [&](const GenerateOptions& options) {
     TextStream stream({"The end"});
     EXPECT_EQ(stream.stops.push("so. The"), "so. ");
-    const auto result = generate(*rig.engine, *rig.tokenizer, s, sampler, prompt, stream, options);
+    auto result = generate(*rig.engine, *rig.tokenizer, s, sampler, prompt, stream, options);
     EXPECT_TRUE(result);
     return result ? std::move(*result) : Generated{};
   };
