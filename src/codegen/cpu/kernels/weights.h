@@ -104,7 +104,8 @@ struct Q8_0 {  // q + 128 in whole bytes
     return r;
   }
   FORGE_INLINE float value(const uint8_t* s, const uint8_t* q, uint32_t row, uint32_t k) {
-    return half_at(s, row) * (float)(q[64 * (k / 4) + 4 * row + k % 4] - 128);
+    const uint32_t tile = k / 4, byte = 4 * row + k % 4;
+    return half_at(s, row) * (float)(q[64 * tile + byte] - 128);
   }
 };
 
