@@ -501,82 +501,105 @@ TEST_F(ProgramTest, ChatStateGoesOn) {
   expect_failure({"chat"}, 1, "--chat-template");
 }
 
-TEST_F(ProgramTest, ChatOnATerminal) {
-  int terminal = -1;
-  int program_side = -1;
-  ASSERT_EQ(openpty(&terminal, &program_side, nullptr, nullptr, nullptr), 0);
-  const pid_t child =
-      start({"chat", "--temp", "0", "--ctx", "500"}, {.environment = {"FAKE_STEP_MS=20"}, .terminal = true},
-            program_side, program_side, program_side);
-  close(program_side);
+// A person at a terminal in front of a child. Nothing waits longer than 20 s, and the child ends with it.
+struct TerminalSession {
+  int terminal = -1;      // what is written here is typed
+  int program_side = -1;  // kept open: tells the mode when the child is gone
+  pid_t child = -1;
   std::string seen;
-  const auto wait_for = [&](const std::string& part, size_t from) {
+
+  TerminalSession() { EXPECT_EQ(openpty(&terminal, &program_side, nullptr, nullptr, nullptr), 0); }
+  ~TerminalSession() {
+    if (child > 0) kill(child, SIGKILL);
+    if (child > 0) waitpid(child, nullptr, 0);
+    close(program_side);
+    close(terminal);
+  }
+  TerminalSession(const TerminalSession&) = delete;
+  TerminalSession& operator=(const TerminalSession&) = delete;
+
+  void type(std::string_view keys) const { EXPECT_TRUE(write_all(terminal, as_bytes(keys))); }
+  bool is_raw() const {
+    termios mode{};
+    EXPECT_EQ(tcgetattr(program_side, &mode), 0);
+    return (mode.c_lflag & (ICANON | ECHO)) == 0;
+  }
+  template <class Condition>
+  bool read_until(const Condition& reached) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    while (seen.find(part, from) == std::string::npos && std::chrono::steady_clock::now() < end) {
+    while (!reached()) {
+      if (std::chrono::steady_clock::now() > end) return false;
       pollfd readable{terminal, POLLIN, 0};
-      if (poll(&readable, 1, 100) == 0) continue;  // a read would wait beyond the end
+      if (poll(&readable, 1, 20) <= 0) continue;
       char bytes[4096];
       const ssize_t n = read(terminal, bytes, sizeof bytes);
-      if (n <= 0) break;
-      seen.append(bytes, static_cast<size_t>(n));
+      if (n > 0) seen.append(bytes, static_cast<size_t>(n));
     }
-    return seen.find(part, from) != std::string::npos;
-  };
-  const auto type = [&](std::string_view keys) { EXPECT_TRUE(write_all(terminal, as_bytes(keys))); };
-  ASSERT_TRUE(wait_for("> ", 0));
-  type("helo\x1b[Dl\r");
-  ASSERT_TRUE(wait_for("hello", 0)) << seen;
-  // While it answers, the terminal is in its normal mode: Ctrl-C becomes a signal, and the program goes on.
-  ASSERT_TRUE(wait_for("[?2004l", 0));
-  size_t from = seen.size();
-  while (seen.size() < from + 20) {
-    char bytes[64];
-    const ssize_t n = read(terminal, bytes, sizeof bytes);
-    ASSERT_GT(n, 0);
-    seen.append(bytes, static_cast<size_t>(n));
+    return true;
   }
-  type("\x03");
-  ASSERT_TRUE(wait_for("\x1b[?2004h", from)) << seen;
+  bool read_until(std::string_view part, size_t from) {
+    return read_until([&] { return seen.find(part, from) != std::string::npos; });
+  }
+  // The status waitpid gave, or -1. What the child still writes is read, or it would wait.
+  int end() {
+    int status = -1;
+    if (!read_until([&] { return waitpid(child, &status, WNOHANG) == child; })) return -1;
+    child = -1;
+    return status;
+  }
+};
+
+TEST_F(ProgramTest, ChatOnATerminal) {
+  TerminalSession session;
+  session.child =
+      start({"chat", "--temp", "0", "--ctx", "500"}, {.environment = {"FAKE_STEP_MS=20"}, .terminal = true},
+            session.program_side, session.program_side, session.program_side);
+  const std::string& seen = session.seen;
+  size_t from = 0;
+  const auto ask = [&](std::string_view keys, std::string_view shown) {
+    ASSERT_TRUE(session.read_until("> ", from)) << seen;
+    session.type(keys);
+    ASSERT_TRUE(session.read_until(shown, from)) << seen;
+    ASSERT_TRUE(session.read_until("[?2004l", from)) << seen;
+    from = seen.size();
+    ASSERT_TRUE(session.read_until([&] { return seen.size() >= from + 20; })) << seen;
+  };
+  ask("helo\x1b[Dl\r", "hello");
+  // While it answers Ctrl-C is a signal, and the program goes on.
+  session.type("\x03");
+  ASSERT_TRUE(session.read_until("\x1b[?2004h", from)) << seen;
   EXPECT_LT(seen.size() - from, 300U) << "the answer went on to the context's end";
-  from = seen.size();
-  type("\x03");
-  ASSERT_TRUE(wait_for("once more", from)) << seen;
-  type("\x04");
-  int status = 0;
-  // What it still writes must be read, or it waits.
-  wait_for("seed", from);
-  waitpid(child, &status, 0);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-  close(terminal);
+  ask("again\r", "again");
+  // What is typed while it answers is not shown and waits for the prompt. (A Ctrl-C from the keyboard drops it.)
+  session.type("typed ahead");
+  kill(session.child, SIGINT);
+  ASSERT_TRUE(session.read_until("\x1b[?2004h", from)) << seen;
+  EXPECT_FALSE(contains(seen.substr(from, seen.find("\x1b[?2004h", from) - from), "typed")) << seen;
+  ASSERT_TRUE(session.read_until("typed ahead", from)) << seen;
+  session.type("\x03\x03");
+  ASSERT_TRUE(session.read_until("once more", from)) << seen;
+  from = seen.find("once more", from);
+  ask("more\r", "> more");
+  // Ctrl-D too: with the terminal in line mode it would become a NUL on the way.
+  session.type("\x04");
+  kill(session.child, SIGINT);
+  const int status = session.end();
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status << seen;
+  EXPECT_FALSE(session.is_raw());
 }
 
 TEST_F(ProgramTest, SignalsAtThePromptLeaveTheTerminalAsItWas) {
   for (const int signal : {SIGTERM, SIGHUP}) {
-    int terminal = -1;
-    int program_side = -1;
-    ASSERT_EQ(openpty(&terminal, &program_side, nullptr, nullptr, nullptr), 0);
-    const auto is_raw = [&] {
-      termios mode{};
-      EXPECT_EQ(tcgetattr(program_side, &mode), 0);
-      return (mode.c_lflag & (ICANON | ECHO)) == 0;
-    };
-    EXPECT_FALSE(is_raw());
-    const pid_t child = start({"chat"}, {.terminal = true}, program_side, program_side, program_side);
-    std::string seen;
-    while (!contains(seen, "> ")) {
-      char bytes[256];
-      const ssize_t n = read(terminal, bytes, sizeof bytes);
-      ASSERT_GT(n, 0) << seen;
-      seen.append(bytes, static_cast<size_t>(n));
-    }
-    EXPECT_TRUE(is_raw());
-    kill(child, signal);
-    int status = 0;
-    waitpid(child, &status, 0);
+    TerminalSession session;
+    EXPECT_FALSE(session.is_raw());
+    session.child =
+        start({"chat"}, {.terminal = true}, session.program_side, session.program_side, session.program_side);
+    ASSERT_TRUE(session.read_until("> ", 0)) << session.seen;
+    EXPECT_TRUE(session.is_raw());
+    kill(session.child, signal);
+    const int status = session.end();
     EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == signal) << status;
-    EXPECT_FALSE(is_raw());
-    close(program_side);
-    close(terminal);
+    EXPECT_FALSE(session.is_raw());
   }
 }
 

@@ -309,7 +309,9 @@ int converse(Program& program, Conversation& conversation) {
     warned = false;
     if (line.find_first_not_of(" \t\n") == std::string::npos) continue;
     interrupt_flag() = false;
+    editor.let_keys_signal(true);
     const Status answered = conversation.turn(std::move(line));
+    editor.let_keys_signal(false);
     if (!answered) status = fail(program, answered.error());
     program.out.write("\n");
   }

@@ -42,59 +42,30 @@ uint32_t text_width(std::string_view text) {
 
 void write_terminal(std::string_view text) { write_all(STDOUT_FILENO, as_bytes(text)); }
 
+// While it lives the terminal tells what is pasted from what is typed.
+struct BracketedPaste {
+  BracketedPaste() { write_terminal("\x1b[?2004h"); }
+  ~BracketedPaste() { write_terminal("\x1b[?2004l"); }
+  BracketedPaste(const BracketedPaste&) = delete;
+  BracketedPaste& operator=(const BracketedPaste&) = delete;
+};
+
 uint32_t terminal_columns() {
   winsize size{};
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 8 ? size.ws_col : 80;
 }
 
-// What ends the program while it waits at the prompt must not leave the terminal raw.
+// What ends the program must not leave the terminal as the editor had it.
 constexpr std::array<int, 3> kEndingSignals = {SIGTERM, SIGHUP, SIGQUIT};
-termios cooked_terminal{};
+termios original_terminal{};
 
 // Async-signal-safe. SA_RESETHAND has put the default action back: it ends the program once this returns.
 void restore_and_end(int signal) {
   constexpr std::string_view kNoPaste = "\x1b[?2004l";
   [[maybe_unused]] const ssize_t n = ::write(STDOUT_FILENO, kNoPaste.data(), kNoPaste.size());
-  tcsetattr(STDIN_FILENO, TCSANOW, &cooked_terminal);
+  tcsetattr(STDIN_FILENO, TCSANOW, &original_terminal);
   raise(signal);
 }
-
-// Raw mode and bracketed paste while it lives.
-class RawTerminal {
- public:
-  RawTerminal() : active_(tcgetattr(STDIN_FILENO, &saved_) == 0) {
-    if (active_) {
-      cooked_terminal = saved_;
-      struct sigaction action{};
-      action.sa_handler = restore_and_end;
-      action.sa_flags = static_cast<int>(SA_RESETHAND);
-      for (size_t i = 0; i < kEndingSignals.size(); ++i) {
-        sigaction(kEndingSignals[i], nullptr, &previous_[i]);
-        if (previous_[i].sa_handler != SIG_IGN) sigaction(kEndingSignals[i], &action, nullptr);
-      }
-    }
-    termios raw = saved_;
-    raw.c_iflag &= ~static_cast<tcflag_t>(BRKINT | ICRNL | INPCK | ISTRIP | IXON);
-    raw.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON | IEXTEN | ISIG);
-    raw.c_cc[VMIN] = 1;
-    raw.c_cc[VTIME] = 0;
-    if (active_) tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
-    write_terminal("\x1b[?2004h");
-  }
-  ~RawTerminal() {
-    write_terminal("\x1b[?2004l");
-    if (!active_) return;
-    tcsetattr(STDIN_FILENO, TCSADRAIN, &saved_);
-    for (size_t i = 0; i < kEndingSignals.size(); ++i) sigaction(kEndingSignals[i], &previous_[i], nullptr);
-  }
-  RawTerminal(const RawTerminal&) = delete;
-  RawTerminal& operator=(const RawTerminal&) = delete;
-
- private:
-  termios saved_{};
-  bool active_;
-  std::array<struct sigaction, kEndingSignals.size()> previous_{};
-};
 
 }  // namespace
 
@@ -280,10 +251,56 @@ std::string LineBuffer::render(std::string_view prompt, uint32_t columns) const 
   return out;
 }
 
-LineEditor::LineEditor() : interactive_(isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0) {}
+// One mode for as long as the editor lives, but for ISIG: a change of ICANON would spoil what was typed meanwhile
+// (the kernel turns Ctrl-D into a NUL).
+class LineEditor::Terminal {
+ public:
+  Terminal() {
+    tcgetattr(STDIN_FILENO, &original_terminal);
+    struct sigaction action{};
+    action.sa_handler = restore_and_end;
+    action.sa_flags = static_cast<int>(SA_RESETHAND);
+    for (size_t i = 0; i < kEndingSignals.size(); ++i) {
+      sigaction(kEndingSignals[i], nullptr, &previous_[i]);
+      if (previous_[i].sa_handler != SIG_IGN) sigaction(kEndingSignals[i], &action, nullptr);
+    }
+    set(/*keys_signal=*/false);
+  }
+  ~Terminal() {
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &original_terminal);
+    for (size_t i = 0; i < kEndingSignals.size(); ++i) sigaction(kEndingSignals[i], &previous_[i], nullptr);
+  }
+  Terminal(const Terminal&) = delete;
+  Terminal& operator=(const Terminal&) = delete;
+
+  void set(bool keys_signal) {
+    termios mode = original_terminal;
+    mode.c_iflag &= ~static_cast<tcflag_t>(BRKINT | ICRNL | INPCK | ISTRIP);
+    mode.c_lflag &= ~static_cast<tcflag_t>(ECHO | ICANON | IEXTEN);
+    if (!keys_signal) {
+      mode.c_iflag &= ~static_cast<tcflag_t>(IXON);
+      mode.c_lflag &= ~static_cast<tcflag_t>(ISIG);
+    }
+    mode.c_cc[VMIN] = 1;
+    mode.c_cc[VTIME] = 0;
+    tcsetattr(STDIN_FILENO, TCSADRAIN, &mode);
+  }
+
+ private:
+  std::array<struct sigaction, kEndingSignals.size()> previous_{};
+};
+
+LineEditor::LineEditor() {
+  if (isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0) terminal_ = std::make_unique<Terminal>();
+}
+LineEditor::~LineEditor() = default;
+
+void LineEditor::let_keys_signal(bool on) {
+  if (terminal_ != nullptr) terminal_->set(on);
+}
 
 ReadLine LineEditor::read(std::string_view prompt, std::string& line) {
-  return interactive_ ? read_edited(prompt, line) : read_plain(line);
+  return interactive() ? read_edited(prompt, line) : read_plain(line);
 }
 
 ReadLine LineEditor::read_plain(std::string& line) {
@@ -307,7 +324,7 @@ ReadLine LineEditor::read_plain(std::string& line) {
 }
 
 ReadLine LineEditor::read_edited(std::string_view prompt, std::string& line) {
-  const RawTerminal raw;
+  const BracketedPaste paste;
   buffer_.clear();
   write_terminal(buffer_.render(prompt, terminal_columns()));
   for (;;) {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -53,19 +54,27 @@ class LineBuffer {
 enum class ReadLine : uint8_t { line, interrupt, end_of_input };
 
 // Reads lines from standard input: with editing when it and standard output are terminals, else plainly.
+// A terminal is the editor's as long as it lives: what is typed between two reads is not echoed and waits for
+// the next read.
 class LineEditor {
  public:
   LineEditor();
-  bool interactive() const { return interactive_; }
+  ~LineEditor();
+  bool interactive() const { return terminal_ != nullptr; }
   // The line without its end. `interrupt`: Ctrl-C on an empty line (which only clears a line that has text),
   // or SIGINT.
   ReadLine read(std::string_view prompt, std::string& line);
+  // Whether Ctrl-C, Ctrl-\ and Ctrl-Z are signals (and Ctrl-S, Ctrl-Q stop and continue the output), or keys,
+  // as read() wants them and the editor begins.
+  void let_keys_signal(bool on);
 
  private:
+  class Terminal;
+
   ReadLine read_edited(std::string_view prompt, std::string& line);
   ReadLine read_plain(std::string& line);
 
-  bool interactive_;
+  std::unique_ptr<Terminal> terminal_;  // none: a pipe or a file
   LineBuffer buffer_;
   std::string pending_;  // bytes read and not used
 };
