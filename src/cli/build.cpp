@@ -22,14 +22,16 @@ std::string read_text(const std::string& path) {
 }
 
 // An output that replaced the model it is made from would cost the user the model.
-void refuse_to_replace_model(const std::string& model, const std::string& path) {
-  for (const std::string& file : model_files(model)) {
+void refuse_to_replace_model(const ModelSource& model, const std::string& path) {
+  for (const std::string& file : source_files(model)) {
     std::error_code error;
     if (fs::equivalent(file, path, error)) fail_usage("{}: the output would replace the model", path);
   }
 }
 
 }  // namespace
+
+void print_note(std::string_view line) { fmt::print(stderr, "forge: {}\n", line); }
 
 CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version) {
   CompileOptions out;
@@ -56,7 +58,7 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   };
 
   progress.begin("parse");
-  const Checkpoint checkpoint = read_checkpoint(options.model);
+  const Checkpoint checkpoint = read_model(options.model, print_note);
   const CompiledModel model = compile_model(checkpoint, compile, [&](std::string_view phase) {
     if (phase != "parse") progress.begin(phase);
   });

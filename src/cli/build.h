@@ -5,19 +5,23 @@
 #include <string>
 #include <vector>
 
+#include "cli/model_source.h"
 #include "cli/progress.h"
 #include "codegen/compile.h"
 
 namespace forge {
 
 struct BuildOptions {
-  std::string model;  // a GGUF file, the first of several shards, or a compiled program
+  ModelSource model;
   std::string cpu = "native";
   uint32_t ctx = 0;                // 0: the default of CompileOptions
   std::string default_args;        // what the program does when started with nothing
   std::string chat_template_file;  // empty: the model's own template
   bool verbose = false;            // tells on stderr what is run
 };
+
+// For read_model: on stderr.
+void print_note(std::string_view line);
 
 // compile_model's options. Throws Error when the level is unknown or the template file can't be read.
 CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version);

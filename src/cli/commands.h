@@ -5,6 +5,8 @@
 #include <CLI/App.hpp>
 #include <string>
 
+#include "cli/model_source.h"
+
 namespace forge {
 
 void add_compile(CLI::App& forge);
@@ -14,6 +16,9 @@ void add_info(CLI::App& forge);
 void add_dump(CLI::App& forge);
 void add_cache(CLI::App& forge);
 void add_export_weights(CLI::App& forge);
+
+// The argument that names the model ("MODEL"), and the options that change it.
+void add_model(CLI::App& command, ModelSource& model, const std::string& argument = "MODEL");
 
 // The version forge was built as: "0.1.0".
 std::string forge_version();

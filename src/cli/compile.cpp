@@ -1,4 +1,3 @@
-#include <filesystem>
 #include <map>
 #include <memory>
 
@@ -16,9 +15,6 @@ struct Flags {
   std::string output, emit = "exe", weights = "embed";
 };
 
-// "models/story-q8_0.gguf" gives "story-q8_0" in the current directory.
-std::string default_output(const std::string& model) { return std::filesystem::path(model).stem(); }
-
 // What the program can't do is said now and not to whoever starts it.
 void check_default_args(const std::string& line) {
   if (line.empty()) return;
@@ -31,7 +27,7 @@ void check_default_args(const std::string& line) {
 
 void compile(const Flags& flags) {
   check_default_args(flags.build.default_args);
-  const std::string path = flags.output.empty() ? default_output(flags.build.model) : flags.output;
+  const std::string path = flags.output.empty() ? model_name(flags.build.model) : flags.output;
   const Output output = flags.emit == "source"        ? Output::source
                         : flags.weights == "separate" ? Output::separate_weights
                                                       : Output::executable;
@@ -46,9 +42,7 @@ void compile(const Flags& flags) {
 void add_compile(CLI::App& forge) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = forge.add_subcommand("compile", "make a model file one self-contained program");
-  command
-      ->add_option("MODEL", flags->build.model, "a GGUF file (the first one, if split) or a compiled program")
-      ->required();
+  add_model(*command, flags->build.model);
   command->add_option("-o,--output", flags->output, "the program to write (default: the model's name)");
   command
       ->add_option("--ctx", flags->build.ctx,

@@ -27,7 +27,7 @@ std::string stage_text(const CompiledModel& model, const std::string& stage) {
 }
 
 void dump(const Flags& flags) {
-  const Checkpoint checkpoint = read_checkpoint(flags.build.model);
+  const Checkpoint checkpoint = read_model(flags.build.model, print_note);
   const std::string text =
       stage_text(compile_model(checkpoint, compile_options(flags.build, ""), nullptr), flags.stage);
   if (flags.output.empty()) {
@@ -44,7 +44,7 @@ void dump(const Flags& flags) {
 void add_dump(CLI::App& forge) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = forge.add_subcommand("dump", "show what the compiler makes of a model, stage by stage");
-  command->add_option("MODEL", flags->build.model, "a GGUF file or a compiled program")->required();
+  add_model(*command, flags->build.model);
   command->add_option("--stage", flags->stage, "graph, optimized, plan or source")
       ->required()
       ->check(CLI::IsMember({"graph", "optimized", "plan", "source"}));

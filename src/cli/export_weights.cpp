@@ -1,9 +1,9 @@
 #include <filesystem>
 #include <memory>
 
-#include "cli/build.h"
 #include "cli/commands.h"
 #include "core/error.h"
+#include "formats/artifact_checkpoint.h"
 
 namespace forge {
 

@@ -7,6 +7,7 @@
 #include "cli/build.h"
 #include "cli/commands.h"
 #include "core/error.h"
+#include "formats/artifact_checkpoint.h"
 #include "runtime/host/mapping.h"
 #include "runtime/host/program.h"
 
@@ -95,9 +96,9 @@ void show_forecast(const Checkpoint& checkpoint, const BuildOptions& options) {
 }
 
 void show_model(const Flags& flags) {
-  const Checkpoint checkpoint = read_checkpoint(flags.build.model);
+  const Checkpoint checkpoint = read_model(flags.build.model, print_note);
   const Metadata& meta = checkpoint.meta;
-  const std::vector<std::string> files = model_files(flags.build.model);
+  const std::vector<std::string> files = source_files(flags.build.model);
   uint64_t bytes = 0;
   for (const std::string& file : files) bytes += std::filesystem::file_size(file);
   const std::string architecture = meta.string("general.architecture").value_or("none named");
@@ -119,8 +120,8 @@ void show_model(const Flags& flags) {
 
 // A program's own `info`, without running the program: it may be for another machine, or not to be trusted.
 [[noreturn]] void show_artifact(const Flags& flags) {
-  const auto carried = rt::open_carried_payload(flags.build.model);
-  if (!carried) fail("{}: {}", flags.build.model, carried.error().message);
+  const auto carried = rt::open_carried_payload(flags.build.model.path);
+  if (!carried) fail("{}: {}", flags.build.model.path, carried.error().message);
   rt::Program program;
   program.name = "forge";
   program.payload = &carried->payload;
@@ -136,7 +137,7 @@ void add_info(CLI::App& forge) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = forge.add_subcommand(
       "info", "what a model file or a program holds; for a model, the program's size and memory");
-  command->add_option("FILE", flags->build.model, "a GGUF file or a compiled program")->required();
+  add_model(*command, flags->build.model, "FILE");
   command->add_option("--ctx", flags->build.ctx, "tokens of context to forecast for")->envname("FORGE_CTX");
   command->add_option("--cpu", flags->build.cpu, "instruction set to forecast for, as in forge compile")
       ->envname("FORGE_CPU")
@@ -145,8 +146,13 @@ void add_info(CLI::App& forge) {
   command->add_flag("--tensors", flags->tensors, "list every tensor");
   command->footer("example:\n  forge info model.gguf");
   command->callback([flags] {
-    if (is_artifact(flags->build.model)) show_artifact(*flags);
-    if (flags->verify) fail_usage("info: --verify is for compiled programs; {} is none", flags->build.model);
+    const ModelSource& model = flags->build.model;
+    if (is_artifact(model.path)) {
+      if (!source_settings(model).empty())
+        fail_usage("info: {} is a compiled program; only a model can be changed", model.path);
+      show_artifact(*flags);
+    }
+    if (flags->verify) fail_usage("info: --verify is for compiled programs; {} is none", model.path);
     show_model(*flags);
   });
 }

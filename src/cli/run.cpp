@@ -41,6 +41,7 @@ constexpr std::string_view kOwnHelp =
     "forge's options, here or behind MODEL:\n"
     "  --cpu LEVEL           instruction set, as in forge compile (FORGE_CPU; default native)\n"
     "  --chat-template FILE  a file to take instead of the model's template (FORGE_CHAT_TEMPLATE)\n"
+    "  --override KEY=VALUE  the value of a metadata key in place of the file's; repeatable\n"
     "  --interpret[=graph]   run the reference interpreter: the optimized graph, whose bits the program's "
     "are, or the\n"
     "                        source graph in float32\n"
@@ -84,6 +85,8 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
       out.rest.push_back(word);
     } else if (value_of("--cpu", out.build.cpu) ||
                value_of("--chat-template", out.build.chat_template_file)) {
+    } else if (std::string assignment; value_of("--override", assignment)) {
+      out.build.model.overrides.push_back(assignment);
     } else if (word == "--interpret" || word == "--interpret=optimized") {
       out.interpret = "optimized";
     } else if (word == "--interpret=graph") {
@@ -94,9 +97,9 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
       out.build.verbose = true;
     } else if (word == "--help" || word == "-h") {
       out.help = true;
-    } else if (out.build.model.empty()) {
+    } else if (out.build.model.path.empty()) {
       if (word.starts_with("-")) fail_usage("{}: MODEL comes before the program's option {}", command, word);
-      out.build.model = word;
+      out.build.model.path = word;
     } else {
       only_program = word == "--";
       // The program's option too: it has to be compiled for a context of that size.
@@ -109,7 +112,7 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
       out.rest.push_back(words[i]);
     }
   }
-  if (out.build.model.empty() && !out.help)
+  if (out.build.model.path.empty() && !out.help)
     fail_usage("{}: no MODEL given (see forge {} --help)", command, command);
   if (!context.empty()) out.build.ctx = parse_context(context);
   return out;
@@ -118,7 +121,7 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
 // A program is compiled for the default context as long as that is enough: --ctx limits it when it runs.
 uint32_t compiled_context(const BuildOptions& options) {
   if (options.ctx == 0) return 0;
-  const uint32_t standard = build_graph(read_checkpoint(options.model), 0).ctx_max;
+  const uint32_t standard = build_graph(read_model(options.model, nullptr), 0).ctx_max;
   return options.ctx > standard ? options.ctx : 0;
 }
 
@@ -137,14 +140,14 @@ std::string program_name(const BuildOptions& options) {
   const std::string files_hash = forge_files_hash(find_forge_files());
   const std::string forge = file_identity("/proc/self/exe");
   const std::string context = fmt::format("{}", options.ctx);
-  std::vector<std::string> identities;
-  for (const std::string& file : model_files(options.model)) identities.push_back(file_identity(file));
+  std::vector<std::string> identities = source_settings(options.model);
+  for (const std::string& file : source_files(options.model)) identities.push_back(file_identity(file));
   std::vector<std::string_view> parts = {
-      "forge program 2",    forge,   files_hash,
+      "forge program 3",    forge,   files_hash,
       compile.level->name,  context, compile.has_chat_template ? "own template" : "",
       compile.chat_template};
   parts.insert(parts.end(), identities.begin(), identities.end());
-  std::string stem = std::filesystem::path(options.model).stem().string().substr(0, 100);
+  std::string stem = model_name(options.model).substr(0, 100);
   for (char& c : stem) {
     if (c <= ' ' || c == 0x7f) c = '_';
   }
@@ -185,7 +188,7 @@ std::string cached_program(const BuildOptions& options) {
   const BuildReport report = build_artifact(options, Output::executable, *path, progress);
   progress.end();
   if (options.verbose || ::isatty(STDERR_FILENO) != 0) {
-    fmt::print(stderr, "{}\n", build_summary(report, options.model, progress));
+    fmt::print(stderr, "{}\n", build_summary(report, options.model.path, progress));
   }
   cache.prune(*path);
   return *path;
@@ -198,12 +201,13 @@ bool is_executable_format(const std::string& path) {
          std::memcmp(map.bytes().data(), kMagic.data(), kMagic.size()) == 0;
 }
 
-// MODEL itself where that is a program that forge made: no other executable is ever run.
+// MODEL itself where that is a program that forge made and nothing is to be changed about it: no other executable
+// is ever run.
 std::string program_of(BuildOptions options) {
-  if (is_executable_format(options.model)) {
-    if (const auto carried = rt::open_carried_payload(options.model); !carried)
-      fail("{}: {}", options.model, carried.error().message);
-    return options.model;
+  if (is_executable_format(options.model.path) && source_settings(options.model).empty()) {
+    if (const auto carried = rt::open_carried_payload(options.model.path); !carried)
+      fail("{}: {}", options.model.path, carried.error().message);
+    return options.model.path;
   }
   options.ctx = compiled_context(options);
   return cached_program(options);
@@ -258,22 +262,22 @@ constexpr ProgramCommand kCommands[] = {
 };
 
 [[noreturn]] void run_tokenizer(const ProgramCommand& command, RunArguments arguments) {
-  const Checkpoint checkpoint = read_checkpoint(arguments.build.model);
+  const Checkpoint checkpoint = read_model(arguments.build.model, print_note);
   PayloadInput input;
   input.tokenizer = build_tokenizer_tables(checkpoint.meta);
   input.source_kv = encode_metadata(checkpoint.meta);
   const std::vector<uint8_t> bytes = build_payload(input, false);
   const auto payload = rt::open_payload(bytes);
-  if (!payload) fail("{}: {}", arguments.build.model, payload.error().message);
+  if (!payload) fail("{}: {}", arguments.build.model.path, payload.error().message);
   run_here(*payload, nullptr, command.name, std::move(arguments.rest));
 }
 
 [[noreturn]] void run_interpreted(const ProgramCommand& command, RunArguments arguments) {
-  const Checkpoint checkpoint = read_checkpoint(arguments.build.model);
+  const Checkpoint checkpoint = read_model(arguments.build.model, print_note);
   const CompiledModel model = compile_model(checkpoint, compile_options(arguments.build, "none"), nullptr);
   const std::vector<uint8_t> bytes = build_payload(model.payload, false);
   const auto payload = rt::open_payload(bytes);
-  if (!payload) fail("{}: {}", arguments.build.model, payload.error().message);
+  if (!payload) fail("{}: {}", arguments.build.model.path, payload.error().message);
   const Interpreter interpreter(arguments.interpret == "graph" ? model.source : model.optimized, checkpoint,
                                 model.payload.plan_hash);
   run_here(*payload, &interpreter.model_code(), command.name, std::move(arguments.rest));

@@ -38,16 +38,4 @@ struct CompiledModel {
 CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& options,
                             const std::function<void(std::string_view phase)>& phase);
 
-// Whether a file begins as an executable or a payload (a program's .weights file) does, so that it is no
-// model file. Throws Error when it can't be read.
-bool is_artifact(const std::string& path);
-
-// The checkpoint inside a program, in the .weights file beside it, or in a payload file: metadata from
-// source.kv, tensors unpacked from their layouts to the bytes they had in the source file. `checkpoint.path`
-// is path.
-Checkpoint read_artifact(const std::string& path);
-
-// read_gguf or read_artifact, by what the file begins with.
-Checkpoint read_checkpoint(const std::string& path);
-
 }  // namespace forge

@@ -32,6 +32,9 @@ constexpr uint64_t align_up(uint64_t n, uint64_t alignment) { return (n + alignm
 // unless it is a u32 that is a power of two up to 1 MiB.
 uint32_t data_alignment(std::string_view path, const Metadata& meta);
 
+// "u32"; "array" for an array.
+std::string_view meta_type_name(MetaType type);
+
 // In double quotes for a one-line message: what doesn't print is escaped, what is long is cut.
 std::string quote(std::string_view text);
 

@@ -14,12 +14,6 @@ static_assert(std::endian::native == std::endian::little, "GGUF is read as it li
 constexpr uint64_t kMaxArray = uint64_t{1} << 24;
 constexpr size_t kMaxKey = 65535;  // GGUF's own limit
 
-std::string_view type_name(MetaType type) {
-  static constexpr std::string_view kNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
-                                                "bool", "string", "array", "u64", "i64", "f64"};
-  return kNames[static_cast<uint32_t>(type)];
-}
-
 // Calls f with a zero of the C++ type that holds a number of this type in the file.
 template <class F>
 auto with_number_type(MetaType type, F&& f) {
@@ -38,7 +32,7 @@ auto with_number_type(MetaType type, F&& f) {
     case MetaType::string:
     case MetaType::array: break;
   }
-  fail("metadata value of type {} is no number", type_name(type));
+  fail("metadata value of type {} is no number", meta_type_name(type));
 }
 
 template <class T>
@@ -106,7 +100,7 @@ MetaValue read_value(GgufCursor& cursor) {
 
 [[noreturn]] void fail_encoding(std::string_view key, const MetaValue& value) {
   fail("metadata key {} can't be written: the value doesn't fit its type {}", quote(key),
-       type_name(value.type == MetaType::array ? value.element : value.type));
+       meta_type_name(value.type == MetaType::array ? value.element : value.type));
 }
 
 // The alternative that the value's type asks for.
@@ -152,7 +146,7 @@ void append_value(std::vector<uint8_t>& out, std::string_view key, const MetaVal
 [[noreturn]] void fail_look_up(std::string_view key, const MetaValue& value, std::string_view expected) {
   fail("metadata key {} has type {}{}, expected {}", quote(key),
        value.type == MetaType::array ? "array of " : "",
-       type_name(value.type == MetaType::array ? value.element : value.type), expected);
+       meta_type_name(value.type == MetaType::array ? value.element : value.type), expected);
 }
 
 // A pointer to the value if the key is there; throws when it is of another kind.
@@ -166,6 +160,12 @@ const T* look_up(const Metadata& meta, std::string_view key, std::string_view ex
 }
 
 }  // namespace
+
+std::string_view meta_type_name(MetaType type) {
+  static constexpr std::string_view kNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
+                                                "bool", "string", "array", "u64", "i64", "f64"};
+  return kNames[static_cast<uint32_t>(type)];
+}
 
 void Metadata::set(std::string key, MetaValue value) {
   const auto [at, is_new] = index_.try_emplace(key, entries_.size());

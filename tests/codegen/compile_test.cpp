@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "formats/artifact_checkpoint.h"
 #include "tests/core/temporary_directory.h"
 #include "tests/support/tiny_model.h"
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "cli/model_source.h"
 #include "codegen/compile.h"
 #include "core/error.h"
 #include "tests/e2e/command_test.h"
@@ -114,7 +115,7 @@ TEST_F(BundledModel, AProcessorThatLacksAFeatureIsToldSo) {
 // The compiler's front half on a file that may be anything: an Error or a model, nothing else.
 bool is_accepted(const std::string& path) {
   try {
-    const Checkpoint checkpoint = read_checkpoint(path);
+    const Checkpoint checkpoint = read_model({.path = path}, nullptr);
     compile_model(checkpoint, {.level = &cpu_level("x86-64-v3")}, nullptr);
     return true;
   } catch (const Error& e) {

@@ -87,6 +87,26 @@ TEST_F(ForgeCli, ProgramIsAnInput) {
             "forge: " + model_ + ": not a compiled program");
 }
 
+TEST_F(ForgeCli, OverridesMendTheMetadata) {
+  output("$forge compile $model --override llama.rope.freq_base=500 --override general.name=Mended -o prog");
+  EXPECT_NE(output("./prog info").find("Mended"), std::string::npos);
+  const std::string logits = "--tokens 1,5,9,7,3 -o ";
+  output("./prog logits " + logits + "prog.f32 && $forge logits $model " + logits +
+         "plain.f32 && $forge logits " + "--override llama.rope.freq_base=500 $model " + logits +
+         "mended.f32");
+  EXPECT_EQ(shell("cmp prog.f32 mended.f32").output, "");
+  EXPECT_NE(shell("cmp -s prog.f32 plain.f32").status, 0);
+  EXPECT_NE(output("$forge dump $model --stage graph --override llama.rope.freq_base=500").find("base=500"),
+            std::string::npos);
+  // What a program holds can be mended as well, but not while it is only shown.
+  output("$forge logits prog --override llama.rope.freq_base=10000 " + logits + "back.f32");
+  EXPECT_EQ(shell("cmp back.f32 plain.f32").output, "");
+  EXPECT_EQ(error("$forge info prog --override a=b", 2),
+            "forge: info: prog is a compiled program; only a model can be changed");
+  EXPECT_EQ(error("$forge generate $model --override llama.block_count=x abc", 2),
+            "forge: --override llama.block_count: \"x\" is not an integer of type u32, the type of the key");
+}
+
 TEST_F(ForgeCli, SeparateWeightsAreAnInput) {
   output("$forge compile $model -o prog --weights separate");
   for (const char* name : {"prog", "prog.weights"}) {

@@ -1,0 +1,34 @@
+// What a command line names as its model, made one Checkpoint: a GGUF file, a Hugging Face directory or a
+// compiled program, with what the options ask to change about it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/checkpoint.h"
+
+namespace forge {
+
+struct ModelSource {
+  std::string path;                    // a GGUF file, the first of several shards, or a compiled program
+  std::vector<std::string> overrides;  // "KEY=VALUE", see override_metadata; applied in this order
+};
+
+// Told, a line each, what the user should know of what is done to the model; may be null.
+using Note = std::function<void(std::string_view line)>;
+
+// The model with all that the options ask for. Throws Error.
+Checkpoint read_model(const ModelSource& source, const Note& note);
+
+// The files that shape what read_model gives.
+std::vector<std::string> source_files(const ModelSource& source);
+
+// What shapes it besides their contents, a string each.
+std::vector<std::string> source_settings(const ModelSource& source);
+
+// What the model is called after its path: "story-q8_0" for "models/story-q8_0.gguf".
+std::string model_name(const ModelSource& source);
+
+}  // namespace forge

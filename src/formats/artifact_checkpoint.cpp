@@ -1,0 +1,93 @@
+#include "formats/artifact_checkpoint.h"
+
+#include <cstring>
+#include <unordered_map>
+
+#include "core/error.h"
+#include "core/mapped_file.h"
+#include "formats/gguf_encoding.h"
+#include "quant/packed.h"
+#include "runtime/host/mapping.h"
+
+namespace forge {
+namespace {
+
+// Metadata of our own in source.kv: the source file's tensor names in their order.
+constexpr std::string_view kTensorOrderKey = "forge.source.tensors";
+constexpr std::string_view kGgufVersionKey = "forge.source.gguf_version";
+
+}  // namespace
+
+std::vector<uint8_t> encode_source_metadata(const Checkpoint& checkpoint) {
+  Metadata meta;
+  for (const auto& [key, value] : checkpoint.meta.entries())
+    if (!key.starts_with("split.")) meta.set(key, value);
+  MetaValue order{MetaType::array, MetaType::string, std::vector<std::string>{}};
+  for (const Tensor& t : checkpoint.tensors)
+    std::get<std::vector<std::string>>(order.value).push_back(t.name);
+  meta.set(std::string(kTensorOrderKey), std::move(order));
+  meta.set(std::string(kGgufVersionKey),
+           {MetaType::u32, MetaType::u32, static_cast<int64_t>(checkpoint.gguf_version)});
+  return encode_metadata(meta);
+}
+
+bool is_artifact(const std::string& path) {
+  const MappedFile map(path);
+  const std::span<const uint8_t> bytes = map.bytes();
+  const auto begins_with = [&](std::string_view magic) {
+    return bytes.size() >= magic.size() && std::memcmp(bytes.data(), magic.data(), magic.size()) == 0;
+  };
+  return begins_with("\x7f\x45LF") || begins_with({rt::kPayloadMagic, sizeof rt::kPayloadMagic});
+}
+
+Checkpoint read_artifact(const std::string& path) {
+  const auto carried = rt::open_carried_payload(path);
+  if (!carried) fail("{}: {}", path, carried.error().message);
+  const rt::Payload* const payload = &carried->payload;
+  const auto table = rt::parse_tensor_table(*payload);
+  if (!table) fail("{}: {}", path, table.error().message);
+
+  Checkpoint c;
+  c.path = path;
+  std::vector<std::string> order;
+  const Metadata stored = decode_metadata(payload->source_kv);
+  for (const auto& [key, value] : stored.entries()) {
+    if (key == kTensorOrderKey)
+      order = *stored.strings(key);
+    else if (key == kGgufVersionKey)
+      c.gguf_version = static_cast<uint32_t>(*stored.integer(key));
+    else
+      c.meta.set(key, value);
+  }
+  c.alignment = data_alignment(path, c.meta);
+  if (const auto sha = payload->string("source.sha256")) c.source_sha256 = std::string(*sha);
+
+  std::unordered_map<std::string_view, const rt::TensorEntry*> entries;
+  for (const rt::TensorEntry& e : *table) entries[e.name] = &e;
+  for (const std::string& name : order) {
+    const auto it = entries.find(name);
+    if (it == entries.end()) fail("{}: tensor {} is not in the payload", path, name);
+    const rt::TensorEntry& e = *it->second;
+    const auto type = dtype_from_name(e.type);
+    const Layout layout = e.layout == layout_name(Layout::row) ? Layout::row : Layout::tiles16;
+    if (!type || e.layout != layout_name(layout) || e.rows == 0 || e.cols == 0 || e.rows > 1u << 24 ||
+        e.cols > 1u << 24 || e.cols % info(*type).block_weights != 0 ||
+        packed_bytes(*type, layout, e.rows, e.cols) != e.bytes)
+      fail("{}: tensor {}: type {}, layout {} and {} x {} don't agree with {} bytes", path, name, e.type,
+           e.layout, e.rows, e.cols, e.bytes);
+    const auto unpacked = std::make_shared<std::vector<uint8_t>>(e.rows * row_bytes(*type, e.cols));
+    unpack(*type, layout, e.rows, e.cols, payload->weights.subspan(e.offset, e.bytes), *unpacked);
+    Tensor t;
+    t.name = name;
+    t.type = *type;
+    t.shape = layout == Layout::row
+                  ? std::vector<int64_t>{static_cast<int64_t>(e.cols)}
+                  : std::vector<int64_t>{static_cast<int64_t>(e.rows), static_cast<int64_t>(e.cols)};
+    t.data = *unpacked;
+    c.tensors.push_back(std::move(t));
+    c.storage.push_back(unpacked);
+  }
+  return c;
+}
+
+}  // namespace forge
