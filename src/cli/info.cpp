@@ -1,5 +1,6 @@
 // What a file is, and for a model file what a program of it would be.
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <memory>
 #include <numeric>
@@ -102,7 +103,10 @@ void show_model(const Flags& flags) {
   uint64_t bytes = 0;
   for (const std::string& file : files) bytes += std::filesystem::file_size(file);
   const std::string architecture = meta.string("general.architecture").value_or("none named");
-  line("file", fmt::format("GGUF version {}, {}{}", checkpoint.gguf_version, rt::human_bytes(bytes),
+  const std::string format = std::filesystem::is_directory(flags.build.model.path)
+                                 ? "Hugging Face directory"
+                                 : fmt::format("GGUF version {}", checkpoint.gguf_version);
+  line("file", fmt::format("{}, {}{}", format, rt::human_bytes(bytes),
                            files.size() == 1 ? "" : fmt::format(" in {} files", files.size())));
   line("model", meta.string("general.name").value_or("without a name"));
   line("architecture", architecture);

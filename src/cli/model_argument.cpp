@@ -3,7 +3,9 @@
 namespace forge {
 
 void add_model(CLI::App& command, ModelSource& model, const std::string& argument) {
-  command.add_option(argument, model.path, "a GGUF file (the first one, if split) or a compiled program")
+  command
+      .add_option(argument, model.path,
+                  "a GGUF file (the first one, if split), a Hugging Face directory or a compiled program")
       ->required();
   command
       .add_option("--override", model.overrides,

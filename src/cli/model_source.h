@@ -12,7 +12,7 @@
 namespace forge {
 
 struct ModelSource {
-  std::string path;                    // a GGUF file, the first of several shards, or a compiled program
+  std::string path;                    // a GGUF file (the first of several), a Hugging Face directory, or a compiled program
   std::vector<std::string> overrides;  // "KEY=VALUE", see override_metadata; applied in this order
 };
 

@@ -36,7 +36,8 @@ struct RunArguments {
 
 constexpr std::string_view kOwnHelp =
     "usage: forge {0} [forge's options] MODEL [the program's options]\n\n"
-    "Compiles MODEL (a GGUF file), or takes the program from the cache, and runs it. MODEL may be a program, "
+    "Compiles MODEL (a GGUF file or a Hugging Face directory), or takes the program from the cache, and runs "
+    "it. MODEL may be a program, "
     "too.\n\n"
     "forge's options, here or behind MODEL:\n"
     "  --cpu LEVEL           instruction set, as in forge compile (FORGE_CPU; default native)\n"
@@ -195,6 +196,7 @@ std::string cached_program(const BuildOptions& options) {
 }
 
 bool is_executable_format(const std::string& path) {
+  if (std::error_code error; std::filesystem::is_directory(path, error)) return false;
   const MappedFile map(path);
   constexpr std::string_view kMagic = "\x7f\x45LF";
   return map.bytes().size() > kMagic.size() &&

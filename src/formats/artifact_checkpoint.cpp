@@ -1,6 +1,7 @@
 #include "formats/artifact_checkpoint.h"
 
 #include <cstring>
+#include <filesystem>
 #include <unordered_map>
 
 #include "core/error.h"
@@ -32,6 +33,7 @@ std::vector<uint8_t> encode_source_metadata(const Checkpoint& checkpoint) {
 }
 
 bool is_artifact(const std::string& path) {
+  if (std::error_code error; std::filesystem::is_directory(path, error)) return false;
   const MappedFile map(path);
   const std::span<const uint8_t> bytes = map.bytes();
   const auto begins_with = [&](std::string_view magic) {

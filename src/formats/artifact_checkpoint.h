@@ -13,7 +13,7 @@ namespace forge {
 std::vector<uint8_t> encode_source_metadata(const Checkpoint& checkpoint);
 
 // Whether a file begins as an executable or a payload (a program's .weights file) does, so that it is no
-// model file. Throws Error when it can't be read.
+// model file; a directory does not. Throws Error when it can't be read.
 bool is_artifact(const std::string& path);
 
 // The checkpoint inside a program, in the .weights file beside it, or in a payload file: metadata from

@@ -258,6 +258,13 @@ SpecialIds mark_special_tokens(const Metadata& meta, Vocabulary& v) {
   for (const int32_t id : {ids.eos, ids.eot, special_id(meta, v, "eom", kNone, false)}) {
     if (id != kNone) v[id].end_of_generation = true;
   }
+  if (const auto* ends = meta.integers(kEosTokenIdsKey)) {
+    for (const int64_t id : *ends) {
+      if (id < 0 || id >= static_cast<int64_t>(v.tokens.size()))
+        fail("{}: {} is no token; expected ids below {}", kEosTokenIdsKey, id, v.tokens.size());
+      v[static_cast<int32_t>(id)].end_of_generation = true;
+    }
+  }
   const auto ends = [&](std::string_view name) {
     const int32_t id = v.find(name);
     return id != kNone && v[id].end_of_generation;

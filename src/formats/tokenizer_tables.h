@@ -2,11 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "formats/checkpoint.h"
 
 namespace forge {
+
+// Metadata of our own: all tokens that end an answer, where a checkpoint names several. GGUF has a key for one.
+inline constexpr std::string_view kEosTokenIdsKey = "tokenizer.ggml.eos_token_ids";
 
 // Reads the keys tokenizer.ggml.* and returns the blob that runtime/core/tokenizer_format.h describes.
 // Merges that name pieces outside of the vocabulary are ignored, as llama.cpp does. Throws Error naming the

@@ -107,6 +107,21 @@ TEST_F(ForgeCli, OverridesMendTheMetadata) {
             "forge: --override llama.block_count: \"x\" is not an integer of type u32, the type of the key");
 }
 
+TEST_F(ForgeCli, HuggingFaceDirectoryIsAModel) {
+  const std::string goldens = FORGE_SOURCE_DIR "/tests/goldens/";
+  const std::string logits = " --tokens 1,5,9,7,3 -o ";
+  output("cp -r " + goldens + "hf/llama Tiny-1.5 && $forge logits Tiny-1.5/" + logits +
+         "hf.f32 && $forge logits " + goldens + "llama.gguf" + logits + "gguf.f32");
+  EXPECT_EQ(shell("cmp hf.f32 gguf.f32").output, "");
+  EXPECT_NE(output("$forge info Tiny-1.5").find("Hugging Face directory"), std::string::npos);
+  EXPECT_NE(output("cd Tiny-1.5 && $forge compile . -o ../prog && cd .. && ./prog info").find("Tiny-1.5"),
+            std::string::npos);
+  output("$forge export-weights prog -o back.gguf && $forge logits back.gguf" + logits + "back.f32");
+  EXPECT_EQ(shell("cmp back.f32 gguf.f32").output, "");
+  EXPECT_EQ(error("mkdir empty && $forge generate empty abc", 1),
+            "forge: empty: holds no config.json, expected a Hugging Face model's directory");
+}
+
 TEST_F(ForgeCli, SeparateWeightsAreAnInput) {
   output("$forge compile $model -o prog --weights separate");
   for (const char* name : {"prog", "prog.weights"}) {
