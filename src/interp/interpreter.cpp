@@ -1,6 +1,7 @@
 #include "interp/interpreter.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 
@@ -47,7 +48,7 @@ float cached_half(float x) {
 struct WeightRow {
   const BlockCodec* codec = nullptr;  // null: values holds the floats
   std::vector<float> values;
-  std::vector<uint8_t> quants;
+  std::vector<int8_t> levels;
   std::vector<uint8_t> records;  // one a block, kMaxRecord apart
 
   void load(const Tensor& t, uint64_t row, bool as_floats) {
@@ -59,12 +60,14 @@ struct WeightRow {
       info(t.type).decode(source, values.data(), cols);
       return;
     }
-    const uint32_t block = info(t.type).block_weights;
-    quants.resize(cols);
-    records.resize(cols / block * kMaxRecord);
-    for (uint64_t b = 0; b < cols / block; ++b)
-      codec->split(source + b * info(t.type).block_bytes, records.data() + b * kMaxRecord,
-                   quants.data() + b * block);
+    const DTypeInfo& type = info(t.type);
+    levels.resize(cols);
+    records.resize(cols / type.block_weights * kMaxRecord);
+    std::array<uint8_t, kMaxBlock> codes;
+    for (uint64_t b = 0; b < cols / type.block_weights; ++b) {
+      codec->split(source + b * type.block_bytes, records.data() + b * kMaxRecord, codes.data());
+      codec->levels(codes.data(), levels.data() + b * type.block_weights);
+    }
   }
 
   float dot(const float* x) const {
@@ -73,26 +76,23 @@ struct WeightRow {
     return sum;
   }
 
-  // Integers inside a block; then scale_w * scale_x, one fused step a scale, and the minimum times the sum of
-  // x.
+  // For each run of 16 or 32 weights that share a scale: its integers' sum times scale_w * scale_x, one fused
+  // step, and where the type has minimums another one with the minimum times the sum of x.
   float dot(const int8_t* q, const float* d) const {
     const uint32_t block = info(codec->type).block_weights;
-    const uint32_t step = codec->type == DType::q6_k ? 16 : 32;  // weights that share a scale, at most 32
     float sum = 0;
-    for (uint32_t k = 0; k < quants.size(); k += kBlock) {
+    for (uint32_t k = 0; k < levels.size(); k += codec->run) {
       const uint8_t* record = records.data() + k / block * kMaxRecord;
+      const uint32_t run = k % block / codec->run;
       const float dx = d[k / kBlock];
-      int32_t total = 0;
-      for (uint32_t s = k; s < k + kBlock; s += step) {
-        int32_t dot = 0;
-        for (uint32_t i = s; i < s + step; ++i) {
-          dot += (quants[i] - codec->zero) * q[i];
-          total += q[i];
-        }
-        sum = std::fmaf(static_cast<float>(dot), codec->scale(record, s % block / 16) * dx, sum);
+      int32_t dot = 0, total = 0;
+      for (uint32_t i = k; i < k + codec->run; ++i) {
+        dot += levels[i] * q[i];
+        total += q[i];
       }
-      if (codec->has_minimum)
-        sum = std::fmaf(codec->minimum(record, k % block / 32), dx * static_cast<float>(total), sum);
+      sum = std::fmaf(static_cast<float>(dot), codec->scale(record, run) * dx, sum);
+      if (codec->minimum != nullptr)
+        sum = std::fmaf(codec->minimum(record, run), dx * static_cast<float>(total), sum);
     }
     return sum;
   }

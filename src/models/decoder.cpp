@@ -124,6 +124,9 @@ struct DecoderBuilder {
       if (t->shape.size() == 1 && block_codec(t->type) != nullptr)
         fail("{}: tensor {} is a vector of type {}, expected f32, f16 or bf16", checkpoint.path, full,
              info(t->type).name);
+      if (info(t->type).block_weights > 1 && block_codec(t->type) == nullptr)
+        fail("{}: tensor {} is of type {}, which is for activations, expected a type of weights",
+             checkpoint.path, full, info(t->type).name);
       w.types.push_back(t->type);
     }
     g.weights.push_back(std::move(w));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstdlib>
+#include <vector>
 
 #include "quant/families.h"
 
@@ -11,15 +12,17 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "blocks are little-endian and read as they lie");
 
-constexpr size_t kTypes = 11;
-
-std::array<DTypeInfo, kTypes> join_families() {
-  std::array<DTypeInfo, kTypes> types;
-  auto at = types.begin();
-  const auto append = [&at](const auto& family) { at = std::copy(family.begin(), family.end(), at); };
+std::vector<DTypeInfo> join_families() {
+  std::vector<DTypeInfo> types;
+  const auto append = [&types](const auto& family) {
+    types.insert(types.end(), family.begin(), family.end());
+  };
   append(float_types());
   append(legacy_types());
   append(k_quant_types());
+  append(low_bit_types());
+  append(nonlinear_types());
+  append(grid_types());
   std::ranges::sort(types, {}, &DTypeInfo::type);
   return types;
 }
@@ -27,7 +30,7 @@ std::array<DTypeInfo, kTypes> join_families() {
 }  // namespace
 
 std::span<const DTypeInfo> all_dtypes() {
-  static const std::array<DTypeInfo, kTypes> types = join_families();
+  static const std::vector<DTypeInfo> types = join_families();
   return types;
 }
 

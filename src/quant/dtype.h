@@ -17,10 +17,28 @@ enum class DType : uint32_t {
   q5_0 = 6,
   q5_1 = 7,
   q8_0 = 8,
+  q2_k = 10,
+  q3_k = 11,
   q4_k = 12,
   q5_k = 13,
   q6_k = 14,
+  q8_k = 15,
+  iq2_xxs = 16,
+  iq2_xs = 17,
+  iq3_xxs = 18,
+  iq1_s = 19,
+  iq4_nl = 20,
+  iq3_s = 21,
+  iq2_s = 22,
+  iq4_xs = 23,
+  iq1_m = 29,
   bf16 = 30,
+  tq1_0 = 34,
+  tq2_0 = 35,
+  mxfp4 = 39,
+  nvfp4 = 40,
+  q1_0 = 41,
+  q2_0 = 42,
 };
 
 // One storage type: how many weights share a block, how many bytes a block takes, and the exact reference
@@ -32,7 +50,8 @@ struct DTypeInfo {
   uint32_t block_bytes;
   // Decodes n weights (a multiple of block_weights) from src to dst.
   void (*decode)(const uint8_t* src, float* dst, size_t n);
-  // Encodes n weights (a multiple of block_weights), nearest as ggml's reference encoder does it.
+  // Encodes n weights (a multiple of block_weights), nearest as ggml's reference encoder does it. Null for the
+  // types of codebook grids (iq1_*, iq2_*, iq3_*), which are only read.
   void (*encode)(const float* src, uint8_t* dst, size_t n);
 };
 

@@ -10,9 +10,12 @@
 
 namespace forge {
 
-std::array<DTypeInfo, 3> float_types();    // f32, f16, bf16
-std::array<DTypeInfo, 5> legacy_types();   // q4_0, q4_1, q5_0, q5_1, q8_0
-std::array<DTypeInfo, 3> k_quant_types();  // q4_k, q5_k, q6_k
+std::array<DTypeInfo, 3> float_types();      // f32, f16, bf16
+std::array<DTypeInfo, 5> legacy_types();     // q4_0, q4_1, q5_0, q5_1, q8_0
+std::array<DTypeInfo, 6> k_quant_types();    // q2_k, q3_k, q4_k, q5_k, q6_k, q8_k
+std::array<DTypeInfo, 4> low_bit_types();    // tq1_0, tq2_0, q1_0, q2_0
+std::array<DTypeInfo, 4> nonlinear_types();  // iq4_nl, iq4_xs, mxfp4, nvfp4
+std::array<DTypeInfo, 7> grid_types();       // iq1_s, iq1_m, iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s
 
 template <class T>
 T load(const uint8_t* src) {
@@ -43,6 +46,17 @@ inline float farthest_from_zero(const float* x, size_t n) {
   }
   return farthest;
 }
+
+// Nearest, ties to even, limited to [low, high]; NaN gives low.
+inline int round_within(float value, int low, int high) {
+  if (!(value > static_cast<float>(low))) return low;
+  if (value >= static_cast<float>(high)) return high;
+  constexpr float kShift = 12582912.0f;  // 1.5 * 2^23: the sum's last mantissa bit is worth one
+  return static_cast<int>((value + kShift) - kShift);
+}
+
+// Groups of weights with none above this are encoded as zeros.
+inline constexpr float kNothing = 1e-15f;
 
 // Toward zero, limited to [low, high]; NaN gives low. For finite values in range the same as a cast.
 inline int truncate_within(float value, int low, int high) {

@@ -13,25 +13,26 @@
 
 namespace forge {
 
-// A block type taken apart: one record of scales and one byte a quant.
+// A block type taken apart: one record of scales, and the weights' codes, one byte each here.
 struct BlockCodec {
   DType type;
-  uint32_t bits;  // of a quant: 4, 5, 6 or 8
-  int zero;       // w = scale * (q - zero), or scale * q + minimum where has_minimum
-  bool has_minimum;
+  uint32_t bits;   // of a code: 1 to 6 or 8
+  uint32_t codes;  // of a block: one a weight, but 52 bytes of trits in tq1_0
+  uint32_t run;    // weights that share a scale (and minimum), 16 or 32; a block may repeat one scale
   // Fields of the scale record in bytes: `halves` fields of 2 bytes (float16), then `bytes` fields of 1 byte.
   uint32_t halves, bytes;
-  void (*split)(const uint8_t* block, uint8_t* record, uint8_t* quants);
-  void (*join)(const uint8_t* record, const uint8_t* quants, uint8_t* block);
-  // Scale of the 16 weights number `sub16` of a block, and minimum of the 32 weights number `sub32` (added to
-  // scale * q).
-  float (*scale)(const uint8_t* record, uint32_t sub16);
-  float (*minimum)(const uint8_t* record, uint32_t sub32);
+  void (*split)(const uint8_t* block, uint8_t* record, uint8_t* codes);
+  void (*join)(const uint8_t* record, const uint8_t* codes, uint8_t* block);
+  // The levels of a block's weights: w = scale * level, or scale * level + minimum.
+  void (*levels)(const uint8_t* codes, int8_t* levels);
+  // Of the weights number run * r to run * r + run - 1 of a block. minimum: null for types without one.
+  float (*scale)(const uint8_t* record, uint32_t r);
+  float (*minimum)(const uint8_t* record, uint32_t r);
 };
 
 inline constexpr uint32_t kMaxBlock = 256, kMaxRecord = 32;
 
-// The codec of a block type; null for f32, f16, bf16.
+// The codec of a block type; null for f32, f16, bf16 and q8_k, which is no type of weights.
 const BlockCodec* block_codec(DType type);
 
 // Matrices in groups of 16 rows ("tiles16") and vectors ("row", padded to 16 elements).

@@ -80,6 +80,22 @@ void expect_bits(const float* actual, const float* expected, size_t n, const std
 
 // --- weights
 
+// Where the halves of a block lie.
+std::vector<size_t> halves_of(DType type) {
+  switch (type) {
+    case DType::q4_1:
+    case DType::q5_1:
+    case DType::q4_k:
+    case DType::q5_k: return {0, 2};
+    case DType::q2_k: return {80, 82};
+    case DType::q3_k: return {108};
+    case DType::q6_k: return {208};
+    case DType::tq1_0: return {52};
+    case DType::tq2_0: return {64};
+    default: return {0};
+  }
+}
+
 // Every bit pattern of quants and integer scales; float16 scales of either sign and moderate size, so that
 // no NaN comes up, whose payload each processor chooses. fill below 0: random quants, else this byte.
 std::vector<uint8_t> blocks(DType type, uint64_t rows, uint64_t cols, uint32_t seed, int fill = -1) {
@@ -93,17 +109,25 @@ std::vector<uint8_t> blocks(DType type, uint64_t rows, uint64_t cols, uint32_t s
     std::memcpy(&out[at], &h, 2);
   };
   for (size_t at = 0; at < out.size(); at += t.block_bytes) {
-    if (type == DType::f32) {
-      const float w = std::normal_distribution<float>()(random);
-      std::memcpy(&out[at], &w, 4);
-    } else if (type == DType::bf16) {
-      const uint16_t w = float_to_bfloat16(std::normal_distribution<float>()(random));
-      std::memcpy(&out[at], &w, 2);
-    } else if (type == DType::q6_k) {
-      set_half(at + 208);
-    } else {
-      set_half(at);
-      if (block_codec(type) != nullptr && block_codec(type)->halves == 2) set_half(at + 2);
+    switch (type) {
+      case DType::f32: {
+        const float w = std::normal_distribution<float>()(random);
+        std::memcpy(&out[at], &w, 4);
+        break;
+      }
+      case DType::bf16: {
+        const uint16_t w = float_to_bfloat16(std::normal_distribution<float>()(random));
+        std::memcpy(&out[at], &w, 2);
+        break;
+      }
+      case DType::iq1_m:  // a nibble of d at the top of each of the last four pairs of bytes
+        for (size_t i = 0; i < 4; ++i)
+          out[at + 49 + 2 * i] = static_cast<uint8_t>((out[at + 49 + 2 * i] & 15) | (i == 3 ? 0x20 : i << 4));
+        break;
+      case DType::mxfp4: out[at] = static_cast<uint8_t>(96 + random() % 48); break;
+      case DType::nvfp4: break;
+      default:
+        for (const size_t half : halves_of(type)) set_half(at + half);
     }
   }
   return out;
@@ -171,21 +195,24 @@ float dot(const Weights& w, uint32_t row, const float* x, const Quantized& q) {
     for (uint32_t k = 0; k < w.cols; ++k) sum = std::fmaf(decoded[k], x[k], sum);
     return sum;
   }
-  const uint32_t block = info(w.type).block_weights, step = w.type == DType::q6_k ? 16 : 32;
+  const uint32_t block = info(w.type).block_weights, run = codec->run;
   std::array<uint8_t, kMaxRecord> record{};
-  std::array<uint8_t, kMaxBlock> quants{};
-  for (uint32_t k = 0; k < w.cols; k += step) {
-    if (k % block == 0)
-      codec->split(w.row(row) + k / block * info(w.type).block_bytes, record.data(), quants.data());
+  std::array<uint8_t, kMaxBlock> codes{};
+  std::array<int8_t, kMaxBlock> levels{};
+  for (uint32_t k = 0; k < w.cols; k += run) {
+    if (k % block == 0) {
+      codec->split(w.row(row) + k / block * info(w.type).block_bytes, record.data(), codes.data());
+      codec->levels(codes.data(), levels.data());
+    }
     int32_t product = 0, total = 0;
-    for (uint32_t i = k; i < k + step; ++i) {
-      product += (quants[i % block] - codec->zero) * q.q[i];
+    for (uint32_t i = k; i < k + run; ++i) {
+      product += levels[i % block] * q.q[i];
       total += q.q[i];
     }
     const float d = q.d[k / 32];
-    sum = std::fmaf(static_cast<float>(product), codec->scale(record.data(), k % block / 16) * d, sum);
-    if (codec->has_minimum)
-      sum = std::fmaf(codec->minimum(record.data(), k % block / 32), d * static_cast<float>(total), sum);
+    sum = std::fmaf(static_cast<float>(product), codec->scale(record.data(), k % block / run) * d, sum);
+    if (codec->minimum != nullptr)
+      sum = std::fmaf(codec->minimum(record.data(), k % block / run), d * static_cast<float>(total), sum);
   }
   return sum;
 }

@@ -222,8 +222,8 @@ TEST_F(GgufReader, RefusesBadTensors) {
   refuse(with_tensor({"x", {33}, 8, at}),
          {"rows of 33 weights of type q8_0, in tensor \"x\"", "a multiple of 32"});
   refuse(with_tensor({"x", {128}, 12, at}), {"rows of 128 weights of type q4_k", "a multiple of 256"});
-  refuse(with_tensor({"x", {256}, 16, at}),
-         {"unsupported type iq2_xxs (16), in tensor \"x\"", "expected one of f32,"});
+  refuse(with_tensor({"x", {256}, 9, at}),
+         {"unsupported type q8_1 (9), in tensor \"x\"", "expected one of f32,"});
   refuse(with_tensor({"x", {256}, 4, at}), {"unsupported type q4_2 (4)"});
   refuse(with_tensor({"x", {256}, 777, at}), {"unsupported type unknown (777)"});
   refuse(with_tensor({"x", {4}, 0, at + 4}), {"data offset 292, in tensor \"x\"", "a multiple of 32"});

@@ -1,4 +1,4 @@
-// Weights for tests of the encoders: the same on every machine, as a trained model's and as no model's.
+// Weights for tests of the encoders and blocks for those of the decoders: the same on every machine, as a trained model's and as no model's.
 #pragma once
 
 #include <cmath>
@@ -30,6 +30,31 @@ inline std::vector<float> sample_weights(size_t n) {
     }
   }
   return out;
+}
+
+// n blocks of random bytes of which every weight is a finite number. decode(block, weights) as a type has it.
+template <class Decode>
+std::vector<uint8_t> sample_blocks(size_t n, size_t block_bytes, size_t block_weights, Decode decode) {
+  uint64_t state = 1;
+  std::vector<uint8_t> out(n * block_bytes);
+  std::vector<float> weights(block_weights);
+  for (size_t at = 0; at < out.size();) {
+    for (size_t i = 0; i < block_bytes; ++i) {
+      state = state * 6364136223846793005u + 1442695040888963407u;
+      out[at + i] = static_cast<uint8_t>(state >> 56);
+    }
+    decode(out.data() + at, weights.data());
+    bool finite = true;
+    for (const float w : weights) finite = finite && std::isfinite(w);
+    if (finite) at += block_bytes;
+  }
+  return out;
+}
+
+inline uint64_t fnv1a(const void* data, size_t n) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (size_t i = 0; i < n; ++i) hash = (hash ^ static_cast<const uint8_t*>(data)[i]) * 0x100000001b3u;
+  return hash;
 }
 
 }  // namespace forge

@@ -25,6 +25,7 @@ std::string_view kernel_type(DType t) {
     case DType::q4_k: return "Q4_K";
     case DType::q5_k: return "Q5_K";
     case DType::q6_k: return "Q6_K";
+    default: break;
   }
   fail("no CPU kernel reads weights of type {}", info(t).name);
 }

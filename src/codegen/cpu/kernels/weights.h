@@ -7,9 +7,9 @@
 // Quants of 32 consecutive k are eight tiles; a tile is 16 rows x 4 k in 64 bytes: byte 4 r + j is row r, k =
 // 4 t + j. That is one register for AVX-512, two for AVX2, and the operand that a four-way dot product wants:
 // lane = row. Sub-byte types are the same tiles in bit planes:
-//     4 bits  vector v (of 4): low nibble = tile v, high nibble = tile v + 4
-//   + 1 bit   one vector more: bit t = bit 4 of tile t
-//   + 2 bits  two vectors more: vector h, bits 2 (t mod 4) = bits 4 and 5 of tile t, h = t / 4
+//     p bits  p vectors; vector v has tiles v, v + p, v + 2p ..., each at the bits where the one before ends
+// with p = 8, 4, 2, 1; other widths are a sum of these, the wider plane first: of 6 bits the lower four are a
+// plane of 4 and the upper two one of 2.
 // Quants are unsigned with a constant zero point, so that one multiply instruction serves all types:
 // w = scale * (q - zero) or, for types with a minimum, scale * q + minimum.
 #pragma once
@@ -25,35 +25,30 @@ struct Scales {
   f32x16 minimum;
 };
 
-// Nibble planes, with `extra` (0, 1, 2) bit planes behind them.
-template <int extra>
-FORGE_INLINE void nibble_tiles(const uint8_t* q, u8x64 (&t)[8]) {
-  for (int v = 0; v < 4; ++v) {
-    const u8x64 x = load<u8x64>(q + 64 * v);
-    t[v] = x & 15;
-    t[v + 4] = (u8x64)((u32x16)x >> 4) & 15;
-  }
-  if constexpr (extra == 1) {
-    const u32x16 h = load<u32x16>(q + 256);
-    for (int i = 0; i < 8; ++i) t[i] |= (u8x64)(i < 4 ? h << (4 - i) : h >> (i - 4)) & 16;
-  }
-  if constexpr (extra == 2) {
-    for (int half = 0; half < 2; ++half) {
-      const u32x16 h = load<u32x16>(q + 256 + 64 * half);
-      for (int i = 0; i < 4; ++i) {
-        const u32x16 s = i < 2 ? h << (4 - 2 * i) : h >> (2 * i - 4);
-        t[4 * half + i] |= (u8x64)s & 48;
-      }
+// Codes of `bits` bits out of their planes; p and below: the plane to read next, and the bits before it.
+template <int bits, int p = 8, int below = 0>
+FORGE_INLINE void plane_tiles(const uint8_t* q, u8x64 (&t)[8]) {
+  if constexpr ((bits & p) != 0)
+    for (int i = 0; i < 8; ++i) {
+      const u32x16 x = load<u32x16>(q + 64 * (i % p));
+      const int shift = i / p * p - below;
+      const u8x64 piece =
+          (u8x64)(shift >= 0 ? x >> shift : x << -shift) & (uint8_t)(((1 << p) - 1) << below);
+      t[i] = below == 0 ? piece : t[i] | piece;
     }
-  }
+  if constexpr (p > 1) plane_tiles<bits, p / 2, below + (bits & p)>(q + 64 * (bits & p), t);
 }
 
-// One quant out of nibble planes: tile t, byte i.
-template <int extra>
-FORGE_INLINE uint32_t nibble_at(const uint8_t* q, uint32_t t, uint32_t i) {
-  uint32_t v = t < 4 ? q[64 * t + i] & 15u : q[64 * (t - 4) + i] >> 4;
-  if constexpr (extra == 1) v |= (q[256 + i] >> t & 1u) << 4;
-  if constexpr (extra == 2) v |= (q[256 + 64 * (t / 4) + i] >> (2 * (t % 4)) & 3u) << 4;
+// One code out of the planes: tile t, byte i.
+template <int bits>
+FORGE_INLINE uint32_t code_at(const uint8_t* q, uint32_t t, uint32_t i) {
+  uint32_t v = 0, below = 0;
+  for (uint32_t p = 8; p > 0; p /= 2) {
+    if ((bits & p) == 0) continue;
+    v |= (q[64 * (t % p) + i] >> (t / p * p) & ((1u << p) - 1)) << below;
+    q += 64 * p;
+    below += p;
+  }
   return v;
 }
 
@@ -70,7 +65,7 @@ struct Legacy {  // one float16 scale (and minimum) for 32 k
   static constexpr int kZeroShift = has_minimum ? -1 : 3 + extra;
   static constexpr bool kWide = false, kMinimum = has_minimum, kHalves = false;
 
-  FORGE_INLINE void tiles(const uint8_t* q, u8x64 (&t)[8]) { nibble_tiles<extra>(q, t); }
+  FORGE_INLINE void tiles(const uint8_t* q, u8x64 (&t)[8]) { plane_tiles<4 + extra>(q, t); }
   FORGE_INLINE Scales scales(const uint8_t* s, uint32_t) {
     Scales r;
     r.half[0] = r.half[1] = to_f32(load<f16x16>(s));
@@ -78,7 +73,7 @@ struct Legacy {  // one float16 scale (and minimum) for 32 k
     return r;
   }
   FORGE_INLINE float value(const uint8_t* s, const uint8_t* q, uint32_t row, uint32_t k) {
-    const float x = (float)(int32_t)nibble_at<extra>(q, k / 4, 4 * row + k % 4);
+    const float x = (float)(int32_t)code_at<4 + extra>(q, k / 4, 4 * row + k % 4);
     if constexpr (has_minimum)
       return half_at(s, row) * x + half_at(s + 32, row);
     else
@@ -118,7 +113,7 @@ struct KWithMinimum {
   static constexpr int kZeroShift = -1;
   static constexpr bool kWide = false, kMinimum = true, kHalves = false;
 
-  FORGE_INLINE void tiles(const uint8_t* q, u8x64 (&t)[8]) { nibble_tiles<extra>(q, t); }
+  FORGE_INLINE void tiles(const uint8_t* q, u8x64 (&t)[8]) { plane_tiles<4 + extra>(q, t); }
   FORGE_INLINE Scales scales(const uint8_t* s, uint32_t sub) {
     Scales r;
     r.half[0] = r.half[1] = to_f32(load<f16x16>(s)) * to_f32(load<u8x16>(s + 64 + 16 * sub));
@@ -129,7 +124,7 @@ struct KWithMinimum {
     const uint32_t sub = k / 32, i = k % 32;
     const float d = half_at(s, row) * (float)s[64 + 16 * sub + row];
     const float m = half_at(s + 32, row) * (float)s[192 + 16 * sub + row];
-    return d * (float)(int32_t)nibble_at<extra>(q + kQuantBytes * sub, i / 4, 4 * row + i % 4) - m;
+    return d * (float)(int32_t)code_at<4 + extra>(q + kQuantBytes * sub, i / 4, 4 * row + i % 4) - m;
   }
 };
 struct Q4_K : KWithMinimum<0> {};
@@ -142,7 +137,7 @@ struct Q6_K {  // 256 k; d (float16) and, for each 16 k, an int8 scale
   static constexpr int kZeroShift = 5;
   static constexpr bool kWide = false, kMinimum = false, kHalves = true;
 
-  FORGE_INLINE void tiles(const uint8_t* q, u8x64 (&t)[8]) { nibble_tiles<2>(q, t); }
+  FORGE_INLINE void tiles(const uint8_t* q, u8x64 (&t)[8]) { plane_tiles<6>(q, t); }
   FORGE_INLINE Scales scales(const uint8_t* s, uint32_t sub) {
     Scales r;
     const f32x16 d = to_f32(load<f16x16>(s));
@@ -153,7 +148,7 @@ struct Q6_K {  // 256 k; d (float16) and, for each 16 k, an int8 scale
   FORGE_INLINE float value(const uint8_t* s, const uint8_t* q, uint32_t row, uint32_t k) {
     const uint32_t sub = k / 32, i = k % 32;
     const float d = half_at(s, row) * (float)(int8_t)s[32 + 16 * (k / 16) + row];
-    return d * ((float)(int32_t)nibble_at<2>(q + kQuantBytes * sub, i / 4, 4 * row + i % 4) - 32.0F);
+    return d * ((float)(int32_t)code_at<6>(q + kQuantBytes * sub, i / 4, 4 * row + i % 4) - 32.0F);
   }
 };
 
