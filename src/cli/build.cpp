@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string_view>
+#include <utility>
 
 #include "core/error.h"
 #include "core/mapped_file.h"
@@ -21,17 +22,32 @@ std::string read_text(const std::string& path) {
   return {reinterpret_cast<const char*>(map.bytes().data()), map.bytes().size()};
 }
 
-// An output that replaced the model it is made from would cost the user the model.
+}  // namespace
+
+void print_note(std::string_view line) { fmt::print(stderr, "forge: {}\n", line); }
+
+Checkpoint read_model(const ModelSource& source, const Note& note, ProgressBar& progress) {
+  progress.begin("parse");
+  bool quantizing = false;
+  return read_model(
+      source,
+      [&](std::string_view line) {
+        progress.erase();
+        if (note) note(line);
+      },
+      [&](uint64_t done, uint64_t total) {
+        if (!std::exchange(quantizing, true)) progress.begin("quantize");
+        progress.bytes(done, total);
+      });
+}
+
+// What replaced the model it is made from would cost the user the model.
 void refuse_to_replace_model(const ModelSource& model, const std::string& path) {
   for (const std::string& file : source_files(model)) {
     std::error_code error;
     if (fs::equivalent(file, path, error)) fail_usage("{}: the output would replace the model", path);
   }
 }
-
-}  // namespace
-
-void print_note(std::string_view line) { fmt::print(stderr, "forge: {}\n", line); }
 
 CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version) {
   CompileOptions out;
@@ -57,8 +73,7 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
     if (options.verbose) fmt::print(stderr, "{}\n", line);
   };
 
-  progress.begin("parse");
-  const Checkpoint checkpoint = read_model(options.model, print_note);
+  const Checkpoint checkpoint = read_model(options.model, print_note, progress);
   const CompiledModel model = compile_model(checkpoint, compile, [&](std::string_view phase) {
     if (phase != "parse") progress.begin(phase);
   });

@@ -12,6 +12,7 @@ namespace forge {
 void add_compile(CLI::App& forge);
 // generate, chat, bench, perplexity, logits, tokenize, detokenize.
 void add_program_commands(CLI::App& forge);
+void add_quantize(CLI::App& forge);
 void add_info(CLI::App& forge);
 void add_dump(CLI::App& forge);
 void add_cache(CLI::App& forge);
@@ -19,6 +20,9 @@ void add_export_weights(CLI::App& forge);
 
 // The argument that names the model ("MODEL"), and the options that change it.
 void add_model(CLI::App& command, ModelSource& model, const std::string& argument = "MODEL");
+
+// The options that quantize the model, `type` ("--quantize") naming the mixture.
+void add_quantization(CLI::App& command, Quantization& quantization, const std::string& type = "--quantize");
 
 // The version forge was built as: "0.1.0".
 std::string forge_version();

@@ -43,6 +43,7 @@ void add_compile(CLI::App& forge) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = forge.add_subcommand("compile", "make a model file one self-contained program");
   add_model(*command, flags->build.model);
+  add_quantization(*command, flags->build.model.quantization);
   command->add_option("-o,--output", flags->output, "the program to write (default: the model's name)");
   command
       ->add_option("--ctx", flags->build.ctx,

@@ -118,6 +118,7 @@ void show_model(const Flags& flags) {
            meta.find("tokenizer.ggml.pre") == nullptr ? "" : " (" + *meta.string("tokenizer.ggml.pre") + ")",
            vocabulary == nullptr ? 0 : vocabulary->size()));
   line("chat template", meta.find("tokenizer.chat_template") == nullptr ? "none" : "yes");
+  if (const auto quantization = meta.string(kQuantizationKey)) line("quantization", *quantization);
   show_tensors(checkpoint, flags.tensors);
   if (!checkpoint.tensors.empty()) show_forecast(checkpoint, flags.build);
 }

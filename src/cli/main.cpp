@@ -27,6 +27,7 @@ int run(int argc, char** argv) {
       "  ./story generate \"Once upon a time\"");
   add_compile(app);
   add_program_commands(app);
+  add_quantize(app);
   add_info(app);
   add_dump(app);
   add_cache(app);

@@ -1,4 +1,5 @@
 #include "cli/commands.h"
+#include "quantize/recipe.h"
 
 namespace forge {
 
@@ -11,6 +12,17 @@ void add_model(CLI::App& command, ModelSource& model, const std::string& argumen
       .add_option("--override", model.overrides,
                   "KEY=VALUE: the value of a metadata key in place of the file's; repeatable")
       ->allow_extra_args(false);
+}
+
+void add_quantization(CLI::App& command, Quantization& quantization, const std::string& type) {
+  command.add_option(type, quantization.type, "the type of the weights: " + recipe_names());
+  command
+      .add_option("--tensor-type", quantization.tensor_types,
+                  "PATTERN=TYPE: the type of the matrices whose names match, as attn_v=q8_0 or "
+                  "'blk.[01].*=f16'; repeatable, the first match decides")
+      ->allow_extra_args(false);
+  command.add_option("--imatrix", quantization.imatrix,
+                     "llama.cpp's importance matrix: err less where activations are large");
 }
 
 }  // namespace forge

@@ -22,20 +22,26 @@ Checkpoint read_file(const std::string& path) {
 
 }  // namespace
 
-Checkpoint read_model(const ModelSource& source, const Note&) {
+Checkpoint read_model(const ModelSource& source, const Note& note,
+                      const std::function<void(uint64_t done, uint64_t total)>& quantizing) {
   Checkpoint checkpoint = read_file(source.path);
   for (const std::string& assignment : source.overrides) override_metadata(checkpoint.meta, assignment);
   checkpoint.alignment = data_alignment(source.path, checkpoint.meta);
-  return checkpoint;
+  return source.quantization.wanted() ? quantize_model(checkpoint, source.quantization, note, quantizing)
+                                      : checkpoint;
 }
 
 std::vector<std::string> source_files(const ModelSource& source) {
-  return is_directory(source.path) ? huggingface_files(source.path) : model_files(source.path);
+  std::vector<std::string> files =
+      is_directory(source.path) ? huggingface_files(source.path) : model_files(source.path);
+  if (!source.quantization.imatrix.empty()) files.push_back(source.quantization.imatrix);
+  return files;
 }
 
 std::vector<std::string> source_settings(const ModelSource& source) {
   std::vector<std::string> settings;
   for (const std::string& assignment : source.overrides) settings.push_back("override " + assignment);
+  for (const std::string& setting : quantization_settings(source.quantization)) settings.push_back(setting);
   return settings;
 }
 

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/quantization.h"
 #include "formats/checkpoint.h"
 
 namespace forge {
@@ -14,13 +15,16 @@ namespace forge {
 struct ModelSource {
   std::string path;                    // a GGUF file (the first of several), a Hugging Face directory, or a compiled program
   std::vector<std::string> overrides;  // "KEY=VALUE", see override_metadata; applied in this order
+  Quantization quantization;           // of the model as the other options left it
 };
 
 // Told, a line each, what the user should know of what is done to the model; may be null.
 using Note = std::function<void(std::string_view line)>;
 
-// The model with all that the options ask for. Throws Error.
-Checkpoint read_model(const ModelSource& source, const Note& note);
+// The model with all that the options ask for; `quantizing` (may be null) is told how far that is, in bytes. Throws
+// Error.
+Checkpoint read_model(const ModelSource& source, const Note& note,
+                      const std::function<void(uint64_t done, uint64_t total)>& quantizing = nullptr);
 
 // The files that shape what read_model gives.
 std::vector<std::string> source_files(const ModelSource& source);

@@ -17,11 +17,10 @@ struct PhaseSpan {
   std::string_view name;
   double begin, end;
 };
-constexpr PhaseSpan kPhases[] = {{"parse", 0, 0.1},
-                                 {"optimize", 0.1, 0.12},
-                                 {"generate", 0.12, 0.15},
-                                 {"compile", 0.15, 0.7},
-                                 {"pack", 0.7, 1}};
+constexpr PhaseSpan kPhases[] = {
+    {"quantize", 0, 1},  // a bar of its own: it can take longer than all the rest
+    {"parse", 0, 0.1},      {"optimize", 0.1, 0.12}, {"generate", 0.12, 0.15},
+    {"compile", 0.15, 0.7}, {"pack", 0.7, 1}};
 constexpr int kBarWidth = 30;
 
 double now() {
@@ -50,6 +49,10 @@ void ProgressBar::bytes(uint64_t done, uint64_t total) {
 
 void ProgressBar::end() {
   if (!phase_.empty()) times_.emplace_back(std::exchange(phase_, ""), now() - began_);
+  erase();
+}
+
+void ProgressBar::erase() {
   if (std::exchange(drawn_, false)) std::fputs("\r\033[K", stderr);
 }
 

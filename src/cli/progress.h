@@ -18,11 +18,13 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  // "parse", "optimize", "generate", "compile" or "pack" begins.
+  // "quantize", "parse", "optimize", "generate", "compile" or "pack" begins.
   void begin(std::string_view phase);
   // Within the current phase.
   void bytes(uint64_t done, uint64_t total);
   void end();
+  // Removes the bar until it is drawn again: for text that goes between.
+  void erase();
 
   // Phases with the seconds they took, in the order they began.
   const std::vector<std::pair<std::string, double>>& times() const { return times_; }

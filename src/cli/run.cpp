@@ -43,6 +43,7 @@ constexpr std::string_view kOwnHelp =
     "  --cpu LEVEL           instruction set, as in forge compile (FORGE_CPU; default native)\n"
     "  --chat-template FILE  a file to take instead of the model's template (FORGE_CHAT_TEMPLATE)\n"
     "  --override KEY=VALUE  the value of a metadata key in place of the file's; repeatable\n"
+    "  --quantize TYPE       as in forge compile, with --tensor-type and --imatrix\n"
     "  --interpret[=graph]   run the reference interpreter: the optimized graph, whose bits the program's "
     "are, or the\n"
     "                        source graph in float32\n"
@@ -88,6 +89,10 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
                value_of("--chat-template", out.build.chat_template_file)) {
     } else if (std::string assignment; value_of("--override", assignment)) {
       out.build.model.overrides.push_back(assignment);
+    } else if (Quantization& quantization = out.build.model.quantization;
+               value_of("--quantize", quantization.type) || value_of("--imatrix", quantization.imatrix)) {
+    } else if (std::string choice; value_of("--tensor-type", choice)) {
+      quantization.tensor_types.push_back(choice);
     } else if (word == "--interpret" || word == "--interpret=optimized") {
       out.interpret = "optimized";
     } else if (word == "--interpret=graph") {
@@ -122,7 +127,9 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
 // A program is compiled for the default context as long as that is enough: --ctx limits it when it runs.
 uint32_t compiled_context(const BuildOptions& options) {
   if (options.ctx == 0) return 0;
-  const uint32_t standard = build_graph(read_model(options.model, nullptr), 0).ctx_max;
+  ModelSource model = options.model;
+  model.quantization = {};  // changes no shape
+  const uint32_t standard = build_graph(read_model(model, nullptr), 0).ctx_max;
   return options.ctx > standard ? options.ctx : 0;
 }
 

@@ -92,6 +92,7 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   manifest["ctx.default"] = std::to_string(default_context(checkpoint, m.source));
   manifest["target"] = fmt::format("{} {}", m.plan.target, options.level->name);
   manifest["compiler"] = options.compiler;
+  if (const auto quantization = checkpoint.meta.string(kQuantizationKey)) manifest["quantization"] = *quantization;
   if (!options.default_args.empty()) manifest["default_args"] = options.default_args;
   sampling_defaults(checkpoint, m.source.ctx_max, manifest);
   return manifest;

@@ -58,6 +58,9 @@ class Metadata {
   std::unordered_map<std::string, size_t> index_;
 };
 
+// A key of our own: how forge quantized the model, in words.
+inline constexpr std::string_view kQuantizationKey = "forge.quantization";
+
 // A tensor where it lies in the mapped file. shape is outermost first: a linear is {rows = out, cols = in}.
 struct Tensor {
   std::string name;

@@ -60,6 +60,8 @@ class GgufCursor {
   std::string_view string();
   // A string that becomes a name: 1 to `limit` bytes of UTF-8 without control characters.
   std::string_view name(size_t limit);
+  // The next n bytes.
+  std::span<const uint8_t> take(uint64_t n);
   // A count of things that take at least `min_bytes` each; throws when the file can't hold that many.
   size_t count(uint64_t min_bytes);
 
@@ -67,8 +69,6 @@ class GgufCursor {
   [[noreturn]] void refuse(std::string_view wrong, std::string_view expected) const;
 
  private:
-  std::span<const uint8_t> take(uint64_t n);
-
   std::string_view file_;
   std::span<const uint8_t> bytes_;
   size_t at_ = 0;

@@ -11,16 +11,16 @@
 
 namespace forge {
 
-// Expects f() to throw an Error of one line with exit status 1 that holds every one of `parts`.
+// Expects f() to throw an Error of one line with that exit status that holds every one of `parts`.
 template <class F>
-void expect_error(F&& f, std::initializer_list<std::string_view> parts) {
+void expect_error(F&& f, std::initializer_list<std::string_view> parts, int status = 1) {
   try {
     f();
     ADD_FAILURE() << "no error, expected one with: " << *parts.begin();
   } catch (const Error& error) {
     const std::string message = error.what();
     EXPECT_EQ(message.find('\n'), std::string::npos) << message;
-    EXPECT_EQ(error.status, 1);
+    EXPECT_EQ(error.status, status);
     for (const std::string_view part : parts) {
       EXPECT_NE(message.find(part), std::string::npos) << "expected \"" << part << "\" in: " << message;
     }

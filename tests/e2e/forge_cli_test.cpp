@@ -122,6 +122,27 @@ TEST_F(ForgeCli, HuggingFaceDirectoryIsAModel) {
             "forge: empty: holds no config.json, expected a Hugging Face model's directory");
 }
 
+TEST_F(ForgeCli, QuantizesToAFileAndAtCompileTime) {
+  const std::string how = " --tensor-type attn_k=f16";  // the other matrices from q8_0
+  EXPECT_NE(output("$forge quantize $model q4.gguf --type q4_0" + how).find("attn_v"), std::string::npos);
+  EXPECT_NE(output("$forge info q4.gguf").find("q4_0, attn_k=f16"), std::string::npos);
+  output("$forge compile $model --quantize q4_0" + how + " -o prog");
+  EXPECT_NE(output("./prog info").find("q4_0, attn_k=f16"), std::string::npos);
+  output("$forge export-weights prog -o back.gguf && cmp back.gguf q4.gguf");
+  const std::string text = output("./prog generate abc -n 20 --seed 1");
+  EXPECT_EQ(output("$forge generate $model --quantize q4_0" + how + " abc -n 20 --seed 1"), text);
+  EXPECT_EQ(output("$forge generate q4.gguf abc -n 20 --seed 1"), text);
+
+  EXPECT_EQ(error("$forge quantize $model $model --type q4_0", 2),
+            "forge: " + model_ + ": the output would replace the model");
+  EXPECT_EQ(error("$forge quantize $model x.gguf", 2),
+            "forge: quantize: no --type given (see forge quantize --help)");
+  EXPECT_NE(error("$forge quantize $model x.gguf --type q9", 2).find("no quantization 'q9'; there are f32,"),
+            std::string::npos);
+  EXPECT_NE(error("$forge generate $model --quantize q4_0 --imatrix /dev/null abc", 1).find("/dev/null"),
+            std::string::npos);
+}
+
 TEST_F(ForgeCli, SeparateWeightsAreAnInput) {
   output("$forge compile $model -o prog --weights separate");
   for (const char* name : {"prog", "prog.weights"}) {

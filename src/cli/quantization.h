@@ -1,0 +1,32 @@
+// Quantizing a model before anything else is done with it: what `forge quantize` and --quantize share.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/checkpoint.h"
+
+namespace forge {
+
+struct Quantization {
+  std::string type;                       // a recipe's name; empty: the model stays as it is
+  std::vector<std::string> tensor_types;  // "PATTERN=TYPE", see parse_tensor_type
+  std::string imatrix;                    // a file of importances
+
+  bool wanted() const { return !type.empty(); }
+};
+
+// What shapes the quantized model besides the files it is made from, a string each.
+std::vector<std::string> quantization_settings(const Quantization& quantization);
+
+// The model quantized. Its metadata says so: general.file_type, general.quantization_version, and forge.quantization,
+// which `info` shows. `note` (may be null) is told the errors by class of tensor; `progress` (may be null) the bytes of the
+// model that are done. Throws Error.
+Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantization,
+                          const std::function<void(std::string_view line)>& note,
+                          const std::function<void(uint64_t done, uint64_t total)>& progress);
+
+}  // namespace forge
