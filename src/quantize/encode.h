@@ -9,6 +9,10 @@
 
 namespace forge {
 
+// Whether there is an encoder: for all types but those of codebook grids (iq1_*, iq2_*, iq3_*) and q8_k, which is no
+// type of weights.
+bool can_encode(DType type);
+
 // Encodes n weights (a multiple of the type's block; all finite and at most kMaxWeight in magnitude) so that
 // sum_i importances_i * (x_i - decoded_i)^2 is small: scales, minimums and levels are chosen together, for the scales
 // as they are stored. importances: n of them, none negative; null: all alike. The same bytes on every machine.

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "quantize/encode.h"
 
 namespace forge {
 namespace {
@@ -48,6 +49,39 @@ std::vector<Recipe> make_recipes() {
       {"q4_k_s", 14, q4_k, q6_k, q4_k, {{"attn_v", first_four, q5_k}, {"ffn_down", first_eighth, q5_k}}},
       plain(q4_1, 3),
       plain(q4_0, 2),
+      {"iq4_xs", 30, iq4_xs, q6_k, iq4_xs, {{"attn_v", all, q5_k, 4}, {"ffn_down", first_eighth, q5_k}}},
+      {"iq4_nl", 25, iq4_nl, q6_k, iq4_nl, {{"attn_v", all, q5_k, 4}, {"ffn_down", first_eighth, q5_k}}},
+      plain(mxfp4, 38, q8_0),
+      {"q3_k_l",
+       13,
+       q3_k,
+       q6_k,
+       q3_k,
+       {{"attn_v", all, q5_k}, {"ffn_down", all, q5_k}, {"attn_output", all, q5_k}}},
+      {"q3_k_m",
+       12,
+       q3_k,
+       q6_k,
+       q3_k,
+       {{"attn_v", first_two, q5_k},
+        {"attn_v", all, q4_k},
+        {"ffn_down", first_sixteenth, q5_k},
+        {"ffn_down", all, q4_k},
+        {"attn_output", all, q4_k},
+        {"attn_qkv", all, q4_k}}},
+      {"q3_k_s", 11, q3_k, q6_k, q3_k, {}},
+      {"q2_k",
+       10,
+       q2_k,
+       q6_k,
+       q2_k,
+       {{"attn_v", all, q4_k, 4},
+        {"attn_v", all, q3_k},
+        {"ffn_down", all, q3_k},
+        {"attn_output", all, q3_k}}},
+      {"q2_k_s", 21, q2_k, q6_k, q2_k, {{"attn_v", all, q4_k, 4}, {"ffn_down", first_eighth, q4_k}}},
+      {"tq2_0", 37, tq2_0, q6_k, q4_k, {}},
+      {"tq1_0", 36, tq1_0, q6_k, q4_k, {}},
   };
 }
 
@@ -126,9 +160,10 @@ TensorType parse_tensor_type(const std::string& text) {
     fail_usage("tensor type {}: expected PATTERN=TYPE, as in attn_v=q6_k", text);
   const std::string name = text.substr(equals + 1);
   const std::optional<DType> type = dtype_from_name(name);
-  if (!type) {
+  if (!type || !can_encode(*type)) {
     std::string known;
-    for (const DTypeInfo& t : all_dtypes()) known += fmt::format("{}{}", known.empty() ? "" : ", ", t.name);
+    for (const DTypeInfo& t : all_dtypes())
+      if (can_encode(t.type)) known += fmt::format("{}{}", known.empty() ? "" : ", ", t.name);
     fail_usage("tensor type {}: no type '{}'; there are {}", text, name, known);
   }
   return {text.substr(0, equals), *type};
@@ -163,6 +198,13 @@ DType fitting_type(DType wanted, int64_t cols) {
   if (fits(wanted)) return wanted;
   const auto smaller_block = [](DType type) {
     switch (type) {
+      case DType::iq4_xs: return DType::iq4_nl;
+      case DType::q2_k:
+      case DType::q3_k:
+      case DType::tq1_0:
+      case DType::tq2_0:
+      case DType::q1_0:
+      case DType::q2_0: return DType::q4_0;
       case DType::q4_k: return DType::q5_0;
       case DType::q5_k: return DType::q5_1;
       case DType::q6_k: return DType::q8_0;

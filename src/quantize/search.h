@@ -10,9 +10,11 @@
 // Four lanes of plain arithmetic in one fixed order: every machine writes the same bytes.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <limits>
 
@@ -38,23 +40,38 @@ struct UniformLevels {
   static int code(float level) { return static_cast<int>(level) + kZero; }
 };
 
-// Any ascending levels.
-template <const auto& kValues>
+// The levels of a table (quant/levels.h), where codes are indices.
+template <const std::array<int8_t, 16>& kTable>
 struct TableLevels {
-  static constexpr float kLowest = kValues.front(), kHighest = kValues.back();
-  static constexpr size_t kCount = kValues.size();
+  // Codes by ascending levels; of two codes of one level the first.
+  static constexpr auto kSorted = [] {
+    struct {
+      std::array<float, 16> level{};
+      std::array<uint8_t, 16> code{};
+      size_t n = 0;
+    } out;
+    for (int level = -128; level < 128; ++level) {
+      const auto at = std::find(kTable.begin(), kTable.end(), level);
+      if (at == kTable.end()) continue;
+      out.level[out.n] = static_cast<float>(level);
+      out.code[out.n++] = static_cast<uint8_t>(at - kTable.begin());
+    }
+    return out;
+  }();
+  static constexpr size_t kCount = kSorted.n;
+  static constexpr float kLowest = kSorted.level[0], kHighest = kSorted.level[kCount - 1];
   static Lanes nearest(Lanes v) {
     Lanes level = Lanes{} + kLowest;
-    for (size_t i = 1; i < kValues.size(); ++i) {
-      const Lanes middle = Lanes{} + 0.5f * (kValues[i - 1] + kValues[i]), value = Lanes{} + kValues[i];
-      level = v > middle ? value : level;
+    for (size_t i = 1; i < kCount; ++i) {
+      const Lanes middle = Lanes{} + 0.5f * (kSorted.level[i - 1] + kSorted.level[i]);
+      level = v > middle ? Lanes{} + kSorted.level[i] : level;
     }
     return level;
   }
   static int code(float level) {
-    int at = 0;
-    while (kValues[static_cast<size_t>(at)] < level) ++at;
-    return at;
+    size_t at = 0;
+    while (kSorted.level[at] < level) ++at;
+    return kSorted.code[at];
   }
 };
 
@@ -93,6 +110,9 @@ struct Affine {
   float scale = 0, offset = 0;
 };
 
+// 0 for a scale that is nothing.
+inline float inverse_scale(float scale) { return std::fabs(scale) > 1e-37f ? 1.0f / scale : 0.0f; }
+
 // What the levels of a group under some Affine add up to.
 struct LevelSums {
   float error = 0;              // E
@@ -101,7 +121,7 @@ struct LevelSums {
 
 template <class Levels, size_t kN>
 LevelSums level_sums(const Group<kN>& g, Affine a) {
-  const float inverse = a.scale != 0 ? 1.0f / a.scale : 0.0f;
+  const float inverse = inverse_scale(a.scale);
   Lanes error{}, l{}, ll{}, xl{};
   for (size_t i = 0; i < Group<kN>::kVectors; ++i) {
     const Lanes level = Levels::nearest((g.x[i] - a.offset) * inverse);
