@@ -9,6 +9,11 @@ void add_model(CLI::App& command, ModelSource& model, const std::string& argumen
                   "a GGUF file (the first one, if split), a Hugging Face directory or a compiled program")
       ->required();
   command
+      .add_option(
+          "--lora", model.adapters,
+          "PATH[:SCALE]: an adapter to merge into the model, a PEFT directory or a GGUF file; repeatable")
+      ->allow_extra_args(false);
+  command
       .add_option("--override", model.overrides,
                   "KEY=VALUE: the value of a metadata key in place of the file's; repeatable")
       ->allow_extra_args(false);

@@ -1,7 +1,12 @@
 #include "cli/model_source.h"
 
-#include <filesystem>
+#include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+
+#include "adapters/lora.h"
 #include "formats/artifact_checkpoint.h"
 #include "formats/gguf_encoding.h"
 #include "formats/overrides.h"
@@ -27,6 +32,12 @@ Checkpoint read_model(const ModelSource& source, const Note& note,
   Checkpoint checkpoint = read_file(source.path);
   for (const std::string& assignment : source.overrides) override_metadata(checkpoint.meta, assignment);
   checkpoint.alignment = data_alignment(source.path, checkpoint.meta);
+  // Merged weights that are going to be quantized are rounded once.
+  const MergedType merged = source.quantization.wanted() ? MergedType::f32 : MergedType::own;
+  for (const std::string& text : source.adapters) {
+    const AdapterArgument argument = parse_adapter_argument(text);
+    merge_adapter(checkpoint, read_adapter(argument.path, checkpoint), argument.scale, merged, note);
+  }
   return source.quantization.wanted() ? quantize_model(checkpoint, source.quantization, note, quantizing)
                                       : checkpoint;
 }
@@ -35,11 +46,15 @@ std::vector<std::string> source_files(const ModelSource& source) {
   std::vector<std::string> files =
       is_directory(source.path) ? huggingface_files(source.path) : model_files(source.path);
   if (!source.quantization.imatrix.empty()) files.push_back(source.quantization.imatrix);
+  for (const std::string& text : source.adapters)
+    std::ranges::move(adapter_files(parse_adapter_argument(text).path), std::back_inserter(files));
   return files;
 }
 
 std::vector<std::string> source_settings(const ModelSource& source) {
   std::vector<std::string> settings;
+  for (const std::string& text : source.adapters)
+    settings.push_back(fmt::format("adapter {}", parse_adapter_argument(text).scale));
   for (const std::string& assignment : source.overrides) settings.push_back("override " + assignment);
   for (const std::string& setting : quantization_settings(source.quantization)) settings.push_back(setting);
   return settings;

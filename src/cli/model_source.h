@@ -13,7 +13,8 @@
 namespace forge {
 
 struct ModelSource {
-  std::string path;                    // a GGUF file (the first of several), a Hugging Face directory, or a compiled program
+  std::string path;  // a GGUF file (the first of several), a Hugging Face directory, or a compiled program
+  std::vector<std::string> adapters;   // "PATH" or "PATH:SCALE", see adapters/lora.h; merged in this order
   std::vector<std::string> overrides;  // "KEY=VALUE", see override_metadata; applied in this order
   Quantization quantization;           // of the model as the other options left it
 };

@@ -42,6 +42,8 @@ constexpr std::string_view kOwnHelp =
     "forge's options, here or behind MODEL:\n"
     "  --cpu LEVEL           instruction set, as in forge compile (FORGE_CPU; default native)\n"
     "  --chat-template FILE  a file to take instead of the model's template (FORGE_CHAT_TEMPLATE)\n"
+    "  --lora PATH[:SCALE]   an adapter to merge into the model, a PEFT directory or a GGUF file; "
+    "repeatable\n"
     "  --override KEY=VALUE  the value of a metadata key in place of the file's; repeatable\n"
     "  --quantize TYPE       as in forge compile, with --tensor-type and --imatrix\n"
     "  --interpret[=graph]   run the reference interpreter: the optimized graph, whose bits the program's "
@@ -87,12 +89,14 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
       out.rest.push_back(word);
     } else if (value_of("--cpu", out.build.cpu) ||
                value_of("--chat-template", out.build.chat_template_file)) {
-    } else if (std::string assignment; value_of("--override", assignment)) {
-      out.build.model.overrides.push_back(assignment);
+    } else if (std::string value; value_of("--override", value)) {
+      out.build.model.overrides.push_back(value);
+    } else if (value_of("--lora", value)) {
+      out.build.model.adapters.push_back(value);
     } else if (Quantization& quantization = out.build.model.quantization;
                value_of("--quantize", quantization.type) || value_of("--imatrix", quantization.imatrix)) {
-    } else if (std::string choice; value_of("--tensor-type", choice)) {
-      quantization.tensor_types.push_back(choice);
+    } else if (value_of("--tensor-type", value)) {
+      quantization.tensor_types.push_back(value);
     } else if (word == "--interpret" || word == "--interpret=optimized") {
       out.interpret = "optimized";
     } else if (word == "--interpret=graph") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "adapters/lora.h"
 #include "codegen/cpu/emit.h"
 #include "core/error.h"
 #include "formats/artifact_checkpoint.h"
@@ -93,6 +94,8 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   manifest["target"] = fmt::format("{} {}", m.plan.target, options.level->name);
   manifest["compiler"] = options.compiler;
   if (const auto quantization = checkpoint.meta.string(kQuantizationKey)) manifest["quantization"] = *quantization;
+  if (const auto* adapters = checkpoint.meta.strings(kAdaptersKey))
+    manifest["source.adapters"] = fmt::format("{}", fmt::join(*adapters, ", "));
   if (!options.default_args.empty()) manifest["default_args"] = options.default_args;
   sampling_defaults(checkpoint, m.source.ctx_max, manifest);
   return manifest;

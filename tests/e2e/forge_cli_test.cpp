@@ -143,6 +143,28 @@ TEST_F(ForgeCli, QuantizesToAFileAndAtCompileTime) {
             std::string::npos);
 }
 
+TEST_F(ForgeCli, AdaptersAreMerged) {
+  const std::string goldens = FORGE_SOURCE_DIR "/tests/goldens/";
+  const std::string logits = " --tokens 1,5,9,7,3 -o ", lora = " --lora " + goldens;
+  output("cp " + goldens + "llama.gguf base.gguf && $forge logits base.gguf" + logits +
+         "plain.f32 && $forge logits base.gguf" + lora + "lora" + logits + "peft.f32 && $forge logits" +
+         lora + "lora.gguf base.gguf" + logits + "gguf.f32");
+  EXPECT_EQ(shell("cmp peft.f32 gguf.f32").output, "");
+  EXPECT_NE(shell("cmp -s peft.f32 plain.f32").status, 0);
+  output("$forge logits base.gguf" + lora + "lora:0.25" + logits + "quarter.f32");
+  EXPECT_NE(shell("cmp -s peft.f32 quarter.f32").status, 0);
+  output("$forge compile base.gguf" + lora + "lora -o prog && ./prog logits" + logits + "prog.f32");
+  EXPECT_EQ(shell("cmp peft.f32 prog.f32").output, "");
+  EXPECT_NE(output("./prog info").find("source.adapters"), std::string::npos);
+  // Half and half again; the program's own record grows.
+  output("$forge compile base.gguf" + lora + "lora:0.5" + lora + "lora:0.5 -o twice && $forge info twice");
+  EXPECT_NE(output("./twice info").find(" 0.5, "), std::string::npos);
+  EXPECT_EQ(error("$forge compile base.gguf --lora base.gguf -o x", 1),
+            "forge: base.gguf: no adapter, expected a GGUF file whose general.type is adapter");
+  EXPECT_EQ(error("$forge generate base.gguf --lora a:b abc", 2),
+            "forge: --lora a:b: \"b\" is no scale, expected PATH or PATH:SCALE");
+}
+
 TEST_F(ForgeCli, SeparateWeightsAreAnInput) {
   output("$forge compile $model -o prog --weights separate");
   for (const char* name : {"prog", "prog.weights"}) {
