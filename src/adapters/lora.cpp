@@ -93,18 +93,23 @@ void add_product(std::vector<float>& weight, const LoraUpdate& update, float sca
 }
 
 void merge_update(Checkpoint& model, Tensor& t, const Adapter& adapter, const LoraUpdate& update,
-                  double scale, MergedType type) {
+                  double scale, DType stored) {
   if (t.shape.size() != 2 || t.rows() != update.n_out || t.cols() != update.n_in)
     fail("{}: the update of {} is [{}, {}], but the tensor of {} is {}", adapter.path, update.tensor,
          update.n_out, update.n_in, model.path, shape_text(t));
   std::vector<float> merged = decode(t);
   add_product(merged, update, static_cast<float>(scale * update.scale));
-  const DType stored = type == MergedType::f32 ? DType::f32 : t.type;
   const auto bytes = std::make_shared<std::vector<uint8_t>>(row_bytes(stored, merged.size()));
   info(stored).encode(merged.data(), bytes->data(), merged.size());
   t.type = stored;
   t.data = *bytes;
   model.storage.push_back(bytes);
+}
+
+// Types that are only read, by codebooks, leave for half floats.
+DType stored_type(DType before, MergedType type) {
+  if (type == MergedType::f32) return DType::f32;
+  return info(before).encode == nullptr ? DType::f16 : before;
 }
 
 }  // namespace
@@ -146,7 +151,7 @@ void merge_adapter(Checkpoint& model, const Adapter& adapter, double scale, Merg
                    const std::function<void(std::string_view line)>& note) {
   std::unordered_map<std::string_view, Tensor*> tensors;
   for (Tensor& t : model.tensors) tensors.emplace(t.name, &t);
-  std::map<std::string_view, size_t> requantized;  // tensors by type
+  std::map<std::pair<DType, DType>, size_t> rewritten;  // quantized tensors, by their types before and after
   for (const LoraUpdate& update : adapter.updates) {
     const auto at = tensors.find(update.tensor);
     if (at == tensors.end())
@@ -155,20 +160,20 @@ void merge_adapter(Checkpoint& model, const Adapter& adapter, double scale, Merg
     if (update.tensor == "token_embd.weight" && !tensors.contains("output.weight"))
       fail("{}: the adapter changes {}, which is the head of {} as well", adapter.path, update.tensor,
            model.path);
-    const DTypeInfo& before = info(at->second->type);
-    merge_update(model, *at->second, adapter, update, scale, type);
-    if (type == MergedType::own && before.block_weights > 1) ++requantized[before.name];
+    const DType before = at->second->type, after = stored_type(before, type);
+    merge_update(model, *at->second, adapter, update, scale, after);
+    if (info(before).block_weights > 1) ++rewritten[{before, after}];
   }
   const auto* known = model.meta.strings(kAdaptersKey);
   std::vector<std::string> merged = known == nullptr ? std::vector<std::string>{} : *known;
   merged.push_back(fmt::format("{} {}", adapter.sha256, scale));
   model.meta.set(std::string(kAdaptersKey), {MetaType::array, MetaType::string, std::move(merged)});
   if (!note) return;
-  for (const auto& [name, n] : requantized)
+  for (const auto& [types, n] : rewritten)
     note(fmt::format(
-        "{}: {} tensors of {} were decoded, merged and quantized to {} again; an adapter loses less on a "
+        "{}: {} tensors of {} were decoded from {}, merged and stored as {}; an adapter loses less on a "
         "model of higher precision",
-        adapter.path, n, model.path, name));
+        adapter.path, n, model.path, info(types.first).name, info(types.second).name));
 }
 
 }  // namespace forge

@@ -42,7 +42,7 @@ AdapterArgument parse_adapter_argument(std::string_view text);
 
 // The type in which merged tensors are stored. Merging is done in float32 either way.
 enum class MergedType : uint8_t {
-  own,  // as before: quantized ones are quantized again
+  own,  // as before: quantized ones are quantized again, to f16 where their type is only read
   f32,  // for what comes after, which is going to quantize them
 };
 

@@ -172,9 +172,24 @@ TEST_F(Lora, QuantizedBaseIsQuantizedAgainAndItIsSaid) {
   info(DType::q8_0).encode(floats(f32).data(), expected.data(), 64 * 96);
   EXPECT_TRUE(std::ranges::equal(own.data, expected));
   ASSERT_EQ(notes.size(), 1u);
-  EXPECT_NE(notes[0].find("1 tensors of tiny.gguf were decoded, merged and quantized to q8_0 again"),
+  EXPECT_NE(notes[0].find("1 tensors of tiny.gguf were decoded from q8_0, merged and stored as q8_0"),
             std::string::npos)
       << notes[0];
+}
+
+TEST_F(Lora, TypesThatAreOnlyReadBecomeHalfFloats) {
+  Checkpoint model = base();
+  Tensor& t = *std::ranges::find(model.tensors, "blk.0.ffn_up.weight", &Tensor::name);
+  const std::vector<uint8_t> blocks(row_bytes(DType::iq3_xxs, 96 * 256), 1);
+  t.type = DType::iq3_xxs;
+  t.shape = {96, 256};
+  t.data = blocks;
+  const Adapter adapter = read_adapter(write_peft(pair("0.mlp.up_proj", 2, 256, 96)), model);
+  std::vector<std::string> notes;
+  merge_adapter(model, adapter, 1, MergedType::own, [&](std::string_view line) { notes.emplace_back(line); });
+  EXPECT_EQ(t.type, DType::f16);
+  ASSERT_EQ(notes.size(), 1u);
+  EXPECT_NE(notes[0].find("decoded from iq3_xxs, merged and stored as f16"), std::string::npos) << notes[0];
 }
 
 TEST_F(Lora, MismatchNamesTheTensorAndBothShapes) {
