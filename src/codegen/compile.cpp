@@ -93,7 +93,8 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   manifest["ctx.default"] = std::to_string(default_context(checkpoint, m.source));
   manifest["target"] = fmt::format("{} {}", m.plan.target, options.level->name);
   manifest["compiler"] = options.compiler;
-  if (const auto quantization = checkpoint.meta.string(kQuantizationKey)) manifest["quantization"] = *quantization;
+  if (const auto quantization = checkpoint.meta.string(kQuantizationKey))
+    manifest["quantization"] = *quantization;
   if (const auto* adapters = checkpoint.meta.strings(kAdaptersKey))
     manifest["source.adapters"] = fmt::format("{}", fmt::join(*adapters, ", "));
   if (!options.default_args.empty()) manifest["default_args"] = options.default_args;

@@ -1,28 +1,13 @@
 // Any bytes as a GGUF file: an Error of one line, or a checkpoint whose tensors can all be decoded and whose
 // metadata survives encoding.
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cstdlib>
-#include <string_view>
 #include <vector>
 
-#include "core/error.h"
 #include "formats/checkpoint.h"
+#include "tests/fuzz/fuzz_file.h"
 
 namespace {
 
-void require(bool condition) {
-  if (!condition) std::abort();
-}
-
-// The bytes under a name that read_gguf can open, without a disk.
-std::string as_file(std::span<const uint8_t> bytes) {
-  static const int fd = ::memfd_create("fuzz", MFD_CLOEXEC);
-  require(fd >= 0 && ::ftruncate(fd, 0) == 0);
-  require(::pwrite(fd, bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
-  return fmt::format("/proc/self/fd/{}", fd);
-}
+using forge::fuzz::require;
 
 void use(const forge::Checkpoint& checkpoint) {
   for (const forge::Tensor& tensor : checkpoint.tensors) {
@@ -40,10 +25,6 @@ void use(const forge::Checkpoint& checkpoint) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  try {
-    use(forge::read_gguf(as_file({data, size})));
-  } catch (const forge::Error& error) {
-    require(std::string_view(error.what()).find('\n') == std::string_view::npos);
-  }
+  forge::fuzz::expect_error_or_success([&] { use(forge::read_gguf(forge::fuzz::as_file({data, size}))); });
   return 0;
 }

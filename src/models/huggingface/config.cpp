@@ -1,6 +1,7 @@
 #include "models/huggingface/config.h"
 
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 #include "core/error.h"
@@ -19,8 +20,9 @@ std::optional<int64_t> integer_of(const Json& value) {
 }
 
 std::optional<double> number_of(const Json& value) {
-  if (!value.is_number() || !std::isfinite(value.get<double>())) return std::nullopt;
-  return value.get<double>();
+  if (!value.is_number()) return std::nullopt;
+  const auto number = value.get<double>();
+  return std::fabs(number) <= std::numeric_limits<float>::max() ? std::optional(number) : std::nullopt;
 }
 
 template <class T, class F>
@@ -108,8 +110,8 @@ Config Config::object(Keys keys) const {
 int64_t Config::dimension(Keys keys) const {
   const auto value = integer(keys);
   if (!value) fail("{}: key {} is missing", path_, quote(*keys.begin()));
-  if (*value < 1 || *value > INT32_MAX)
-    fail("{}: key {} is {}, expected 1 to 2^31", path_, quote(*keys.begin()), *value);
+  if (*value < 1 || *value > 1 << 24)
+    fail("{}: key {} is {}, expected 1 to 2^24", path_, quote(*keys.begin()), *value);
   return *value;
 }
 

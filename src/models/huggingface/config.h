@@ -23,7 +23,7 @@ class Config {
 
   const Json* find(Keys keys) const;
   std::optional<int64_t> integer(Keys keys) const;  // within 2^53
-  std::optional<double> number(Keys keys) const;    // finite
+  std::optional<double> number(Keys keys) const;    // within float32
   std::optional<bool> boolean(Keys keys) const;
   std::optional<std::string> string(Keys keys) const;
   std::optional<std::vector<int64_t>> integers(Keys keys) const;
@@ -31,7 +31,7 @@ class Config {
   // The object under a key, empty where there is none.
   Config object(Keys keys) const;
 
-  // The integer, which must be there and lie in 1 to 2^31.
+  // The integer, which must be there and lie in 1 to 2^24: far above the models this compiler is for.
   int64_t dimension(Keys keys) const;
   // Refuses the model: "PATH: KEY is VALUE, expected …".
   [[noreturn]] void refuse(const char* key, std::string_view expected) const;

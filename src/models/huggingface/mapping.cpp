@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/error.h"
+#include "formats/gguf_encoding.h"
 #include "models/huggingface/mappings.h"
 
 namespace forge::huggingface {
@@ -49,6 +50,40 @@ std::span<const Mapping* const> all_mappings() { return kMappings; }
 const Mapping* mapping_of(std::string_view architecture) {
   const auto at = std::ranges::find(kMappings, architecture, &Mapping::architecture);
   return at == std::end(kMappings) ? nullptr : *at;
+}
+
+const Mapping& find_mapping(const Config& config) {
+  const Json* classes = config.find({"architectures"});
+  const std::string name =
+      classes != nullptr && classes->is_array() && !classes->empty() && (*classes)[0].is_string()
+          ? (*classes)[0].get<std::string>()
+          : "";
+  std::string known;
+  for (const Mapping* mapping : all_mappings())
+    for (const std::string_view c : mapping->classes) {
+      if (c == name) return *mapping;
+      known += fmt::format("{}{}", known.empty() ? "" : ", ", c);
+    }
+  fail("{}: architectures names {}, which is not supported (known: {})", config.path(),
+       name.empty() ? "no class" : quote(name), known);
+}
+
+ModelConfig read_model_config(const Mapping& mapping, Config config) {
+  // The text part goes before the whole, so that defaults are set only where both are silent.
+  const Config text = config.object({"text_config"});
+  for (const DefaultKey& d : mapping.defaults)
+    if (config.find({d.key}) == nullptr && text.find({d.key}) == nullptr)
+      config.set(d.key, Json::parse(d.value));
+  ModelConfig model = model_config(std::move(config));
+  if (const Json* quantized = model.config.find({"quantization_config"}); quantized != nullptr)
+    fail("{}: the weights are quantized ({}), expected F32, F16 or BF16", model.config.path(),
+         model.config.object({"quantization_config"}).string({"quant_method"}).value_or("no method named"));
+  const auto activation =
+      model.config.string({"hidden_activation", "hidden_act", "activation_function"}).value_or("");
+  if (!activation.empty() && std::ranges::find(mapping.activations, activation) == mapping.activations.end())
+    fail("{}: the activation is {}, expected {}", model.config.path(), quote(activation),
+         fmt::join(mapping.activations, " or "));
+  return model;
 }
 
 std::optional<Place> find_place(const Mapping& mapping, std::string_view tensor) {

@@ -52,6 +52,12 @@ std::span<const Mapping* const> all_mappings();
 // The mapping of a GGUF architecture; null when there is none.
 const Mapping* mapping_of(std::string_view architecture);
 
+// The mapping of the class that config.json names. Throws Error with the classes that are known.
+const Mapping& find_mapping(const Config& config);
+
+// config.json with what its class leaves out. Refuses quantized weights and other activations.
+ModelConfig read_model_config(const Mapping& mapping, Config config);
+
 // A Hugging Face tensor's place in GGUF.
 struct Place {
   std::string name;  // "blk.3.attn_q.weight"
