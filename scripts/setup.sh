@@ -5,7 +5,7 @@ set -euo pipefail
 
 build_packages=(
   ca-certificates git cmake ninja-build ccache g++ clang-19 lld-19
-  libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev
+  libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev libcurl4-openssl-dev
 )
 test_packages=(
   llvm-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev

@@ -5,6 +5,7 @@
 #include <ctime>
 
 #include "cli/commands.h"
+#include "core/error.h"
 #include "runtime/host/program.h"
 
 namespace forge {
@@ -18,6 +19,7 @@ void list() {
                rt::human_bytes(entry.bytes), entry.kind, entry.name);
     total += entry.bytes;
   }
+  if (cache.directory().empty()) fail("no cache: HOME is not set; set FORGE_CACHE_DIR to a folder");
   fmt::print("{} of {} in {}\n", rt::human_bytes(total), rt::human_bytes(cache.max_bytes()),
              cache.directory());
 }

@@ -16,6 +16,8 @@ void add_quantize(CLI::App& forge);
 void add_info(CLI::App& forge);
 void add_dump(CLI::App& forge);
 void add_cache(CLI::App& forge);
+void add_compare(CLI::App& forge);
+void add_models(CLI::App& forge);
 void add_export_weights(CLI::App& forge);
 
 // The argument that names the model ("MODEL"), and the options that change it.

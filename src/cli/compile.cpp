@@ -3,6 +3,7 @@
 
 #include "cli/build.h"
 #include "cli/commands.h"
+#include "cli/fetch_model.h"
 #include "core/error.h"
 #include "runtime/host/options.h"
 #include "runtime/host/program.h"
@@ -25,8 +26,12 @@ void check_default_args(const std::string& line) {
     fail_usage("--default-args: '{}' is no command of a program (generate, chat, ...)", command);
 }
 
-void compile(const Flags& flags) {
+void compile(Flags& flags) {
   check_default_args(flags.build.default_args);
+  if (flags.emit == "source" && flags.weights == "separate")
+    fail_usage(
+        "compile: --weights separate is for programs: a source folder has its weights in a file anyway");
+  fetch_model(flags.build.model);
   const std::string path = flags.output.empty() ? model_name(flags.build.model) : flags.output;
   const Output output = flags.emit == "source"        ? Output::source
                         : flags.weights == "separate" ? Output::separate_weights

@@ -2,6 +2,7 @@
 
 #include "cli/build.h"
 #include "cli/commands.h"
+#include "cli/fetch_model.h"
 #include "core/error.h"
 #include "core/output_file.h"
 
@@ -26,7 +27,8 @@ std::string stage_text(const CompiledModel& model, const std::string& stage) {
   return text;
 }
 
-void dump(const Flags& flags) {
+void dump(Flags& flags) {
+  fetch_model(flags.build.model);
   const Checkpoint checkpoint = read_model(flags.build.model, print_note);
   const std::string text =
       stage_text(compile_model(checkpoint, compile_options(flags.build, ""), nullptr), flags.stage);

@@ -7,6 +7,7 @@
 
 #include "cli/build.h"
 #include "cli/commands.h"
+#include "cli/fetch_model.h"
 #include "core/error.h"
 #include "formats/artifact_checkpoint.h"
 #include "runtime/host/mapping.h"
@@ -151,6 +152,7 @@ void add_info(CLI::App& forge) {
   command->add_flag("--tensors", flags->tensors, "list every tensor");
   command->footer("example:\n  forge info model.gguf");
   command->callback([flags] {
+    fetch_model(flags->build.model);
     const ModelSource& model = flags->build.model;
     if (is_artifact(model.path)) {
       if (!source_settings(model).empty())

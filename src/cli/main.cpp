@@ -31,6 +31,8 @@ int run(int argc, char** argv) {
   add_info(app);
   add_dump(app);
   add_cache(app);
+  add_compare(app);
+  add_models(app);
   add_export_weights(app);
   if (argc == 1) {
     fmt::print(stderr, "{}", app.help());

@@ -5,9 +5,12 @@ namespace forge {
 
 void add_model(CLI::App& command, ModelSource& model, const std::string& argument) {
   command
-      .add_option(argument, model.path,
-                  "a GGUF file (the first one, if split), a Hugging Face directory or a compiled program")
+      .add_option(
+          argument, model.path,
+          "a GGUF file (the first one, if split), a Hugging Face directory, a compiled program, or what is "
+          "downloaded into the Hugging Face cache: hf:ORG/NAME[:TYPE or FILE], or a URL")
       ->required();
+  command.add_flag("--offline", model.offline, "download nothing: take the model from the cache");
   command
       .add_option(
           "--lora", model.adapters,

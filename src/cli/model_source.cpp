@@ -61,6 +61,7 @@ std::vector<std::string> source_settings(const ModelSource& source) {
 }
 
 std::string model_name(const ModelSource& source) {
+  if (!source.name.empty()) return source.name;
   if (!is_directory(source.path)) return std::filesystem::path(source.path).stem();
   // A directory's name may have dots, and a slash behind it.
   const auto path = std::filesystem::absolute(source.path).lexically_normal();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <utility>
@@ -18,9 +19,9 @@ struct PhaseSpan {
   double begin, end;
 };
 constexpr PhaseSpan kPhases[] = {
-    {"quantize", 0, 1},  // a bar of its own: it can take longer than all the rest
-    {"parse", 0, 0.1},      {"optimize", 0.1, 0.12}, {"generate", 0.12, 0.15},
-    {"compile", 0.15, 0.7}, {"pack", 0.7, 1}};
+    {"download", 0, 1},  // bars of their own: they can take longer than all the rest
+    {"quantize", 0, 1},       {"compare", 0, 1},      {"parse", 0, 0.1}, {"optimize", 0.1, 0.12},
+    {"generate", 0.12, 0.15}, {"compile", 0.15, 0.7}, {"pack", 0.7, 1}};
 constexpr int kBarWidth = 30;
 
 double now() {
@@ -37,14 +38,25 @@ void ProgressBar::begin(std::string_view phase) {
   if (!phase_.empty()) times_.emplace_back(phase_, now() - began_);
   phase_ = phase;
   began_ = now();
+  first_done_ = UINT64_MAX;
   draw(0, "");
 }
 
 void ProgressBar::bytes(uint64_t done, uint64_t total) {
   // Ten times a second is smooth enough; the last one is always shown.
+  first_done_ = std::min(first_done_, done);
   if (done < total && now() - last_drawn_ < 0.1) return;
+  // A rate that is worth reading, of this run's bytes: a resumed download does not begin at 0.
+  const double seconds = now() - began_;
+  const double rate = static_cast<double>(done - first_done_) / seconds;
   draw(total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total),
-       fmt::format("{} of {}", rt::human_bytes(done), rt::human_bytes(total)));
+       fmt::format("{} of {}{}", rt::human_bytes(done), rt::human_bytes(total),
+                   seconds < 1 ? "" : fmt::format(", {}/s", rt::human_bytes(static_cast<uint64_t>(rate)))));
+}
+
+void ProgressBar::count(uint64_t done, uint64_t total, std::string_view what) {
+  draw(total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total),
+       fmt::format("{} of {} {}", done, total, what));
 }
 
 void ProgressBar::end() {

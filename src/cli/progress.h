@@ -18,10 +18,11 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  // "quantize", "parse", "optimize", "generate", "compile" or "pack" begins.
+  // "download", "quantize", "parse", "optimize", "generate", "compile" or "pack" begins.
   void begin(std::string_view phase);
   // Within the current phase.
   void bytes(uint64_t done, uint64_t total);
+  void count(uint64_t done, uint64_t total, std::string_view what);  // "3 of 8 chunks"
   void end();
   // Removes the bar until it is drawn again: for text that goes between.
   void erase();
@@ -35,6 +36,7 @@ class ProgressBar {
   bool drawn_ = false;
   bool terminal_ = false;
   double began_ = 0, last_drawn_ = 0;
+  uint64_t first_done_ = 0;  // of the phase
   std::string phase_;
   std::vector<std::pair<std::string, double>> times_;
 };

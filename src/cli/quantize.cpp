@@ -2,6 +2,7 @@
 
 #include "cli/build.h"
 #include "cli/commands.h"
+#include "cli/fetch_model.h"
 #include "core/error.h"
 #include "runtime/host/program.h"
 
@@ -19,8 +20,9 @@ uint64_t tensor_bytes(const Checkpoint& checkpoint) {
   return bytes;
 }
 
-void quantize(const Flags& flags) {
+void quantize(Flags& flags) {
   if (!flags.model.quantization.wanted()) fail_usage("quantize: no --type given (see forge quantize --help)");
+  fetch_model(flags.model);
   refuse_to_replace_model(flags.model, flags.output);
   ProgressBar progress;
   const Checkpoint checkpoint =

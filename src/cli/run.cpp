@@ -1,26 +1,19 @@
 // The commands that run a model: compile it (or take the program from the cache), then become that program.
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <filesystem>
-#include <functional>
-#include <span>
 
 #include "cli/build.h"
 #include "cli/commands.h"
+#include "cli/fetch_model.h"
+#include "cli/program_cache.h"
 #include "core/error.h"
-#include "core/mapped_file.h"
 #include "formats/tokenizer_tables.h"
 #include "interp/interpreter.h"
-#include "models/architecture.h"
 #include "runtime/host/mapping.h"
 #include "runtime/host/program.h"
-#include "toolchain/cache.h"
-#include "toolchain/compiler.h"
 
 namespace forge {
 namespace {
@@ -37,8 +30,9 @@ struct RunArguments {
 constexpr std::string_view kOwnHelp =
     "usage: forge {0} [forge's options] MODEL [the program's options]\n\n"
     "Compiles MODEL (a GGUF file or a Hugging Face directory), or takes the program from the cache, and runs "
-    "it. MODEL may be a program, "
-    "too.\n\n"
+    "it. MODEL may be a program, too;\nhf:ORG/NAME[:TYPE or FILE] or a URL is downloaded into the Hugging "
+    "Face "
+    "cache.\n\n"
     "forge's options, here or behind MODEL:\n"
     "  --cpu LEVEL           instruction set, as in forge compile (FORGE_CPU; default native)\n"
     "  --chat-template FILE  a file to take instead of the model's template (FORGE_CHAT_TEMPLATE)\n"
@@ -49,6 +43,7 @@ constexpr std::string_view kOwnHelp =
     "  --interpret[=graph]   run the reference interpreter: the optimized graph, whose bits the program's "
     "are, or the\n"
     "                        source graph in float32\n"
+    "  --offline             download nothing: take MODEL from the Hugging Face cache\n"
     "  --verbose, -v         show what is run\n\n"
     "example:\n  forge {0} model.gguf{1}\n\nThe program's options:\n\n";
 
@@ -103,6 +98,8 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
       out.interpret = "graph";
     } else if (word.starts_with("--interpret=")) {
       fail_usage("{}: {}: expected --interpret or --interpret=graph", command, word);
+    } else if (word == "--offline") {
+      out.build.model.offline = true;
     } else if (word == "--verbose" || word == "-v") {
       out.build.verbose = true;
     } else if (word == "--help" || word == "-h") {
@@ -126,104 +123,6 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
     fail_usage("{}: no MODEL given (see forge {} --help)", command, command);
   if (!context.empty()) out.build.ctx = parse_context(context);
   return out;
-}
-
-// A program is compiled for the default context as long as that is enough: --ctx limits it when it runs.
-uint32_t compiled_context(const BuildOptions& options) {
-  if (options.ctx == 0) return 0;
-  ModelSource model = options.model;
-  model.quantization = {};  // changes no shape
-  const uint32_t standard = build_graph(read_model(model, nullptr), 0).ctx_max;
-  return options.ctx > standard ? options.ctx : 0;
-}
-
-// Identifies a file without reading it.
-std::string file_identity(const std::string& path) {
-  struct stat st = {};
-  if (::stat(path.c_str(), &st) != 0) fail("{}: {}", path, std::strerror(errno));
-  return fmt::format("{} {} {} {}.{:09}", std::filesystem::absolute(path).string(), st.st_ino, st.st_size,
-                     st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
-}
-
-// Names the cache entry of a compiled model: what it is, and a hash of everything that shapes it but the
-// compiler.
-std::string program_name(const BuildOptions& options) {
-  const CompileOptions compile = compile_options(options, "");
-  const std::string files_hash = forge_files_hash(find_forge_files());
-  const std::string forge = file_identity("/proc/self/exe");
-  const std::string context = fmt::format("{}", options.ctx);
-  std::vector<std::string> identities = source_settings(options.model);
-  for (const std::string& file : source_files(options.model)) identities.push_back(file_identity(file));
-  std::vector<std::string_view> parts = {
-      "forge program 3",    forge,   files_hash,
-      compile.level->name,  context, compile.has_chat_template ? "own template" : "",
-      compile.chat_template};
-  parts.insert(parts.end(), identities.begin(), identities.end());
-  std::string stem = model_name(options.model).substr(0, 100);
-  for (char& c : stem) {
-    if (c <= ' ' || c == 0x7f) c = '_';
-  }
-  return fmt::format("{}-{}", stem, hash_parts(parts).substr(0, 32));
-}
-
-// The name with the compiler that would build the program. Without one, what any compiler made will do: the
-// one last used, if there is one.
-std::string name_with_compiler(const std::string& name, const Cache& cache) {
-  try {
-    return fmt::format("{}-{}", name, hash_parts({find_compiler().identity}).substr(0, 8));
-  } catch (const Error&) {
-    const std::vector<CacheEntry> entries = cache.list();
-    const auto last = std::find_if(entries.rbegin(), entries.rend(), [&](const CacheEntry& entry) {
-      return entry.kind == "program" && entry.name.starts_with(name + "-");
-    });
-    return last == entries.rend() ? name : last->name;
-  }
-}
-
-// The path of the program, compiled if the cache has none that is whole.
-std::string cached_program(const BuildOptions& options) {
-  const Cache cache = Cache::standard();
-  const auto path = cache.program_path(name_with_compiler(program_name(options), cache));
-  if (!path) {
-    fail("the cache {} can't be written; set FORGE_CACHE_DIR, or make the program with forge compile",
-         cache.directory());
-  }
-  std::error_code error;
-  if (std::filesystem::exists(*path, error)) {
-    if (rt::open_carried_payload(*path)) {
-      Cache::touch(*path);
-      return *path;
-    }
-    std::filesystem::remove(*path, error);
-  }
-  ProgressBar progress;
-  const BuildReport report = build_artifact(options, Output::executable, *path, progress);
-  progress.end();
-  if (options.verbose || ::isatty(STDERR_FILENO) != 0) {
-    fmt::print(stderr, "{}\n", build_summary(report, options.model.path, progress));
-  }
-  cache.prune(*path);
-  return *path;
-}
-
-bool is_executable_format(const std::string& path) {
-  if (std::error_code error; std::filesystem::is_directory(path, error)) return false;
-  const MappedFile map(path);
-  constexpr std::string_view kMagic = "\x7f\x45LF";
-  return map.bytes().size() > kMagic.size() &&
-         std::memcmp(map.bytes().data(), kMagic.data(), kMagic.size()) == 0;
-}
-
-// MODEL itself where that is a program that forge made and nothing is to be changed about it: no other executable
-// is ever run.
-std::string program_of(BuildOptions options) {
-  if (is_executable_format(options.model.path) && source_settings(options.model).empty()) {
-    if (const auto carried = rt::open_carried_payload(options.model.path); !carried)
-      fail("{}: {}", options.model.path, carried.error().message);
-    return options.model.path;
-  }
-  options.ctx = compiled_context(options);
-  return cached_program(options);
 }
 
 // Does not return: this process becomes the program.
@@ -299,6 +198,7 @@ constexpr ProgramCommand kCommands[] = {
 void run_command(const ProgramCommand& command, const std::vector<std::string>& words) {
   RunArguments arguments = split_arguments(command.name, words);
   if (arguments.help) show_help(command.name, command.example);
+  fetch_model(arguments.build.model);
   if (command.needs_tokenizer_only) run_tokenizer(command, std::move(arguments));
   if (!arguments.interpret.empty()) run_interpreted(command, std::move(arguments));
   become(program_of(arguments.build), command.name, arguments.rest);

@@ -66,6 +66,32 @@ TEST_F(BundledModel, PerplexityIsThatOfLlamaCpp) {
   EXPECT_NEAR(parsed.at("perplexity").get<double>(), kLlamaCpp, 0.005 * kLlamaCpp);
 }
 
+// llama.cpp of the same two files, each with the standard error it gives:
+//   llama-perplexity -m models/storyteller-f16.gguf -f text -c 256 --kl-divergence-base base
+//   llama-perplexity -m models/storyteller-q8_0.gguf -f text -c 256 --kl-divergence --kl-divergence-base base
+TEST_F(BundledModel, ComparesAsLlamaCppDoes) {
+  output("head -c 6000 " FORGE_SOURCE_DIR "/models/heldout.txt >text");
+  const auto json = nlohmann::json::parse(output(
+      "$forge compare " FORGE_SOURCE_DIR "/models/storyteller-f16.gguf $model --file text --ctx 256 --json"));
+  EXPECT_EQ(json.at("chunks"), 6);
+  EXPECT_EQ(json.at("tokens"), 6 * 127);
+  const auto expect = [&](const char* key, double value, double error) {
+    EXPECT_NEAR(json.at(key).at("value").get<double>(), value, error) << key;
+    EXPECT_NEAR(json.at(key).at("error").get<double>(), error, 0.2 * error) << key;
+  };
+  // The perplexities share the text, so they differ far less than their errors say.
+  EXPECT_NEAR(json.at("perplexity_a").at("value").get<double>(), 1.141437, 0.0005);
+  EXPECT_NEAR(json.at("perplexity_b").at("value").get<double>(), 1.141490, 0.0005);
+  expect("log_ratio", 0.000047, 0.000241);
+  expect("kl_divergence", 0.000019, 0.000003);
+  expect("probability_rms_difference", 0.00200, 0.00024);
+  EXPECT_NEAR(json.at("same_first_token").at("value").get<double>(), 0.99606, 0.00227);
+
+  const std::string itself = output("$forge compare story ./story --file text --ctx 256");
+  EXPECT_NE(itself.find("KL divergence, mean       0.000000 +/- 0.000000"), std::string::npos) << itself;
+  EXPECT_NE(itself.find("same first token          100.000%"), std::string::npos) << itself;
+}
+
 TEST_F(BundledModel, ChatAnswersThroughTheModelsTemplate) {
   const std::string answer = output("echo 'What is 3 plus 4?' | ./story chat --temp 0");
   EXPECT_NE(answer.find('7'), std::string::npos) << answer;

@@ -286,7 +286,7 @@ TEST_F(ForgeCli, InfoFindsAlteredWeights) {
 
 TEST_F(ForgeCli, HelpHasAnExampleForEveryCommand) {
   for (const char* command : {"compile", "generate", "chat", "bench", "perplexity", "logits", "tokenize",
-                              "detokenize", "info", "dump", "cache", "export-weights"}) {
+                              "detokenize", "info", "dump", "cache", "models", "compare", "export-weights"}) {
     const std::string help = output(std::string("$forge ") + command + " --help");
     EXPECT_NE(help.find(std::string("  forge ") + command), std::string::npos) << help;
   }
@@ -303,11 +303,42 @@ TEST_F(ForgeCli, MisuseIsStatusTwo) {
   EXPECT_EQ(error("$forge compile $model -o $model", 2),
             "forge: " + model_ + ": the output would replace the model");
   error("$forge compile $model --emit everything", 2);
+  EXPECT_EQ(
+      error("$forge compile $model --emit source --weights separate", 2),
+      "forge: compile: --weights separate is for programs: a source folder has its weights in a file anyway");
   error("$forge compile $model --cpu pentium", 2);
   error("$forge compile $model --ctx 0", 2);
   error("$forge dump $model", 2);
   error("$forge info $model --verify", 2);
   error("$forge cache shrink", 2);
+}
+
+TEST_F(ForgeCli, ComparesWithTheFloat32GraphAndOnlyTheSameVocabulary) {
+  output("yes 'a text of some length' | head -n 20 >text");
+  const std::string self = output("$forge compare $model $model --file text --ctx 64 --interpret");
+  EXPECT_EQ(self.substr(0, 16), "perplexity of A ");
+  EXPECT_EQ(self.find("KL divergence, mean       0.000000"), std::string::npos)
+      << "quantized activations cost something";
+  EXPECT_NE(self.find(" chunks of 64"), std::string::npos) << self;
+
+  write_gguf(test::make_checkpoint({.n_vocab = 310}), file("other.gguf"));
+  EXPECT_EQ(error("$forge compare $model other.gguf --file text --ctx 64", 1),
+            "forge: " + model_ +
+                " has a vocabulary of 300 tokens, other.gguf one of 310: only models with the same "
+                "vocabulary can be compared");
+  Checkpoint renamed = test::make_checkpoint({});
+  const auto* tokens = renamed.meta.strings("tokenizer.ggml.tokens");
+  std::vector<std::string> names(tokens->begin(), tokens->end());
+  std::swap(names[100], names[101]);  // two bytes
+  renamed.meta.set("tokenizer.ggml.tokens", {MetaType::array, MetaType::string, names});
+  write_gguf(renamed, file("renamed.gguf"));
+  EXPECT_NE(error("$forge compare $model renamed.gguf --file text --ctx 64", 1)
+                .find("only models with the same vocabulary can be compared"),
+            std::string::npos);
+  EXPECT_NE(error("$forge compare $model $model --file none --ctx 64", 1).find("none: can't be opened"),
+            std::string::npos);
+  EXPECT_NE(error("$forge compare $model $model --file text", 1).find("tokens, at least 512 are needed"),
+            std::string::npos);
 }
 
 TEST_F(ForgeCli, FailureIsStatusOneAndLeavesNothing) {

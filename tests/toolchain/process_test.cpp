@@ -12,7 +12,7 @@
 #include "core/error.h"
 #include "core/output_file.h"
 #include "tests/core/temporary_directory.h"
-#include "tests/toolchain/scoped_variable.h"
+#include "tests/support/scoped_variable.h"
 
 namespace forge {
 namespace {

@@ -3,12 +3,18 @@
 // The text (without one newline at its end) is tokenized as a whole and cut into chunks of ctx tokens, each
 // run from an empty context with its first token replaced by the begin token, where the model adds one. Of
 // each chunk the predictions of tokens ctx/2 + 1 .. ctx - 1 are scored.
+//
+// --logits keeps what was scored: a LogitsHeader, then for each scored token its id (int32) and the logits that
+// predicted it (float32 [n_vocab]), all little-endian.
 #include <algorithm>
 #include <cmath>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "runtime/core/engine.h"
 #include "runtime/host/json.h"
+#include "runtime/host/logits_file.h"
 #include "runtime/host/program.h"
 
 namespace forge::rt {
@@ -39,8 +45,14 @@ struct Totals {
   uint64_t n_scored = 0, n_bytes = 0;
 };
 
-// Runs one chunk from an empty context and scores its second half.
-Status score_chunk(Session& session, std::span<const int32_t> chunk, bool add_bos, Totals& totals) {
+template <class T>
+std::span<const uint8_t> bytes_of(std::span<const T> values) {
+  return {reinterpret_cast<const uint8_t*>(values.data()), values.size_bytes()};
+}
+
+// Runs one chunk from an empty context and scores its second half, which goes to `file`, where that is not null.
+Status score_chunk(Session& session, std::span<const int32_t> chunk, bool add_bos, FileWriter* file,
+                   Totals& totals) {
   Engine& engine = session.engine;
   const ModelCode& code = engine.code();
   const size_t first_scored = chunk.size() / 2;
@@ -75,6 +87,11 @@ Status score_chunk(Session& session, std::span<const int32_t> chunk, bool add_bo
       totals.nll_squared += score * score;
     }
     totals.n_scored += n_out;
+    for (size_t i = 0; i < n_out && file != nullptr; ++i) {
+      for (const auto part :
+           {bytes_of(job.targets.subspan(i, 1)), bytes_of(job.logits.subspan(i * job.n_vocab, job.n_vocab))})
+        if (Status written = file->write(part); !written) return written;
+    }
     std::string piece;
     for (const int32_t token : job.targets) session.tokenizer.append_piece(token, piece, /*special=*/true);
     totals.n_bytes += piece.size();
@@ -89,9 +106,14 @@ int perplexity_command(Program& program, std::span<const std::string> args) {
   RunFlags run;
   uint32_t max_chunks = UINT32_MAX;
   bool json = false;
+  std::string logits;
   std::vector<Option> options = {
       {.name = "--chunks", .value = "N", .help = "score the first N chunks only", .set = into(max_chunks, 1)},
       {.name = "--json", .help = "one JSON object on standard output", .set = into(json)},
+      {.name = "--logits",
+       .value = "F",
+       .help = "also write the scored tokens and the logits that predicted them (what forge compare reads)",
+       .set = into(logits)},
   };
   add_run_options(options, run);
   for (Option& o : options) {
@@ -128,14 +150,30 @@ int perplexity_command(Program& program, std::span<const std::string> args) {
   }
   const size_t n_chunks = std::min<size_t>(tokens.size() / ctx, max_chunks);
   const bool add_bos = session->tokenizer.adds_bos();
+  std::optional<FileWriter> file;
+  if (!logits.empty()) {
+    auto created = FileWriter::create(logits);
+    if (!created) return fail(program, created.error());
+    file.emplace(std::move(*created));
+    const LogitsHeader header = {.n_vocab = program.code->n_vocab,
+                                 .n_chunks = static_cast<uint32_t>(n_chunks),
+                                 .ctx = static_cast<uint32_t>(ctx),
+                                 .chunk_rows = static_cast<uint32_t>(ctx - ctx / 2 - 1)};
+    if (const Status written = file->write(bytes_of(std::span(&header, 1))); !written)
+      return fail(program, written.error());
+  }
   Totals totals;
   const double start = seconds_now();
   for (size_t i = 0; i < n_chunks; ++i) {
-    const Status scored = score_chunk(*session, std::span(tokens).subspan(i * ctx, ctx), add_bos, totals);
+    const Status scored = score_chunk(*session, std::span(tokens).subspan(i * ctx, ctx), add_bos,
+                                      file ? &*file : nullptr, totals);
     if (!scored) return fail(program, scored.error());
     program.err.write(text("[", i + 1, "/", n_chunks, "] ",
                            fixed(std::exp(totals.nll / static_cast<double>(totals.n_scored)), 4), "\n"));
     program.err.flush();
+  }
+  if (file) {
+    if (const Status committed = file->commit(); !committed) return fail(program, committed.error());
   }
   const double seconds = seconds_now() - start;
   const auto n = static_cast<double>(totals.n_scored);
