@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "formats/artifact_checkpoint.h"
 #include "formats/tokenizer_tables.h"
+#include "ir/weight_tensor.h"
 #include "models/architecture.h"
 #include "passes/passes.h"
 #include "runtime/core/chat_template.h"
@@ -16,21 +17,16 @@
 namespace forge {
 namespace {
 
-std::vector<float> read_vector(const Checkpoint& checkpoint, const Graph& g, WeightId id) {
-  const Weight& w = g.weights[id];
-  const Tensor* t = checkpoint.find(w.tensor_name(0));
-  std::vector<float> out(w.cols);
-  info(t->type).decode(t->data.data(), out.data(), out.size());
-  return out;
-}
-
 std::vector<float> rope_factors(const Checkpoint& checkpoint, const Graph& g) {
   for (const Node& n : g.body) {
     if (n.op != Op::rope_kv || n.segments.empty()) continue;
-    std::vector<float> factors = read_vector(checkpoint, g, n.segments[0].weight);
+    const Weight& w = g.weights[n.segments[0].weight];
+    const Tensor t = weight_tensor(checkpoint, w, 0);
+    std::vector<float> factors(w.cols);
+    info(t.type).decode(t.data.data(), factors.data(), factors.size());
     for (float f : factors)
       if (!(f > 0 && f < 1e9F))
-        fail("{}: tensor rope_freqs.weight holds {}, expected factors above 0", checkpoint.path, f);
+        fail("{}: tensor {} holds {}, expected factors above 0", checkpoint.path, w.tensor, f);
     return factors;
   }
   return {};
@@ -106,16 +102,18 @@ void pack_weights(const Checkpoint& checkpoint, const CompiledModel& m, PayloadI
   for (const PlacedWeight& placed : m.plan.weights) {
     const Weight& w = m.optimized.weights[placed.weight];
     PackedTensor t;
-    t.name = w.tensor_name(placed.layer);
+    const Tensor tensor = weight_tensor(checkpoint, w, placed.layer);
+    t.name = tensor.name;
+    if (tensor.data.size() != checkpoint.find(tensor.name)->data.size())
+      t.name += fmt::format("[{}]", w.first);
     t.type = std::string(info(placed.type).name);
     t.layout = std::string(layout_name(placed.layout));
     t.rows = w.rows;
     t.cols = w.cols;
     t.offset = placed.offset;
     t.bytes = placed.bytes;
-    const Tensor* tensor = checkpoint.find(t.name);
-    t.pack = [tensor, placed, rows = t.rows, cols = t.cols](std::span<uint8_t> out) {
-      pack(placed.type, placed.layout, rows, cols, tensor->data, out);
+    t.pack = [data = tensor.data, placed, rows = t.rows, cols = t.cols](std::span<uint8_t> out) {
+      pack(placed.type, placed.layout, rows, cols, data, out);
     };
     payload.tensors.push_back(std::move(t));
   }

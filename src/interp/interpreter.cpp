@@ -7,6 +7,8 @@
 
 #include "core/error.h"
 #include "interp/scalar_math.h"
+#include "ir/rope.h"
+#include "ir/weight_tensor.h"
 #include "quant/half.h"
 #include "quant/packed.h"
 
@@ -101,14 +103,14 @@ struct WeightRow {
 // One step over one batch.
 struct Run {
   const Graph& g;
-  const std::vector<std::vector<const Tensor*>>& tensors;
+  const std::vector<std::vector<Tensor>>& tensors;
   const rt::StepArgs& args;
   std::vector<Matrix> values;
   uint32_t layer = 0;
   bool in_body = false;
 
   uint32_t n_rows(const Value& v) const { return v.rows == RowSet::wanted ? args.n_out_rows : args.n_rows; }
-  const Tensor& tensor(WeightId id) const { return *tensors[id][g.weights[id].per_layer ? layer : 0]; }
+  const Tensor& tensor(WeightId id) const { return tensors[id][g.weights[id].per_layer ? layer : 0]; }
   std::vector<float> vector(WeightId id) const {
     WeightRow row;
     row.load(tensor(id), 0, true);
@@ -140,24 +142,54 @@ struct Run {
     const Tensor& table = tensor(n.segments[0].weight);
     Matrix& out = make(n.outputs[0]);
     WeightRow row;
+    const float scale = n.has("scale") ? static_cast<float>(n.number("scale")) : 1.0F;
+    const int32_t* index = n.has("of") ? args.positions : args.tokens;
     for (uint32_t r = 0; r < args.n_rows; ++r) {
-      row.load(table, static_cast<uint64_t>(args.tokens[r]), true);
-      std::copy(row.values.begin(), row.values.end(), out.row(r));
+      row.load(table, static_cast<uint64_t>(index[r]), true);
+      for (uint32_t i = 0; i < out.cols; ++i) out.row(r)[i] = row.values[i] * scale;
     }
   }
 
-  void rms_norm(const Node& n) {
+  static float sum_of_squares(const float* x, uint32_t n) {
+    LaneSum squares;
+    for (uint32_t i = 0; i < n; ++i) squares.lane[i % 16] = std::fmaf(x[i], x[i], squares.lane[i % 16]);
+    return squares.total();
+  }
+
+  static void rms_norm(const float* x, const std::vector<float>& gain, float eps, float* y) {
+    const auto n = static_cast<uint32_t>(gain.size());
+    const float inverse = 1.0F / std::sqrt(sum_of_squares(x, n) / static_cast<float>(n) + eps);
+    for (uint32_t i = 0; i < n; ++i) y[i] = x[i] * inverse * gain[i];
+  }
+
+  static void layer_norm(const float* x, const std::vector<float>& gain, const std::vector<float>& bias,
+                         float eps, float* y) {
+    const auto n = static_cast<uint32_t>(gain.size());
+    LaneSum sum;
+    for (uint32_t i = 0; i < n; ++i) sum.lane[i % 16] += x[i];
+    const float mean = sum.total() / static_cast<float>(n);
+    for (uint32_t i = 0; i < n; ++i) y[i] = x[i] - mean;
+    const float inverse = 1.0F / std::sqrt(sum_of_squares(y, n) / static_cast<float>(n) + eps);
+    for (uint32_t i = 0; i < n; ++i) {
+      y[i] = y[i] * inverse * gain[i];
+      if (!bias.empty()) y[i] += bias[i];
+    }
+  }
+
+  void norm(const Node& n) {
     const Matrix& x = values[n.inputs[0]];
-    const std::vector<float> gain = vector(n.segments[0].weight);
+    const Segment& weights = n.segments[0];
+    const std::vector<float> gain = vector(weights.weight);
+    const std::vector<float> bias = weights.bias == kNoWeight ? std::vector<float>{} : vector(weights.bias);
     const float eps = static_cast<float>(n.number("eps"));
     std::vector<float> y(x.cols);
     for (ValueId v : n.outputs) make(v);
     for (uint32_t r = 0; r < n_rows(g.values[n.inputs[0]]); ++r) {
-      LaneSum squares;
-      for (uint32_t i = 0; i < x.cols; ++i)
-        squares.lane[i % 16] = std::fmaf(x.row(r)[i], x.row(r)[i], squares.lane[i % 16]);
-      const float inverse = 1.0F / std::sqrt(squares.total() / static_cast<float>(x.cols) + eps);
-      for (uint32_t i = 0; i < x.cols; ++i) y[i] = x.row(r)[i] * inverse * gain[i];
+      for (uint32_t at = 0; at < x.cols; at += static_cast<uint32_t>(gain.size()))
+        if (n.op == Op::rms_norm)
+          rms_norm(x.row(r) + at, gain, eps, y.data() + at);
+        else
+          layer_norm(x.row(r) + at, gain, bias, eps, y.data() + at);
       for (ValueId v : n.outputs) {
         Matrix& out = values[v];
         if (g.values[v].element == ElementType::f32)
@@ -184,7 +216,7 @@ struct Run {
       const Tensor& t = tensor(n.segments[s].weight);
       const std::vector<float> bias =
           n.segments[s].bias == kNoWeight ? std::vector<float>{} : vector(n.segments[s].bias);
-      Matrix& out = values[n.outputs[n.epilogue == Epilogue::silu_mul ? 0 : s]];
+      Matrix& out = values[n.outputs[is_gated(n.epilogue) ? 0 : s]];
       const bool as_floats = q8 == nullptr || info(t.type).block_weights == 1;
       const Matrix* x = as_floats ? f32 : q8;
       if (x == nullptr) fail("interpreter: {} has no activation of the kind its weight takes", t.name);
@@ -195,37 +227,43 @@ struct Run {
           const uint64_t at = uint64_t{r} * x->cols;
           float y = as_floats ? w.dot(x->f.data() + at) : w.dot(x->q.data() + at, x->d.data() + at / kBlock);
           if (!bias.empty()) y += bias[o];
-          if (addend != nullptr) y += addend->row(r)[o];
+          if (n.has("scale")) y *= static_cast<float>(n.number("scale"));
+          if (n.has("softcap")) y = kernel_softcap(y, static_cast<float>(n.number("softcap")));
           float& to = out.row(r)[o];
-          to = n.epilogue == Epilogue::silu_mul && s == 1 ? kernel_silu(to) * y : y;
+          switch (n.epilogue) {
+            case Epilogue::none: to = y; break;
+            case Epilogue::add: to = y + addend->row(r)[o]; break;
+            case Epilogue::gelu: to = kernel_gelu(y); break;
+            case Epilogue::silu_mul: to = s == 1 ? kernel_silu(to) * y : y; break;
+            case Epilogue::gelu_mul: to = s == 1 ? kernel_gelu(to) * y : y; break;
+          }
         }
       }
     }
   }
 
-  // Rotates one head of one row in place.
-  void rotate(const Node& n, uint32_t row, float* x) const {
-    const uint32_t half = static_cast<uint32_t>(n.integer("n_rot")) / 2;
-    const bool neox = n.string("style") == "neox";
-    const double base = n.number("base"), scale = n.number("scale");
-    const std::vector<float> factors =
-        n.segments.empty() ? std::vector<float>(half, 1.0F) : vector(n.segments[0].weight);
-    for (uint32_t i = 0; i < half; ++i) {
-      const double frequency =
-          scale * std::pow(base, -2.0 * i / (2 * half)) / static_cast<double>(factors[i]);
-      const double angle = args.positions[row] * frequency;
-      const float c = static_cast<float>(std::cos(angle)), s = static_cast<float>(std::sin(angle));
-      float& a = x[neox ? i : 2 * i];
-      float& b = x[neox ? i + half : 2 * i + 1];
-      const float xa = a, xb = b;
-      a = std::fmaf(xa, c, -(xb * s));
-      b = std::fmaf(xa, s, xb * c);
-    }
-  }
+  // Rotates the heads of all rows in place.
   void rotate_heads(const Node& n, Matrix& m) const {
-    const uint32_t dim = static_cast<uint32_t>(n.integer("head_dim"));
+    const auto dim = static_cast<uint32_t>(n.integer("head_dim")),
+               half = static_cast<uint32_t>(n.integer("n_rot", layer)) / 2;
+    if (half == 0) return;
+    const bool neox = n.string("style") == "neox";
+    const std::vector<double> frequencies =
+        rope_frequencies(n, layer, n.segments.empty() ? std::vector<float>{} : vector(n.segments[0].weight));
+    const float magnitude = rope_magnitude(n, layer);
     for (uint32_t r = 0; r < args.n_rows; ++r)
-      for (uint32_t h = 0; h < m.cols / dim; ++h) rotate(n, r, m.row(r) + h * dim);
+      for (uint32_t i = 0; i < half; ++i) {
+        const double angle = args.positions[r] * frequencies[i];
+        const float c = static_cast<float>(std::cos(angle)) * magnitude,
+                    s = static_cast<float>(std::sin(angle)) * magnitude;
+        for (float* x = m.row(r); x < m.row(r) + m.cols; x += dim) {
+          float& a = x[neox ? i : 2 * i];
+          float& b = x[neox ? i + half : 2 * i + 1];
+          const float xa = a, xb = b;
+          a = std::fmaf(xa, c, -(xb * s));
+          b = std::fmaf(xa, s, xb * c);
+        }
+      }
   }
 
   void append_to_cache(const Matrix& k, const Matrix& v, bool as_half) const {
@@ -250,6 +288,8 @@ struct Run {
                    dim = static_cast<uint32_t>(n.integer("head_dim"));
     const uint32_t kv_heads = static_cast<uint32_t>(n.integer("n_kv_heads")), kv_cols = kv_heads * dim;
     const float scale = static_cast<float>(n.number("scale"));
+    const float cap = n.has("softcap") ? static_cast<float>(n.number("softcap")) : 0.0F;
+    const auto window = n.has("window") ? static_cast<uint32_t>(n.integer("window", layer)) : 0;  // 0: all
     if (n.inputs.size() == 3)
       append_to_cache(values[n.inputs[1]], values[n.inputs[2]], n.string("kv") == "f16");
     const Matrix& q = values[n.inputs[0]];
@@ -257,27 +297,28 @@ struct Run {
     std::vector<float> p;
     for (uint32_t r = 0; r < args.n_rows; ++r) {
       const uint32_t limit = static_cast<uint32_t>(args.positions[r]) + 1;
+      const uint32_t first = window != 0 && limit > window ? limit - window : 0;
       p.resize(limit);
       for (uint32_t h = 0; h < heads; ++h) {
         const uint32_t kv = h / (heads / kv_heads) * dim;
         const float* query = q.row(r) + h * dim;
         float top = -std::numeric_limits<float>::infinity();
-        for (uint32_t i = 0; i < limit; ++i) {
+        for (uint32_t i = first; i < limit; ++i) {
           const float* key = cache(r, i, false, kv_cols) + kv;
           float s = 0;
           for (uint32_t d = 0; d < dim; ++d) s = std::fmaf(query[d], key[d], s);
-          p[i] = s * scale;
+          p[i] = cap != 0 ? kernel_softcap(s * scale, cap) : s * scale;
           top = std::max(top, p[i]);
         }
         LaneSum sum;
-        for (uint32_t i = 0; i < limit; ++i) {
+        for (uint32_t i = first; i < limit; ++i) {
           p[i] = kernel_exp(p[i] - top);
           sum.lane[i % 16] += p[i];
         }
         const float inverse = 1.0F / sum.total();
         for (uint32_t d = 0; d < dim; ++d) {
           float y = 0;
-          for (uint32_t i = 0; i < limit; ++i) y = std::fmaf(p[i], cache(r, i, true, kv_cols)[kv + d], y);
+          for (uint32_t i = first; i < limit; ++i) y = std::fmaf(p[i], cache(r, i, true, kv_cols)[kv + d], y);
           out.row(r)[h * dim + d] = y * inverse;
         }
       }
@@ -294,7 +335,8 @@ struct Run {
   void node(const Node& n) {
     switch (n.op) {
       case Op::embed: embed(n); break;
-      case Op::rms_norm: rms_norm(n); break;
+      case Op::rms_norm:
+      case Op::layer_norm: norm(n); break;
       case Op::linear: linear(n); break;
       case Op::rope:
         make(n.outputs[0]).f = values[n.inputs[0]].f;
@@ -303,6 +345,15 @@ struct Run {
       case Op::rope_kv: rope_kv(n); break;
       case Op::attention: attention(n); break;
       case Op::silu: elementwise(n, [](float a, float) { return kernel_silu(a); }); break;
+      case Op::gelu: elementwise(n, [](float a, float) { return kernel_gelu(a); }); break;
+      case Op::scale:
+        elementwise(n, [by = static_cast<float>(n.number("by"))](float a, float) { return a * by; });
+        break;
+      case Op::softcap:
+        elementwise(n, [cap = static_cast<float>(n.number("cap"))](float a, float) {
+          return kernel_softcap(a, cap);
+        });
+        break;
       case Op::mul: elementwise(n, [](float a, float b) { return a * b; }); break;
       case Op::add: elementwise(n, [](float a, float b) { return a + b; }); break;
       case Op::quantize: {
@@ -364,11 +415,8 @@ uint64_t kv_page_bytes(const Graph& g) {
 Interpreter::Interpreter(const Graph& graph, const Checkpoint& checkpoint, uint64_t plan_hash)
     : graph_(graph), code_{} {
   for (const Weight& w : graph.weights) {
-    std::vector<const Tensor*>& of_weight = tensors_.emplace_back();
-    for (uint32_t l = 0; l < w.types.size(); ++l) {
-      of_weight.push_back(checkpoint.find(w.tensor_name(l)));
-      if (of_weight.back() == nullptr) fail("{}: tensor {} is missing", checkpoint.path, w.tensor_name(l));
-    }
+    std::vector<Tensor>& of_weight = tensors_.emplace_back();
+    for (uint32_t l = 0; l < w.types.size(); ++l) of_weight.push_back(weight_tensor(checkpoint, w, l));
   }
   code_.abi = rt::kModelCodeAbi;
   code_.plan_hash = plan_hash;

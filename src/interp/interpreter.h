@@ -28,7 +28,7 @@ class Interpreter {
 
  private:
   const Graph& graph_;
-  std::vector<std::vector<const Tensor*>> tensors_;  // [weight][layer]
+  std::vector<std::vector<Tensor>> tensors_;  // [weight][layer]
   rt::ModelCode code_;
 };
 

@@ -26,6 +26,25 @@ inline float kernel_exp(float x) {
 
 inline float kernel_silu(float x) { return x / (kernel_exp(-x) + 1.0F); }
 
+inline float kernel_gelu(float x) {
+  const float u = (x + 0.044715F * (x * x * x)) * 1.5957691216F;
+  return x / (kernel_exp(-u) + 1.0F);
+}
+
+inline float kernel_tanh(float x) {
+  const float a = std::fabs(x), z = x * x;
+  float p = -5.70498872745e-3F;
+  p = std::fmaf(p, z, 2.06390887954e-2F);
+  p = std::fmaf(p, z, -5.37397155531e-2F);
+  p = std::fmaf(p, z, 1.33314422036e-1F);
+  p = std::fmaf(p, z, -3.33332819422e-1F);
+  const float near_zero = std::fmaf(p * z, x, x);
+  const float far = std::copysign(1.0F - 2.0F / (kernel_exp(a + a) + 1.0F), x);
+  return a < 0.625F ? near_zero : far;
+}
+
+inline float kernel_softcap(float x, float cap) { return kernel_tanh(x / cap) * cap; }
+
 // Sixteen partial sums, added as a tree of halves.
 struct LaneSum {
   float lane[16] = {};

@@ -20,18 +20,22 @@ namespace forge {
 // clang-format off
 enum class Op : uint8_t {
   // as a paper writes them
-  embed,        // (i32[1] tokens) @table                     -> f32[cols of table]
-  rms_norm,     // (f32[n]) @gain {eps}                       -> f32[n], or q8[n], or both (after fusion)
-  linear,       // (f32[k] | q8[k] | both [, f32[n] addend]) [segments] {epilogue} -> one value a segment
-  rope,         // (f32[heads*head_dim]) {n_heads head_dim n_rot style base scale} [@factors] -> same
-  attention,    // (q, k, v) or, once k and v are in the cache, (q) {n_heads n_kv_heads head_dim scale kv} -> f32[...]
-  silu,         // (f32[n])          -> f32[n]
+  embed,        // (i32[1] tokens) @table {[of] [scale]}      -> f32[cols of table]; of=position: by the row's position
+  rms_norm,     // (f32[n]) @gain {eps [n_heads]}             -> f32[n], or q8[n], or both (after fusion)
+  layer_norm,   // (f32[n]) @gain [+ @bias] {eps}             -> the same
+  linear,       // (f32[k] | q8[k] | both [, f32[n] addend]) [segments] {[scale] [softcap]} {epilogue} -> one value a segment
+  rope,         // (f32[heads*head_dim]) {n_heads head_dim n_rot style base scale …} [@factors] -> same (rope.h)
+  attention,    // (q, k, v) or, once k and v are in the cache, (q) {n_heads n_kv_heads head_dim scale kv [window] [softcap]}
+  silu,         // (f32[n])          -> f32[n]: x * sigmoid(x)
+  gelu,         // (f32[n])          -> f32[n]: the tanh form
+  scale,        // (f32[n]) {by}     -> f32[n]
+  softcap,      // (f32[n]) {cap}    -> f32[n]: cap * tanh(x / cap)
   mul,          // (f32[n], f32[n])  -> f32[n]
   add,          // (f32[n], f32[n])  -> f32[n]
   select_rows,  // (f32[n])          -> f32[n], only the rows whose output is wanted
   // introduced by passes
   quantize,     // (f32[n])          -> q8[n]: blocks of 32 int8 with one f32 scale
-  rope_kv,      // (q, k, v): rotates q and k, writes k and v to the cache -> rotated q
+  rope_kv,      // (q, k, v): rotates q and k (n_rot > 0), writes k and v to the cache -> rotated q
 };
 
 enum class ElementType : uint8_t { i32, f32, q8 };
@@ -40,7 +44,9 @@ enum class RowSet : uint8_t { all, wanted };
 enum class Epilogue : uint8_t {
   none,
   add,       // adds the last input (a residual)
+  gelu,
   silu_mul,  // two segments g, u of equal size: silu(g) * u, one output
+  gelu_mul,  // gelu(g) * u
 };
 // clang-format on
 
@@ -61,6 +67,7 @@ struct Weight {
   std::string tensor;  // name in the checkpoint; "%l" stands for the layer's number
   uint32_t rows = 0;   // outputs
   uint32_t cols = 0;   // inputs
+  uint32_t first = 0;  // first row (of a vector: element) of the tensor, where it holds several weights
   bool per_layer = false;
   std::vector<DType> types;  // one, or one a layer
 
@@ -73,7 +80,8 @@ struct Segment {
   WeightId bias = kNoWeight;
 };
 
-using Attribute = std::variant<int64_t, double, std::string>;
+// A list has one number a layer.
+using Attribute = std::variant<int64_t, double, std::string, std::vector<int64_t>, std::vector<double>>;
 
 struct Node {
   Op op = Op::add;
@@ -83,8 +91,10 @@ struct Node {
   Epilogue epilogue = Epilogue::none;
   std::map<std::string, Attribute, std::less<>> attributes;
 
-  int64_t integer(std::string_view name) const;
-  double number(std::string_view name) const;
+  bool has(std::string_view name) const { return attributes.contains(name); }
+  // Of a layer, where the attribute is a list. Throw Error when the attribute is missing or of another type.
+  int64_t integer(std::string_view name, uint32_t layer = 0) const;
+  double number(std::string_view name, uint32_t layer = 0) const;
   std::string string(std::string_view name) const;
 };
 
@@ -109,6 +119,10 @@ struct Graph {
 
 std::string_view op_name(Op op);
 std::optional<Op> op_from_name(std::string_view name);
+// Whether it multiplies the activation of the first segment by the second.
+inline bool is_gated(Epilogue e) { return e == Epilogue::silu_mul || e == Epilogue::gelu_mul; }
+std::string_view epilogue_name(Epilogue epilogue);
+std::optional<Epilogue> epilogue_from_name(std::string_view name);
 
 // The text form, as `forge dump --stage graph` shows it.
 std::string print(const Graph& graph);

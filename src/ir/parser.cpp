@@ -145,6 +145,7 @@ struct Parser {
     if (quote == std::string_view::npos) error("the tensor's name has no closing quote");
     w.tensor = text.substr(0, quote);
     text.remove_prefix(quote + 1);
+    if (accept("from")) w.first = count("a row");
     expect(":");
     for (skip_space(); !text.empty(); skip_space()) {
       const std::string name = word("a type");
@@ -158,11 +159,8 @@ struct Parser {
       error("@{} is declared twice", w.name);
     g.weights.push_back(std::move(w));
   }
-  Attribute attribute_value() {
-    skip_space();
-    const size_t n = text.find_first_of(" }");
-    std::string s(text.substr(0, n));
-    text.remove_prefix(s.size());
+  // A whole number, a real, or (neither) text.
+  static Attribute scalar(const std::string& s) {
     int64_t i = 0;
     if (const auto r = std::from_chars(s.data(), s.data() + s.size(), i); r.ec == std::errc{} && *r.ptr == 0)
       return i;
@@ -170,6 +168,27 @@ struct Parser {
     if (const auto r = std::from_chars(s.data(), s.data() + s.size(), d); r.ec == std::errc{} && *r.ptr == 0)
       return d;
     return s;
+  }
+  Attribute attribute_value() {
+    skip_space();
+    const std::string s(text.substr(0, text.find_first_of(" }")));
+    text.remove_prefix(s.size());
+    if (!s.starts_with('[')) return scalar(s);
+    if (!s.ends_with(']')) error("a list has no closing bracket");
+    std::vector<int64_t> integers;
+    std::vector<double> numbers;
+    for (size_t at = 1; at < s.size();) {
+      const size_t end = std::min(s.find(',', at), s.size() - 1);
+      const Attribute item = scalar(s.substr(at, end - at));
+      if (const auto* i = std::get_if<int64_t>(&item)) integers.push_back(*i);
+      if (const auto* d = std::get_if<double>(&item)) numbers.push_back(*d);
+      if (std::holds_alternative<std::string>(item))
+        error("'{}' in a list is no number", std::get<std::string>(item));
+      at = end + 1;
+    }
+    if (!integers.empty() && !numbers.empty()) error("a list mixes whole numbers and reals");
+    if (numbers.empty()) return integers;
+    return numbers;
   }
   Node node() {
     Node n;
@@ -199,12 +218,9 @@ struct Parser {
     }
     if (accept("then")) {
       const std::string e = word("an epilogue");
-      if (e == "add")
-        n.epilogue = Epilogue::add;
-      else if (e == "silu_mul")
-        n.epilogue = Epilogue::silu_mul;
-      else
-        error("unknown epilogue '{}'", e);
+      const auto epilogue = epilogue_from_name(e);
+      if (!epilogue || *epilogue == Epilogue::none) error("unknown epilogue '{}'", e);
+      n.epilogue = *epilogue;
     }
     if (accept("{")) {
       while (!accept("}")) {

@@ -14,14 +14,27 @@ std::string type_text(const Value& v) {
                      v.rows == RowSet::wanted ? "wanted, " : "", v.cols);
 }
 
-std::string attribute_text(const Attribute& a) {
-  if (const auto* i = std::get_if<int64_t>(&a)) return std::to_string(*i);
-  if (const auto* s = std::get_if<std::string>(&a)) return *s;
-  // A real is told from an integer by its point or exponent, also where it is whole.
-  std::string text = fmt::format("{}", std::get<double>(a));
+std::string number_text(int64_t i) { return std::to_string(i); }
+// A real is told from an integer by its point or exponent, also where it is whole.
+std::string number_text(double x) {
+  std::string text = fmt::format("{}", x);
   if (text.find_first_of(".en") == std::string::npos) text += ".0";
   return text;
 }
+
+struct AttributeText {
+  std::string operator()(const std::string& s) const { return s; }
+  template <class T>
+  std::string operator()(const std::vector<T>& list) const {
+    std::string out = "[";
+    for (const T& x : list) out += (out.size() > 1 ? "," : "") + number_text(x);
+    return out + "]";
+  }
+  template <class T>
+  std::string operator()(const T& x) const {
+    return number_text(x);
+  }
+};
 
 // "q4_k*3 q6_k q4_k*2": types of the layers, runs folded.
 std::string types_text(const Weight& w) {
@@ -56,13 +69,12 @@ void print_node(const Graph& g, const Node& n, std::string_view indent, std::str
     fmt::format_to(to, "{}{}", i ? ", " : " ", weight_ref(g, n.segments[i].weight));
     if (n.segments[i].bias != kNoWeight) fmt::format_to(to, " + {}", weight_ref(g, n.segments[i].bias));
   }
-  if (n.epilogue == Epilogue::add) out += " then add";
-  if (n.epilogue == Epilogue::silu_mul) out += " then silu_mul";
+  if (n.epilogue != Epilogue::none) fmt::format_to(to, " then {}", epilogue_name(n.epilogue));
   if (!n.attributes.empty()) {
     out += " {";
     const char* separator = "";
     for (const auto& [key, value] : n.attributes) {
-      fmt::format_to(to, "{}{}={}", separator, key, attribute_text(value));
+      fmt::format_to(to, "{}{}={}", separator, key, std::visit(AttributeText{}, value));
       separator = " ";
     }
     out += '}';
@@ -79,8 +91,8 @@ std::string print(const Graph& g) {
   fmt::format_to(to, "  dims {{ctx_max={} n_hidden={} n_layers={} n_vocab={}}}\n", g.ctx_max, g.n_hidden,
                  g.n_layers, g.n_vocab);
   for (const Weight& w : g.weights) {
-    fmt::format_to(to, "  weight @{}{} [{}, {}] \"{}\" : {}\n", w.name, w.per_layer ? "[%l]" : "", w.rows,
-                   w.cols, w.tensor, types_text(w));
+    fmt::format_to(to, "  weight @{}{} [{}, {}] \"{}\"{} : {}\n", w.name, w.per_layer ? "[%l]" : "", w.rows,
+                   w.cols, w.tensor, w.first == 0 ? "" : fmt::format(" from {}", w.first), types_text(w));
   }
   fmt::format_to(to, "  input %{}: {}\n", g.values[g.tokens].name, type_text(g.values[g.tokens]));
   for (const Node& n : g.prologue) print_node(g, n, "  ", out);

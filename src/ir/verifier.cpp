@@ -1,3 +1,4 @@
+#include <cmath>
 #include <vector>
 
 #include "core/error.h"
@@ -64,6 +65,20 @@ struct Verifier {
     if (v <= 0 || v > 1 << 24) error("attribute {}={} is out of range", name, v);
     return static_cast<uint32_t>(v);
   }
+  // A list has one value a layer.
+  void check_lists() const {
+    const auto check_size = [&](std::string_view name, size_t n) {
+      if (n != g.n_layers) error("attribute {} has {} values, expected one or {}", name, n, g.n_layers);
+    };
+    for (const auto& [name, value] : node->attributes) {
+      if (const auto* list = std::get_if<std::vector<int64_t>>(&value)) check_size(name, list->size());
+      if (const auto* list = std::get_if<std::vector<double>>(&value)) check_size(name, list->size());
+    }
+  }
+  // A limit that is missing or above zero.
+  void optional_limit(std::string_view name) const {
+    if (node->has(name) && !(node->number(name) > 0)) error("attribute {} must be positive", name);
+  }
   uint64_t head_cols(std::string_view n_heads) const {
     return uint64_t{positive(n_heads)} * positive("head_dim");
   }
@@ -75,13 +90,23 @@ struct Verifier {
 
   void check_rope() const {
     const uint32_t head_dim = positive("head_dim");
-    const int64_t n_rot = node->integer("n_rot");
-    require(n_rot >= 0 && n_rot <= head_dim && n_rot % 2 == 0, "n_rot must be even and at most head_dim");
     const std::string style = node->string("style");
     require(style == "norm" || style == "neox", "style must be norm or neox");
-    require(node->number("base") > 0 && node->number("scale") > 0, "base and scale must be positive");
     require(node->segments.size() <= 1, "more than one factor weight");
-    if (!node->segments.empty()) vector_weight(node->segments[0].weight, static_cast<uint32_t>(n_rot / 2));
+    require(node->has("ramp_low") == node->has("ramp_high"), "ramp_low and ramp_high go together");
+    if (node->has("ramp_low"))
+      require(node->number("ramp_low") < node->number("ramp_high"), "ramp_low must be below ramp_high");
+    int64_t rotated = 0;  // the layers that rotate share one table's width
+    for (uint32_t l = 0; l < g.n_layers; ++l) {
+      const int64_t n_rot = node->integer("n_rot", l);
+      require(n_rot >= 0 && n_rot <= head_dim && n_rot % 2 == 0, "n_rot must be even and at most head_dim");
+      require(n_rot == 0 || rotated == 0 || n_rot == rotated,
+              "n_rot must be the same in all layers that rotate");
+      rotated = std::max(rotated, n_rot);
+      require(node->number("base", l) > 0 && node->number("scale", l) > 0, "base and scale must be positive");
+      require(!node->has("magnitude") || node->number("magnitude", l) > 0, "magnitude must be positive");
+    }
+    if (!node->segments.empty()) vector_weight(node->segments[0].weight, static_cast<uint32_t>(rotated / 2));
   }
 
   void check_linear() const {
@@ -101,16 +126,21 @@ struct Verifier {
       require(in(i).element != ElementType::i32, "an input is i32");
     }
     require(n_inputs == 1 || (has_f32 && has_q8), "two activations must be one f32 and one q8");
-    const size_t n_out = node->epilogue == Epilogue::silu_mul ? 1 : node->segments.size();
+    const bool gated = is_gated(node->epilogue);
+    const size_t n_out = gated ? 1 : node->segments.size();
     require(node->outputs.size() == n_out, "needs one output a segment");
-    if (node->epilogue == Epilogue::silu_mul)
+    if (gated)
       require(node->segments.size() == 2 && node->segments[0].bias == kNoWeight &&
                   node->segments[1].bias == kNoWeight,
-              "silu_mul takes two segments without biases");
+              "a gated product takes two segments without biases");
+    if (node->has("scale") || node->has("softcap"))
+      require(!gated && node->segments.size() == 1, "scale and softcap take one segment");
+    if (node->has("scale")) require(std::isfinite(node->number("scale")), "scale must be finite");
+    optional_limit("softcap");
     for (size_t i = 0; i < node->segments.size(); ++i) {
       const Weight& w = weight(node->segments[i].weight);
       require(w.cols == k, "segments differ in columns");
-      is_f32(out(node->epilogue == Epilogue::silu_mul ? 0 : i), w.rows);
+      is_f32(out(gated ? 0 : i), w.rows);
       if (node->segments[i].bias != kNoWeight) vector_weight(node->segments[i].bias, w.rows);
       for (DType t : w.types) {
         const bool block = info(t).block_weights > 1;
@@ -124,8 +154,27 @@ struct Verifier {
     }
   }
 
+  void check_norm() const {
+    require(node->inputs.size() == 1 && node->segments.size() == 1, "takes one input and one gain");
+    require(node->outputs.size() == 1 || node->outputs.size() == 2, "gives f32, q8, or both");
+    is_f32(in(0), in(0).cols);
+    require(node->number("eps") >= 0, "eps is negative");
+    const uint32_t heads = node->has("n_heads") ? positive("n_heads") : 1;  // each normed for itself
+    require(in(0).cols % heads == 0, "n_heads must divide the columns");
+    vector_weight(node->segments[0].weight, in(0).cols / heads);
+    if (node->op == Op::layer_norm) {
+      require(heads == 1, "layer_norm is of whole rows");
+      if (node->segments[0].bias != kNoWeight) vector_weight(node->segments[0].bias, in(0).cols);
+    }
+    for (size_t i = 0; i < node->outputs.size(); ++i) is_f32_or_q8(out(i), in(0).cols);
+    require(heads == 1 || (node->outputs.size() == 1 && out(0).element == ElementType::f32),
+            "heads are normed to f32");
+    require(node->outputs.size() == 1 || out(0).element != out(1).element, "gives one form twice");
+  }
+
   void check(const Node& n) {
     node = &n;
+    check_lists();
     for (ValueId v : n.inputs) {
       require(v < g.values.size(), "an input does not exist");
       if (!defined[v]) error("%{} is used before it is defined", g.values[v].name);
@@ -142,18 +191,18 @@ struct Verifier {
       case Op::embed:
         arity(1, 1, 1);
         require(in(0).element == ElementType::i32, "tokens must be i32");
-        require(weight(n.segments[0].weight).rows == g.n_vocab, "the table must have a row for each token");
+        if (n.has("of")) {
+          require(n.string("of") == "position", "of must be position");
+          require(weight(n.segments[0].weight).rows >= g.ctx_max,
+                  "the table must have a row for each position");
+        } else {
+          require(weight(n.segments[0].weight).rows == g.n_vocab, "the table must have a row for each token");
+        }
+        optional_limit("scale");
         is_f32(out(0), weight(n.segments[0].weight).cols);
         break;
       case Op::rms_norm:
-        require(n.inputs.size() == 1 && n.segments.size() == 1, "takes one input and one gain");
-        require(n.outputs.size() == 1 || n.outputs.size() == 2, "gives f32, q8, or both");
-        is_f32(in(0), in(0).cols);
-        vector_weight(n.segments[0].weight, in(0).cols);
-        require(n.number("eps") >= 0, "eps is negative");
-        for (size_t i = 0; i < n.outputs.size(); ++i) is_f32_or_q8(out(i), in(0).cols);
-        require(n.outputs.size() == 1 || out(0).element != out(1).element, "gives one form twice");
-        break;
+      case Op::layer_norm: check_norm(); break;
       case Op::linear: check_linear(); break;
       case Op::rope:
         require(n.inputs.size() == 1 && n.outputs.size() == 1, "takes one input and gives one output");
@@ -181,9 +230,19 @@ struct Verifier {
         const std::string type = n.string("kv");
         require(type == "f32" || type == "f16", "kv must be f32 or f16");
         require(n.number("scale") > 0, "scale must be positive");
+        optional_limit("softcap");
+        if (n.has("window"))
+          for (uint32_t l = 0; l < g.n_layers; ++l)
+            require(n.integer("window", l) >= 0, "window is negative");
         break;
       }
+      case Op::scale:
+      case Op::softcap:
+        require(std::isfinite(n.number(n.op == Op::scale ? "by" : "cap")), "the constant must be finite");
+        if (n.op == Op::softcap) optional_limit("cap");
+        [[fallthrough]];
       case Op::silu:
+      case Op::gelu:
       case Op::select_rows:
         arity(1, 1, 0);
         is_f32(in(0), in(0).cols);

@@ -5,7 +5,7 @@ namespace forge {
 
 const Architecture kQwen2 = {
     "qwen2",
-    [](DecoderConfig& c, const Checkpoint&) {
+    [](DecoderConfig& c, const ModelKeys&) {
       c.rope_style = "neox";
       c.qkv_bias = true;
     },

@@ -8,7 +8,9 @@ void fuse_norm_quantize(Graph& graph) {
     for (size_t i = 0; i + 1 < nodes.size(); ++i) {
       Node& norm = nodes[i];
       const Node& q = nodes[i + 1];
-      if (norm.op != Op::rms_norm || norm.outputs.size() != 1 || q.op != Op::quantize) continue;
+      if ((norm.op != Op::rms_norm && norm.op != Op::layer_norm) || norm.outputs.size() != 1 ||
+          norm.has("n_heads") || q.op != Op::quantize)
+        continue;
       if (q.inputs[0] != norm.outputs[0]) continue;
       const ValueId result = q.outputs[0];
       if (count_uses(graph, norm.outputs[0]) == 1)

@@ -6,9 +6,10 @@
 namespace forge {
 namespace {
 
-constexpr std::array<Pass, 7> kPasses = {{
+constexpr std::array<Pass, 8> kPasses = {{
     {"join_linears", join_linears},
-    {"fuse_gate", fuse_gate},
+    {"fold_scales", fold_scales},
+    {"fuse_activation", fuse_activation},
     {"fuse_residual", fuse_residual},
     {"fuse_rope_kv", fuse_rope_kv},
     {"quantize_activations", quantize_activations},

@@ -11,16 +11,18 @@ namespace forge {
 
 // q, k, v (or gate, up): linears of the same input become one linear of several segments.
 void join_linears(Graph& graph);
-// silu(g) * u of a two-segment linear without biases becomes its epilogue.
-void fuse_gate(Graph& graph);
+// A constant that only scales or caps what an embed or a one-segment linear gives becomes an attribute of it.
+void fold_scales(Graph& graph);
+// silu(g) * u or gelu(g) * u of a two-segment linear without biases becomes its epilogue; so does gelu(x) of one segment.
+void fuse_activation(Graph& graph);
 // linear(x) + r becomes an epilogue of the linear.
 void fuse_residual(Graph& graph);
-// rope(q), rope(k), attention(q, k, v) becomes rope_kv and an attention that reads keys and values from the
-// cache, which holds float16.
+// attention(q, k, v), with rope(q) and rope(k) where there are some, becomes rope_kv and an attention that reads keys
+// and values from the cache, which holds float16.
 void fuse_rope_kv(Graph& graph);
 // A linear whose weight is block-quantized gets a q8 activation: blocks of 32 int8 with one scale.
 void quantize_activations(Graph& graph);
-// rms_norm followed by quantize becomes one node.
+// A norm followed by quantize becomes one node.
 void fuse_norm_quantize(Graph& graph);
 // Nodes whose outputs nobody reads; a write to the KV cache counts as read.
 void drop_dead(Graph& graph);

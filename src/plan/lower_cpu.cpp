@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "ir/rope.h"
 #include "plan/plan.h"
 #include "runtime/core/step.h"
 
@@ -69,8 +70,9 @@ struct Lowering {
         s.division = Division::rows;
         break;
       case Op::rms_norm:
-        s.kernel = Kernel::rms_norm;
-        s.division = row_wise;
+      case Op::layer_norm:
+        s.kernel = n.has("n_heads") ? Kernel::head_norm : Kernel::norm;
+        s.division = n.has("n_heads") && few ? Division::heads : row_wise;
         break;
       case Op::quantize:
         s.kernel = Kernel::quantize;
@@ -85,15 +87,12 @@ struct Lowering {
         s.division = Division::groups;
         break;
       case Op::silu:
-        s.kernel = Kernel::silu;
-        s.division = row_wise;
-        break;
+      case Op::gelu:
+      case Op::scale:
+      case Op::softcap:
       case Op::mul:
-        s.kernel = Kernel::mul;
-        s.division = row_wise;
-        break;
       case Op::add:
-        s.kernel = Kernel::add;
+        s.kernel = Kernel::elementwise;
         s.division = row_wise;
         break;
       case Op::rope_kv:
@@ -137,7 +136,7 @@ struct Lowering {
         const Part part = few ? Part::heads : Part::rows;
         for (ValueId v : n.inputs) access(s, v, false, part);
         access(s, n.outputs[0], true, part);
-        s.accesses.push_back({p.rope_table, false, part, 0});
+        if (p.rope_table != kNoBuffer) s.accesses.push_back({p.rope_table, false, part, 0});
         s.accesses.push_back({p.kv_cache, true, part, 0});
         break;
       }
@@ -146,6 +145,12 @@ struct Lowering {
         if (n.inputs.size() != 1) fail("plan: attention needs its keys and values in the cache (rope_kv)");
         access(s, n.inputs[0], false, part);
         s.accesses.push_back({p.kv_cache, false, part, 0});
+        access(s, n.outputs[0], true, part);
+        break;
+      }
+      case Kernel::head_norm: {
+        const Part part = few ? Part::heads : Part::rows;
+        access(s, n.inputs[0], false, part);
         access(s, n.outputs[0], true, part);
         break;
       }
@@ -159,18 +164,20 @@ struct Lowering {
 
   uint32_t groups(ValueId v) const { return pad16(g.values[v].cols) / 16; }
 
-  Phase run(uint32_t n_rot) {
+  Phase run(uint32_t rope_row) {
     p.value_buffer.assign(g.values.size(), kNoBuffer);
-    p.rope_table = add_buffer("rope_table", ElementType::f32, n_rot, RowSet::all, few);
-    p.buffers.back().row_bytes = uint64_t{n_rot} * 4;
+    if (rope_row != 0) {
+      p.rope_table = add_buffer("rope_table", ElementType::f32, rope_row, RowSet::all, few);
+      p.buffers.back().row_bytes = uint64_t{rope_row} * 4;
+      Stage angles;
+      angles.kernel = Kernel::rope_angles;
+      angles.division = few ? Division::every_worker : Division::rows;
+      angles.accesses = {{p.rope_table, true, Access::Part::rows, 0}};
+      p.prologue.push_back(std::move(angles));
+    }
     p.kv_cache =
         add_buffer("kv_cache", ElementType::f32, 0, RowSet::all, false);  // stands for the pool: no bytes
 
-    Stage angles;
-    angles.kernel = Kernel::rope_angles;
-    angles.division = few ? Division::every_worker : Division::rows;
-    angles.accesses = {{p.rope_table, true, Access::Part::rows, 0}};
-    p.prologue.push_back(std::move(angles));
     for (const Node& n : g.prologue) p.prologue.push_back(lower(n));
 
     // The carried value keeps one buffer: a layer's output overwrites its input, which must have been read by
@@ -204,19 +211,21 @@ struct Lowering {
   }
 };
 
-Rope plan_rope(const Graph& g, const std::vector<float>& factors) {
-  Rope rope;
-  for (const Node& n : g.body) {
-    if (n.op != Op::rope_kv) continue;
-    rope.n_rot = static_cast<uint32_t>(n.integer("n_rot"));
-    const double base = n.number("base"), scale = n.number("scale");
-    for (uint32_t i = 0; i < rope.n_rot / 2; ++i) {
-      const double factor = n.segments.empty() ? 1.0 : static_cast<double>(factors.at(i));
-      rope.frequencies.push_back(scale * std::pow(base, -2.0 * i / rope.n_rot) / factor);
-    }
-    return rope;
+// The rotations that the layers need, each once.
+void plan_ropes(const Graph& g, const std::vector<float>& factors, Plan& plan) {
+  const auto node = std::ranges::find_if(g.body, [](const Node& n) { return n.op == Op::rope_kv; });
+  if (node == g.body.end()) fail("plan: the layer has no rope_kv");
+  for (uint32_t l = 0; l < g.n_layers; ++l) {
+    const auto n_rot = static_cast<uint32_t>(node->integer("n_rot", l));
+    if (n_rot == 0) continue;
+    const Rope rope{rope_frequencies(*node, l, node->segments.empty() ? std::vector<float>{} : factors),
+                    rope_magnitude(*node, l), plan.rope_row};
+    const auto known = std::ranges::find(plan.ropes, rope);
+    plan.layers[l].rope = static_cast<uint32_t>(known - plan.ropes.begin());
+    if (known != plan.ropes.end()) continue;
+    plan.ropes.push_back(rope);
+    plan.rope_row += n_rot;
   }
-  fail("plan: the layer has no rope_kv");
 }
 
 uint64_t kv_layer_bytes(const Graph& g) {
@@ -249,8 +258,8 @@ Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors) {
   plan.max_rows = kBatchRows;
   plan.max_out_rows = kOutRows;
   plan.logits_stride = pad16(graph.n_vocab);
-  plan.rope = plan_rope(graph, rope_factors);
   place_weights(graph, plan);
+  plan_ropes(graph, rope_factors, plan);
   plan.kv_layer_bytes = kv_layer_bytes(graph);
   plan.kv_page_bytes = plan.kv_layer_bytes * graph.n_layers;
   const std::array<std::pair<const char*, uint32_t>, 2> phases = {
@@ -260,7 +269,7 @@ Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors) {
     lowering.p.name = phases[i].first;
     lowering.p.max_rows = phases[i].second;
     lowering.p.share_memory = !lowering.few;
-    plan.phases[i] = lowering.run(plan.rope.n_rot);
+    plan.phases[i] = lowering.run(plan.rope_row);
     plan.arena_bytes = std::max(plan.arena_bytes, plan.phases[i].arena_bytes);
     plan.own_bytes = std::max(plan.own_bytes, plan.phases[i].own_bytes);
   }

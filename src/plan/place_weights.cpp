@@ -1,6 +1,10 @@
 // The weights section: in the order in which a step reads it.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
+#include <numeric>
+#include <span>
 
 #include "plan/plan.h"
 
@@ -52,6 +56,19 @@ std::vector<WeightId> in_order_of_use(const std::vector<Node>& nodes) {
   return out;
 }
 
+// What the layer's attributes are, where they differ between layers.
+std::string attributes_of(const Graph& g, uint32_t layer) {
+  std::string out;
+  for (const Node& n : g.body)
+    for (const auto& [name, value] : n.attributes) {
+      if (const auto* list = std::get_if<std::vector<int64_t>>(&value))
+        out += fmt::format("{} ", (*list)[layer]);
+      if (const auto* list = std::get_if<std::vector<double>>(&value))
+        out += fmt::format("{} ", (*list)[layer]);
+    }
+  return out;
+}
+
 }  // namespace
 
 void place_weights(const Graph& graph, Plan& plan) {
@@ -67,7 +84,7 @@ void place_weights(const Graph& graph, Plan& plan) {
   const std::vector<WeightId> body = in_order_of_use(graph.body);
   place_shared(in_order_of_use(graph.prologue));
   place_shared(body);
-  std::map<std::vector<DType>, uint32_t> known;
+  std::map<std::pair<std::vector<DType>, std::string>, uint32_t> known;
   for (uint32_t l = 0; l < graph.n_layers; ++l) {
     std::vector<DType> types;
     Signature signature;
@@ -78,19 +95,26 @@ void place_weights(const Graph& graph, Plan& plan) {
       signature.offsets.emplace_back(id, placer.offset - base);
       placer.place(id, l);
     }
-    const auto [it, fresh] = known.try_emplace(types, static_cast<uint32_t>(plan.signatures.size()));
+    const auto [it, fresh] =
+        known.try_emplace({types, attributes_of(graph, l)}, static_cast<uint32_t>(plan.signatures.size()));
     if (fresh) plan.signatures.push_back(std::move(signature));
-    plan.layers.push_back({it->second, base});
+    plan.layers.push_back({.signature = it->second, .base = base});
   }
   place_shared(in_order_of_use(graph.epilogue));
+  const size_t n_used = plan.weights.size();
+  // What no node reads is kept for export-weights: the rope factors of the other context length.
+  std::vector<WeightId> all(graph.weights.size());
+  std::iota(all.begin(), all.end(), 0);
+  place_shared(all);
   plan.weights_bytes = placer.offset;
 
-  // Decoding a token reads everything but the embedding table, of which it reads one row; a tied table is the
+  // Decoding a token reads everything but the embedding tables, of which it reads one row; a tied table is the
   // head.
   plan.weight_bytes_per_token = 0;
   const std::vector<WeightId> head = in_order_of_use(graph.epilogue);
-  for (const PlacedWeight& w : plan.weights) {
-    const bool table = !graph.prologue.empty() && graph.prologue[0].segments[0].weight == w.weight;
+  for (const PlacedWeight& w : std::span(plan.weights).first(n_used)) {
+    const bool table = std::ranges::any_of(
+        graph.prologue, [&](const Node& n) { return n.op == Op::embed && n.segments[0].weight == w.weight; });
     const bool tied = std::find(head.begin(), head.end(), w.weight) != head.end();
     plan.weight_bytes_per_token += table && !tied ? row_bytes(w.type, graph.weights[w.weight].cols) : w.bytes;
   }

@@ -20,12 +20,11 @@ namespace forge {
 enum class Kernel : uint8_t {
   rope_angles,  // cosines and sines of the rows' positions
   embed,
-  rms_norm,  // with or without quantization of its result
+  norm,       // of whole rows, with or without quantization of the result
+  head_norm,  // of each head
   quantize,
   linear,
-  silu,
-  mul,
-  add,
+  elementwise,
   rope_kv,
   attention,
   select_rows,
@@ -66,7 +65,7 @@ struct Buffer {
 inline constexpr uint32_t kNoBuffer = ~0u;
 
 struct Stage {
-  Kernel kernel = Kernel::add;
+  Kernel kernel = Kernel::elementwise;
   Node node;  // what it computes; empty for rope_angles and output_hidden
   Division division = Division::rows;
   RowSet rows = RowSet::all;
@@ -97,20 +96,27 @@ struct PlacedWeight {
   uint64_t bytes = 0;
 };
 
-// Layers of one signature have the same types, hence the same offsets from the layer's base: code is emitted
-// once for all of them.
+// Layers of one signature have the same types, hence the same offsets from the layer's base, and the same attributes:
+// code is emitted once for all of them.
 struct Signature {
   std::vector<std::pair<WeightId, uint64_t>> offsets;  // of each per-layer weight
 };
+inline constexpr uint32_t kNoRope = ~0u;
 struct Layer {
   uint32_t signature = 0;
   uint64_t base = 0;
+  uint32_t rope = kNoRope;
 };
 
-// The rotary table's frequencies: position * frequency[i] is the angle of pair i.
+// One rotation, of all layers that rotate alike: position * frequency[i] is the angle of pair i; magnitude multiplies its
+// cosine and sine. Its place in a row of the rotary table is `offset` floats from the row's start.
 struct Rope {
-  uint32_t n_rot = 0;
   std::vector<double> frequencies;
+  float magnitude = 1;
+  uint32_t offset = 0;
+  bool operator==(const Rope& other) const {
+    return frequencies == other.frequencies && magnitude == other.magnitude;
+  }
 };
 
 struct Plan {
@@ -119,7 +125,8 @@ struct Plan {
   std::vector<Signature> signatures;
   std::vector<Layer> layers;
   uint64_t weights_bytes = 0, weight_bytes_per_token = 0;
-  Rope rope;
+  std::vector<Rope> ropes;
+  uint32_t rope_row = 0;        // floats of a row of the rotary table
   std::array<Phase, 2> phases;  // decode, batch
   uint32_t max_rows = 0, max_out_rows = 0, logits_stride = 0;
   uint64_t kv_layer_bytes = 0, kv_page_bytes = 0;

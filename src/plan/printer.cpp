@@ -8,9 +8,9 @@
 namespace forge {
 namespace {
 
-constexpr std::string_view kKernelNames[] = {"rope_angles", "embed",     "rms_norm",    "quantize",
-                                             "linear",      "silu",      "mul",         "add",
-                                             "rope_kv",     "attention", "select_rows", "output_hidden"};
+constexpr std::string_view kKernelNames[] = {"rope_angles", "embed",       "norm",         "head_norm",
+                                             "quantize",    "linear",      "elementwise",  "rope_kv",
+                                             "attention",   "select_rows", "output_hidden"};
 constexpr std::string_view kDivisionNames[] = {"rows", "groups", "heads", "blocks", "every worker"};
 constexpr std::string_view kPartNames[] = {"", "/rows", "/groups", "/heads"};
 
@@ -61,8 +61,9 @@ std::string print(const Plan& plan, const Graph& g) {
     }
   }
   for (size_t l = 0; l < plan.layers.size(); ++l)
-    fmt::format_to(to, "  layer {:>3}: signature {}, base {}\n", l, plan.layers[l].signature,
-                   plan.layers[l].base);
+    fmt::format_to(to, "  layer {:>3}: signature {}, base {}{}\n", l, plan.layers[l].signature,
+                   plan.layers[l].base,
+                   plan.layers[l].rope == kNoRope ? "" : fmt::format(", rope {}", plan.layers[l].rope));
   for (const Phase& p : plan.phases) {
     fmt::format_to(to, "  phase {} (up to {} rows) {{\n", p.name, p.max_rows);
     for (const Buffer& b : p.buffers)
@@ -82,7 +83,10 @@ std::string print(const Plan& plan, const Graph& g) {
 
 uint64_t plan_hash(const Plan& plan, const Graph& graph) {
   std::string text = print(graph) + print(plan, graph);
-  for (double f : plan.rope.frequencies) text += fmt::format("{} ", f);
+  for (const Rope& rope : plan.ropes) {
+    text += fmt::format("{} at {}: ", rope.magnitude, rope.offset);
+    for (double f : rope.frequencies) text += fmt::format("{} ", f);
+  }
   return rt::hash64({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
 }
 

@@ -46,14 +46,13 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, 
 
 // All that must hold for one model at one level: the interpreter's bits, from one and from three workers, in
 // cuts of one row, of a few (the decode phase) and of many (the batch phase), and beside neighbours.
-void check_model(const TinyModel& tiny, std::string_view level) {
-  const Checkpoint checkpoint = make_checkpoint(tiny);
-  const LoadedModel compiled(checkpoint, level);
-  const std::string what =
-      std::string(level) + " " + std::string(info(tiny.type("blk.0.attn_q.weight")).name);
+void check_model(const Checkpoint& checkpoint, std::string_view level, const std::string& what,
+                 uint32_t ctx = 0) {
+  const LoadedModel compiled(checkpoint, level, ctx);
   ASSERT_EQ(compiled.code().missing_cpu_feature(), nullptr);
 
-  const std::vector<int32_t> tokens = some_tokens(70, tiny.n_vocab);
+  const uint32_t n_vocab = compiled.code().n_vocab;
+  const std::vector<int32_t> tokens = some_tokens(std::min(70U, compiled.code().ctx_max), n_vocab);
   const Interpreter interpreter(compiled.model().optimized, checkpoint);
   StepRunner oracle(interpreter.model_code(), nullptr, 1, 1);
   const std::vector<float> expected = oracle.prompt(tokens, 16);
@@ -71,8 +70,8 @@ void check_model(const TinyModel& tiny, std::string_view level) {
       half(tokens.begin(), tokens.begin() + 7);
   const std::vector<float> both = runner.step({{0, 0, head}, {1, 0, half}});
   const auto rows = [&](const std::vector<float>& from, size_t begin, size_t n) {
-    return std::vector<float>(from.begin() + static_cast<ptrdiff_t>(begin * tiny.n_vocab),
-                              from.begin() + static_cast<ptrdiff_t>((begin + n) * tiny.n_vocab));
+    return std::vector<float>(from.begin() + static_cast<ptrdiff_t>(begin * n_vocab),
+                              from.begin() + static_cast<ptrdiff_t>((begin + n) * n_vocab));
   };
   expect_same_bits(rows(both, 0, 9), rows(expected, 0, 9), what + ", first of two sequences");
   expect_same_bits(rows(both, 9, 7), rows(expected, 0, 7), what + ", second of two sequences");
@@ -80,6 +79,44 @@ void check_model(const TinyModel& tiny, std::string_view level) {
       {{0, 9, {tokens[9]}, rt::RowClass::generated}, {1, 7, {tokens.begin() + 7, tokens.begin() + 15}}});
   expect_same_bits(rows(mixed, 0, 1), rows(expected, 9, 1), what + ", a generated row beside a prompt");
   expect_same_bits(rows(mixed, 1, 8), rows(expected, 7, 8), what + ", a prompt beside a generated row");
+}
+
+void check_model(const TinyModel& tiny, std::string_view level) {
+  check_model(make_checkpoint(tiny), level,
+              std::string(level) + " " + std::string(info(tiny.type("blk.0.attn_q.weight")).name));
+}
+
+// The matrices of every second layer, and the head, as Q8_0 where their columns are whole blocks.
+Checkpoint half_quantized(Checkpoint checkpoint) {
+  for (Tensor& t : checkpoint.tensors) {
+    const bool chosen =
+        t.name == "output.weight" || t.name.starts_with("blk.1.") || t.name.starts_with("blk.3.");
+    if (!chosen || t.shape.size() != 2 || t.cols() % 32 != 0) continue;
+    std::vector<float> values(static_cast<size_t>(t.rows() * t.cols()));
+    info(t.type).decode(t.data.data(), values.data(), values.size());
+    const auto encoded = std::make_shared<std::vector<uint8_t>>(row_bytes(DType::q8_0, values.size()));
+    info(DType::q8_0).encode(values.data(), encoded->data(), values.size());
+    t.type = DType::q8_0;
+    t.data = *encoded;
+    checkpoint.storage.push_back(encoded);
+  }
+  return checkpoint;
+}
+
+// Architectures whose stages no other test has: layer_norm, gelu, positions and parts of tensors (gpt2), windows, caps and
+// norms behind blocks (gemma2), norms of heads and two rotations (gemma3), norms of rows (olmo2), partial rotation with
+// magnitude (phi4-mini), one norm for both blocks (stablelm-parallel), layers without rope (smollm3), scales (granite),
+// biases at the gate (llama-bias). Compiling is what takes the time, so each at one level.
+TEST(Compiled, Architectures) {
+  const std::vector<std::string_view> levels = levels_here();
+  size_t i = 0;
+  for (const char* name : {"gpt2", "gemma2", "gemma3", "olmo2", "phi4-mini", "stablelm-parallel", "smollm3",
+                           "granite", "llama-bias"}) {
+    const Checkpoint checkpoint =
+        half_quantized(read_gguf(std::string(FORGE_SOURCE_DIR "/tests/goldens/") + name + ".gguf"));
+    const std::string_view level = levels[levels.size() - 1 - i++ % levels.size()];
+    check_model(checkpoint, level, std::string(level) + " " + name, 64);
+  }
 }
 
 TEST(Compiled, EveryBlockTypeAtEveryLevel) {

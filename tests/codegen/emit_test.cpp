@@ -73,8 +73,8 @@ TEST(Emit, SourceFollowsThePlan) {
   }
   EXPECT_EQ(count(text, "w.barrier();"), barriers);
   EXPECT_EQ(count(text, " linear<"), linears);
-  EXPECT_EQ(count(text, "linear_silu_mul<Q4_0, BF16, 256>"), 2U);  // of one signature, in both phases
-  EXPECT_EQ(count(text, "linear_silu_mul<Q4_0, Q5_1, 256>"), 2U);
+  EXPECT_EQ(count(text, "linear_gated<Q4_0, BF16, 256>"), 2U);  // of one signature, in both phases
+  EXPECT_EQ(count(text, "linear_gated<Q4_0, Q5_1, 256>"), 2U);
   EXPECT_EQ(count(text, "linear<Q6_K, 256, F32>"), 2U);
   EXPECT_EQ(count(text, "linear<F16, 256>"), 2U);
   EXPECT_EQ(count(text, "#include"), 1U);

@@ -49,9 +49,20 @@ struct NormKernel {
   void (*run)(const float* x, const uint8_t* gain, float eps, float* y, void* q8_row);
 };
 
+struct LayerNormKernel {
+  uint32_t cols, gain_type, bias_type;
+  void (*run)(const float* x, const uint8_t* gain, const uint8_t* bias, float eps, float* y, void* q8_row);
+};
+
+struct HeadNormKernel {
+  uint32_t head_dim, gain_type;
+  void (*run)(const float* x, uint32_t begin, uint32_t end, const uint8_t* gain, float eps, float* y);
+};
+
 struct EmbedKernel {
   uint32_t type, cols;
-  void (*run)(const rt::StepArgs& args, uint32_t begin, uint32_t end, const uint8_t* table, float* x);
+  void (*run)(uint32_t begin, uint32_t end, const int32_t* index, const uint8_t* table, float scale,
+              float* x);
 };
 
 struct AttentionCall {
@@ -61,7 +72,8 @@ struct AttentionCall {
   const float* angles;
   const float *q, *k, *v;
   uint32_t q_stride, kv_stride;
-  float scale;
+  float scale, softcap;
+  uint32_t window;
   float* out;
   float* scores;
 };
@@ -83,12 +95,16 @@ struct LinearKernels {
 inline constexpr uint32_t kRowColumns = 40;  // of the kernels below that take whole rows
 struct RowKernels {
   Table<NormKernel> norm;
+  Table<LayerNormKernel> layer_norm;
+  Table<HeadNormKernel> head_norm;
   Table<EmbedKernel> embed;
   Table<AttentionKernel> attention;
   void (*exp)(const float* x, float* y, uint32_t n);  // n: a multiple of 16
   void (*silu)(const float* x, float* y, uint32_t n);
+  void (*gelu)(const float* x, float* y, uint32_t n);
+  void (*tanh)(const float* x, float* y, uint32_t n);
   void (*rope_angles)(const rt::StepArgs& args, uint32_t begin, uint32_t end, const double* frequency,
-                      uint32_t n, float* table);
+                      uint32_t n, float magnitude, float* table, uint32_t stride);
   void (*select_rows)(const rt::StepArgs& args, uint32_t begin, uint32_t end, const float* x, float* out);
   void (*output_hidden)(const rt::StepArgs& args, uint32_t begin, uint32_t end, const float* x);
   void (*multiply)(uint32_t begin, uint32_t end, const float* a, const float* b, float* out);

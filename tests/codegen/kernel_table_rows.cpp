@@ -13,9 +13,21 @@ void run_norm(const float* x, const uint8_t* gain, float eps, float* y, void* q8
   rms_norm_row<N, Gain>(x, gain, eps, y, q8_row);
 }
 
+template <uint32_t N, class Gain, class Bias>
+void run_layer_norm(const float* x, const uint8_t* gain, const uint8_t* bias, float eps, float* y,
+                    void* q8_row) {
+  layer_norm_row<N, Gain, Bias>(x, gain, bias, eps, y, q8_row);
+}
+
+template <uint32_t N, class Gain>
+void run_head_norm(const float* x, uint32_t begin, uint32_t end, const uint8_t* gain, float eps, float* y) {
+  head_norm_row<N, Gain>(x, {begin, end}, gain, eps, y);
+}
+
 template <class F, uint32_t K>
-void run_embed(const StepArgs& args, uint32_t begin, uint32_t end, const uint8_t* table, float* x) {
-  embed<F, K>(Worker{args, 0}, {begin, end}, table, x);
+void run_embed(uint32_t begin, uint32_t end, const int32_t* index, const uint8_t* table, float scale,
+               float* x) {
+  embed<F, K>({begin, end}, index, table, scale, x);
 }
 
 template <uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t rot, bool is_neox>
@@ -26,18 +38,19 @@ struct Shape {
 
 template <class S>
 void run_rope_kv(const AttentionCall& c) {
-  rope_kv<S>(Worker{c.args, c.worker}, {0, c.args.n_rows}, {c.head_begin, c.head_end}, c.page_bytes,
-             c.layer_offset, c.angles, c.q, c.k, c.v, c.q_stride, c.kv_stride, c.out);
+  rope_kv<S, S::n_rot>(Worker{c.args, c.worker}, {0, c.args.n_rows}, {c.head_begin, c.head_end}, c.page_bytes,
+                       c.layer_offset, c.angles, S::n_rot, c.q, c.k, c.v, c.q_stride, c.kv_stride, c.out);
 }
 template <class S>
 void run_heads(const AttentionCall& c) {
   attention_heads<S, kAttentionContext>(Worker{c.args, c.worker}, {c.head_begin, c.head_end}, c.page_bytes,
-                                        c.layer_offset, c.scale, c.q, c.out, c.q_stride, c.scores);
+                                        c.layer_offset, {c.scale, c.softcap, c.window}, c.q, c.out,
+                                        c.q_stride, c.scores);
 }
 template <class S>
 void run_blocks(const AttentionCall& c) {
-  attention_blocks<S, kAttentionContext>(Worker{c.args, c.worker}, c.page_bytes, c.layer_offset, c.scale, c.q,
-                                         c.out, c.q_stride, c.scores);
+  attention_blocks<S, kAttentionContext>(Worker{c.args, c.worker}, c.page_bytes, c.layer_offset,
+                                         {c.scale, c.softcap, c.window}, c.q, c.out, c.q_stride, c.scores);
 }
 
 template <class S>
@@ -57,6 +70,16 @@ constexpr NormKernel kNormKernels[] = {
     {100, 0, run_norm<100, F32>}, {256, 0, run_norm<256, F32>}, {1, 0, run_norm<1, F32>},
     {40, 1, run_norm<40, F16>},   {96, 1, run_norm<96, F16>},   {96, 30, run_norm<96, BF16>},
 };
+constexpr LayerNormKernel kLayerNormKernels[] = {
+    {16, 0, 0, run_layer_norm<16, F32, F32>},   {40, 0, 0, run_layer_norm<40, F32, F32>},
+    {1, 0, 0, run_layer_norm<1, F32, F32>},     {100, 0, 30, run_layer_norm<100, F32, BF16>},
+    {256, 0, 0, run_layer_norm<256, F32, F32>}, {96, 1, 0, run_layer_norm<96, F16, F32>},
+};
+constexpr HeadNormKernel kHeadNormKernels[] = {
+    {8, 0, run_head_norm<8, F32>},
+    {64, 0, run_head_norm<64, F32>},
+    {20, 1, run_head_norm<20, F16>},
+};
 constexpr EmbedKernel kEmbedKernels[] = {
     {0, 40, run_embed<F32, 40>},     {1, 40, run_embed<F16, 40>},     {30, 40, run_embed<BF16, 40>},
     {2, 96, run_embed<Q4_0, 96>},    {3, 96, run_embed<Q4_1, 96>},    {6, 96, run_embed<Q5_0, 96>},
@@ -67,18 +90,17 @@ constexpr AttentionKernel kAttentionKernels[] = {
     kAttentionOf<Shape<4, 2, 64, 64, false>>,  // pairs of queries
     kAttentionOf<Shape<3, 1, 40, 40, true>>,   // three queries, a head that ends within a vector
     kAttentionOf<Shape<2, 2, 16, 8, false>>,   // half of the head is rotated
+    kAttentionOf<Shape<2, 2, 12, 0, false>>,   // nothing is rotated
     kAttentionOf<Shape<9, 1, 96, 96, true>>,   // more queries than a block, a head of a chunk and a half
 };
 
-void run_exp(const float* x, float* y, uint32_t n) {
-  for (uint32_t i = 0; i < n; i += 16) store(y + i, exp(load<f32x16>(x + i)));
-}
-void run_silu(const float* x, float* y, uint32_t n) {
-  for (uint32_t i = 0; i < n; i += 16) store(y + i, silu(load<f32x16>(x + i)));
+template <auto f>
+void run_each(const float* x, float* y, uint32_t n) {
+  for (uint32_t i = 0; i < n; i += 16) store(y + i, f(load<f32x16>(x + i)));
 }
 void run_rope_angles(const StepArgs& args, uint32_t begin, uint32_t end, const double* frequency, uint32_t n,
-                     float* angles) {
-  rope_angles(Worker{args, 0}, {begin, end}, frequency, n, angles);
+                     float magnitude, float* angles, uint32_t stride) {
+  rope_angles(Worker{args, 0}, {begin, end}, frequency, n, magnitude, angles, stride);
 }
 void run_select_rows(const StepArgs& args, uint32_t begin, uint32_t end, const float* x, float* out) {
   select_rows<kRowColumns>(Worker{args, 0}, {begin, end}, x, out);
@@ -97,8 +119,10 @@ constexpr Table<T> table(const T (&data)[n]) {
 
 }  // namespace
 
-const RowKernels kRows = {
-    table(kNormKernels), table(kEmbedKernels), table(kAttentionKernels), run_exp,     run_silu,
-    run_rope_angles,     run_select_rows,      run_output_hidden,        run_multiply};
+const RowKernels kRows = {table(kNormKernels),  table(kLayerNormKernels), table(kHeadNormKernels),
+                          table(kEmbedKernels), table(kAttentionKernels), run_each<exp>,
+                          run_each<silu>,       run_each<gelu>,           run_each<tanh>,
+                          run_rope_angles,      run_select_rows,          run_output_hidden,
+                          run_multiply};
 
 }  // namespace forge::test::KERNEL_LEVEL

@@ -398,46 +398,107 @@ TEST_P(Kernels, Quantize) {
     }
 }
 
-TEST_P(Kernels, RmsNorm) {
-  for (const NormKernel& kernel : level_.rows.norm) {
-    const uint32_t n = kernel.cols;
-    const auto gain_type = static_cast<DType>(kernel.gain_type);
-    const std::vector<uint8_t> gain_source = blocks(gain_type, 1, n, 30);
-    std::vector<uint8_t> gain(packed_bytes(gain_type, Layout::row, 1, n));
-    pack(gain_type, Layout::row, 1, n, gain_source, gain);
-    std::vector<float> gains(n), x = normal(pad16(n), 31);
-    info(gain_type).decode(gain_source.data(), gains.data(), n);
-    std::fill(x.begin() + n, x.end(), 0.0F);
+// A gain or a bias as it lies in the payload, and what it holds.
+struct RowWeight {
+  std::vector<uint8_t> packed;
+  std::vector<float> values;
 
-    LaneSum squares;
-    for (uint32_t i = 0; i < n; ++i) squares.lane[i % 16] = std::fmaf(x[i], x[i], squares.lane[i % 16]);
-    const float inverse = 1.0F / std::sqrt(squares.total() / static_cast<float>(n) + 1e-5F);
-    std::vector<float> expected(pad16(n));
-    for (uint32_t i = 0; i < n; ++i) expected[i] = x[i] * inverse * gains[i];
+  RowWeight(uint32_t type_number, uint32_t n, uint32_t seed) : values(n) {
+    const auto type = static_cast<DType>(type_number);
+    const std::vector<uint8_t> source = blocks(type, 1, n, seed);
+    packed.resize(packed_bytes(type, Layout::row, 1, n));
+    pack(type, Layout::row, 1, n, source, packed);
+    info(type).decode(source.data(), values.data(), n);
+  }
+};
 
-    Aligned<float> y(pad16(n) + 16);
-    const auto quantizer = std::ranges::find(level_.linear.quantize, n, &QuantizeKernel::cols);
-    const bool quantized = quantizer != level_.linear.quantize.end();
-    Aligned<uint8_t> row(quantized ? quantizer->row_bytes : 1);
-    kernel.run(x.data(), gain.data(), 1e-5F, y.data, quantized ? row.data : nullptr);
-    expect_bits(y.data, expected.data(), pad16(n), level_.name + ", " + std::to_string(n) + " columns");
-    EXPECT_TRUE(std::isnan(y.data[pad16(n)])) << "wrote beyond its row";
-    if (!quantized) continue;
-    const Quantized rounded = quantize(expected.data(), n);
-    for (const bool alone : {false, true}) {
-      if (alone) {
-        row = Aligned<uint8_t>(quantizer->row_bytes);
-        kernel.run(x.data(), gain.data(), 1e-5F, nullptr, row.data);
-      }
-      Quantized actual{std::vector<int8_t>(n), std::vector<float>(n / 32)};
-      quantizer->read(row.data, actual.q.data(), actual.d.data());
-      EXPECT_EQ(actual.q, rounded.q);
-      expect_bits(actual.d.data(), rounded.d.data(), rounded.d.size(), level_.name);
+float inverse_norm(const float* x, uint32_t n, float eps) {
+  LaneSum squares;
+  for (uint32_t i = 0; i < n; ++i) squares.lane[i % 16] = std::fmaf(x[i], x[i], squares.lane[i % 16]);
+  return 1.0F / std::sqrt(squares.total() / static_cast<float>(n) + eps);
+}
+
+// What run(y, q8_row) writes against the expected n values: floats with their padding, and their quantized form, together
+// and alone.
+template <class Run>
+void check_norm(const Level& level, uint32_t n, const std::vector<float>& expected, const Run& run) {
+  Aligned<float> y(pad16(n) + 16);
+  const auto quantizer = std::ranges::find(level.linear.quantize, n, &QuantizeKernel::cols);
+  const bool quantized = quantizer != level.linear.quantize.end();
+  Aligned<uint8_t> row(quantized ? quantizer->row_bytes : 1);
+  run(y.data, quantized ? row.data : nullptr);
+  expect_bits(y.data, expected.data(), pad16(n), level.name + ", " + std::to_string(n) + " columns");
+  EXPECT_TRUE(std::isnan(y.data[pad16(n)])) << "wrote beyond its row";
+  if (!quantized) return;
+  const Quantized rounded = quantize(expected.data(), n);
+  for (const bool alone : {false, true}) {
+    if (alone) {
+      row = Aligned<uint8_t>(quantizer->row_bytes);
+      run(nullptr, row.data);
     }
+    Quantized actual{std::vector<int8_t>(n), std::vector<float>(n / 32)};
+    quantizer->read(row.data, actual.q.data(), actual.d.data());
+    EXPECT_EQ(actual.q, rounded.q);
+    expect_bits(actual.d.data(), rounded.d.data(), rounded.d.size(), level.name);
   }
 }
 
-TEST_P(Kernels, ExpAndSiluAreTheInterpreters) {
+TEST_P(Kernels, RmsNorm) {
+  for (const NormKernel& kernel : level_.rows.norm) {
+    const uint32_t n = kernel.cols;
+    const RowWeight gain(kernel.gain_type, n, 30);
+    std::vector<float> x = normal(pad16(n), 31), expected(pad16(n));
+    std::fill(x.begin() + n, x.end(), 0.0F);
+    const float inverse = inverse_norm(x.data(), n, 1e-5F);
+    for (uint32_t i = 0; i < n; ++i) expected[i] = x[i] * inverse * gain.values[i];
+    check_norm(level_, n, expected,
+               [&](float* y, uint8_t* q) { kernel.run(x.data(), gain.packed.data(), 1e-5F, y, q); });
+  }
+}
+
+TEST_P(Kernels, LayerNorm) {
+  for (const LayerNormKernel& kernel : level_.rows.layer_norm)
+    for (const bool has_bias : {true, false}) {
+      const uint32_t n = kernel.cols;
+      const RowWeight gain(kernel.gain_type, n, 33), bias(kernel.bias_type, n, 34);
+      std::vector<float> x = normal(pad16(n), 35), expected(pad16(n)), centred(n);
+      for (uint32_t i = 0; i < pad16(n); ++i) x[i] = i < n ? x[i] + 3.0F : 0.0F;
+      LaneSum sum;
+      for (uint32_t i = 0; i < n; ++i) sum.lane[i % 16] += x[i];
+      const float mean = sum.total() / static_cast<float>(n);
+      for (uint32_t i = 0; i < n; ++i) centred[i] = x[i] - mean;
+      const float inverse = inverse_norm(centred.data(), n, 1e-5F);
+      for (uint32_t i = 0; i < n; ++i) {
+        expected[i] = centred[i] * inverse * gain.values[i];
+        if (has_bias) expected[i] += bias.values[i];
+      }
+      check_norm(level_, n, expected, [&](float* y, uint8_t* q) {
+        kernel.run(x.data(), gain.packed.data(), has_bias ? bias.packed.data() : nullptr, 1e-5F, y, q);
+      });
+    }
+}
+
+TEST_P(Kernels, HeadNorm) {
+  for (const HeadNormKernel& kernel : level_.rows.head_norm) {
+    constexpr uint32_t kHeads = 5;
+    const uint32_t dim = kernel.head_dim;
+    const RowWeight gain(kernel.gain_type, dim, 36);
+    const std::vector<float> x = normal(kHeads * dim, 37, 2);
+    Aligned<float> y(kHeads * dim);
+    kernel.run(x.data(), 1, 4, gain.packed.data(), 1e-6F, y.data);
+    EXPECT_TRUE(std::isnan(y.data[dim - 1]) && std::isnan(y.data[4 * dim])) << "wrote another worker's head";
+    kernel.run(x.data(), 0, 1, gain.packed.data(), 1e-6F, y.data);
+    kernel.run(x.data(), 4, 5, gain.packed.data(), 1e-6F, y.data);
+    std::vector<float> expected(kHeads * dim);
+    for (uint32_t h = 0; h < kHeads; ++h) {
+      const float inverse = inverse_norm(&x[h * dim], dim, 1e-6F);
+      for (uint32_t i = 0; i < dim; ++i) expected[h * dim + i] = x[h * dim + i] * inverse * gain.values[i];
+    }
+    expect_bits(y.data, expected.data(), expected.size(), level_.name + ", heads of " + std::to_string(dim));
+  }
+}
+
+TEST_P(Kernels, FunctionsAreTheInterpreters) {
   std::vector<float> x = {0.0F,
                           -0.0F,
                           1.0F,
@@ -462,19 +523,19 @@ TEST_P(Kernels, ExpAndSiluAreTheInterpreters) {
   x.insert(x.end(), more.begin(), more.end());
   x.resize(x.size() / 16 * 16);
   std::vector<float> y(x.size()), expected(x.size());
-  const auto compare = [&](const char* what) {
+  const auto compare = [&](const char* what, const auto& vectors, const auto& one) {
+    vectors(x.data(), y.data(), static_cast<uint32_t>(x.size()));
+    for (size_t i = 0; i < x.size(); ++i) expected[i] = one(x[i]);
     for (size_t i = 0; i < x.size(); ++i)
       if (std::isnan(expected[i]))
         ASSERT_TRUE(std::isnan(y[i])) << what << " of " << x[i] << ": " << y[i];
       else
         expect_bits(&y[i], &expected[i], 1, std::string(what) + " of " + std::to_string(x[i]));
   };
-  level_.rows.exp(x.data(), y.data(), static_cast<uint32_t>(x.size()));
-  for (size_t i = 0; i < x.size(); ++i) expected[i] = kernel_exp(x[i]);
-  compare("exp");
-  level_.rows.silu(x.data(), y.data(), static_cast<uint32_t>(x.size()));
-  for (size_t i = 0; i < x.size(); ++i) expected[i] = kernel_silu(x[i]);
-  compare("silu");
+  compare("exp", level_.rows.exp, kernel_exp);
+  compare("silu", level_.rows.silu, kernel_silu);
+  compare("gelu", level_.rows.gelu, kernel_gelu);
+  compare("tanh", level_.rows.tanh, kernel_tanh);
 }
 
 TEST_P(Kernels, EmbedDecodesEveryTypeExactly) {
@@ -484,20 +545,21 @@ TEST_P(Kernels, EmbedDecodesEveryTypeExactly) {
     const Weights table(type, kTokens, kernel.cols, blocks(type, kTokens, kernel.cols, 50));
     std::vector<int32_t> tokens(kTokens);
     for (int32_t i = 0; i < static_cast<int32_t>(kTokens); ++i) tokens[i] = i * 17 % kTokens;
-    rt::StepArgs args;
-    args.n_rows = kTokens;
-    args.tokens = tokens.data();
     const uint32_t stride = pad16(kernel.cols);
     Aligned<float> x(kTokens * stride);
-    kernel.run(args, 3, kTokens, table.packed.data, x.data);
+    kernel.run(3, kTokens, tokens.data(), table.packed.data, 1.0F, x.data);
     EXPECT_TRUE(std::isnan(x.data[3 * stride - 1])) << "wrote a row of another worker";
-    kernel.run(args, 0, 3, table.packed.data, x.data);
+    kernel.run(0, 3, tokens.data(), table.packed.data, 1.0F, x.data);
     std::vector<float> expected(stride);
     for (uint32_t r = 0; r < kTokens; ++r) {
       info(type).decode(table.row(static_cast<uint32_t>(tokens[r])), expected.data(), kernel.cols);
       expect_bits(x.data + r * stride, expected.data(), stride,
                   level_.name + ", " + std::string(info(type).name));
     }
+    kernel.run(0, 1, tokens.data(), table.packed.data, 0.3F, x.data);
+    info(type).decode(table.row(0), expected.data(), kernel.cols);
+    for (float& e : expected) e *= 0.3F;
+    expect_bits(x.data, expected.data(), stride, level_.name + ", scaled");
   }
 }
 
@@ -537,30 +599,41 @@ TEST_P(Kernels, RopeAngles) {
   rt::StepArgs args;
   args.n_rows = 6;
   args.positions = positions.data();
-  std::vector<float> table(6 * 8, kNaN);
-  level_.rows.rope_angles(args, 1, 6, frequency.data(), 4, table.data());
+  constexpr uint32_t kRow = 12;  // another rotation's angles follow in each row
+  std::vector<float> table(6 * kRow, kNaN);
+  level_.rows.rope_angles(args, 1, 6, frequency.data(), 4, 1.25F, table.data(), kRow);
   EXPECT_TRUE(std::isnan(table[7]));
-  for (uint32_t r = 1; r < 6; ++r)
+  for (uint32_t r = 1; r < 6; ++r) {
     for (uint32_t i = 0; i < 4; ++i) {
-      EXPECT_EQ(table[r * 8 + i], static_cast<float>(std::cos(positions[r] * frequency[i])));
-      EXPECT_EQ(table[r * 8 + 4 + i], static_cast<float>(std::sin(positions[r] * frequency[i])));
+      EXPECT_EQ(table[r * kRow + i], static_cast<float>(std::cos(positions[r] * frequency[i])) * 1.25F);
+      EXPECT_EQ(table[r * kRow + 4 + i], static_cast<float>(std::sin(positions[r] * frequency[i])) * 1.25F);
     }
+    EXPECT_TRUE(std::isnan(table[r * kRow + 8]));
+  }
 }
 
 // --- attention
 
 constexpr uint32_t kContext = 130;  // three pages
 
+struct Rule {
+  uint32_t window;  // 0: none
+  float softcap;
+};
+constexpr Rule kRules[] = {{0, 0}, {7, 0}, {50, 3.0F}};
+
 // Inputs of kContext rows of one sequence and what scalar loops make of them. A row's result depends on the
 // rows before it alone, so one reference serves every cut of the rows into steps.
 struct AttentionCase {
   const AttentionKernel& shape;
+  Rule rule;
   uint32_t q_cols, kv_cols, q_stride, kv_stride;
   float scale;
   std::vector<float> q, k, v, angles, rotated, expected;
 
-  explicit AttentionCase(const AttentionKernel& s)
+  AttentionCase(const AttentionKernel& s, const Rule& r)
       : shape(s),
+        rule(r),
         q_cols(s.n_heads * s.head_dim),
         kv_cols(s.n_kv_heads * s.head_dim),
         q_stride(pad16(q_cols)),
@@ -577,23 +650,23 @@ struct AttentionCase {
     for (uint32_t i = 0; i < kv_cols; ++i) v[40 * kv_stride + i] = i % 2 ? 1e9F : -7e4F;
     const uint32_t dim = s.head_dim, half = s.n_rot / 2;
     std::vector<float> keys(size_t{kContext} * kv_cols), values(keys.size());
-    for (uint32_t r = 0; r < kContext; ++r) {
+    for (uint32_t row = 0; row < kContext; ++row) {
       for (uint32_t i = 0; i < half; ++i) {
-        const double angle = r * std::pow(10000.0, -2.0 * i / s.n_rot);
-        angles[r * s.n_rot + i] = static_cast<float>(std::cos(angle));
-        angles[r * s.n_rot + half + i] = static_cast<float>(std::sin(angle));
+        const double angle = row * std::pow(10000.0, -2.0 * i / s.n_rot);
+        angles[row * s.n_rot + i] = static_cast<float>(std::cos(angle));
+        angles[row * s.n_rot + half + i] = static_cast<float>(std::sin(angle));
       }
       for (uint32_t h = 0; h < s.n_heads; ++h)
-        rotate(&q[r * q_stride + h * dim], &angles[r * s.n_rot], &rotated[r * q_stride + h * dim]);
+        rotate(&q[row * q_stride + h * dim], &angles[row * s.n_rot], &rotated[row * q_stride + h * dim]);
       std::vector<float> key(dim);
       for (uint32_t h = 0; h < s.n_kv_heads; ++h) {
-        rotate(&k[r * kv_stride + h * dim], &angles[r * s.n_rot], key.data());
+        rotate(&k[row * kv_stride + h * dim], &angles[row * s.n_rot], key.data());
         for (uint32_t d = 0; d < dim; ++d) {
-          keys[r * kv_cols + h * dim + d] = as_cached(key[d]);
-          values[r * kv_cols + h * dim + d] = as_cached(v[r * kv_stride + h * dim + d]);
+          keys[row * kv_cols + h * dim + d] = as_cached(key[d]);
+          values[row * kv_cols + h * dim + d] = as_cached(v[row * kv_stride + h * dim + d]);
         }
       }
-      for (uint32_t h = 0; h < s.n_heads; ++h) attend(r, h, keys, values);
+      for (uint32_t h = 0; h < s.n_heads; ++h) attend(row, h, keys, values);
     }
   }
 
@@ -614,31 +687,33 @@ struct AttentionCase {
     const uint32_t dim = shape.head_dim, kv = h / (shape.n_heads / shape.n_kv_heads) * dim;
     std::vector<float> p(r + 1);
     float top = -std::numeric_limits<float>::infinity();
-    for (uint32_t i = 0; i <= r; ++i) {
+    const uint32_t first = rule.window != 0 && r + 1 > rule.window ? r + 1 - rule.window : 0;
+    for (uint32_t i = first; i <= r; ++i) {
       float s = 0;
       for (uint32_t d = 0; d < dim; ++d)
         s = std::fmaf(rotated[r * q_stride + h * dim + d], keys[i * kv_cols + kv + d], s);
-      p[i] = s * scale;
+      p[i] = rule.softcap != 0 ? kernel_softcap(s * scale, rule.softcap) : s * scale;
       top = std::max(top, p[i]);
     }
     LaneSum sum;
-    for (uint32_t i = 0; i <= r; ++i) {
+    for (uint32_t i = first; i <= r; ++i) {
       p[i] = kernel_exp(p[i] - top);
       sum.lane[i % 16] += p[i];
     }
     const float inverse = 1.0F / sum.total();
     for (uint32_t d = 0; d < dim; ++d) {
       float y = 0;
-      for (uint32_t i = 0; i <= r; ++i) y = std::fmaf(p[i], values[i * kv_cols + kv + d], y);
+      for (uint32_t i = first; i <= r; ++i) y = std::fmaf(p[i], values[i * kv_cols + kv + d], y);
       expected[r * q_stride + h * dim + d] = y * inverse;
     }
   }
 };
 
-const AttentionCase& attention_case(uint32_t index) {
-  static std::array<std::unique_ptr<AttentionCase>, 8> cases;
-  if (!cases.at(index)) cases[index] = std::make_unique<AttentionCase>(generic::kRows.attention.data[index]);
-  return *cases[index];
+const AttentionCase& attention_case(uint32_t index, size_t rule) {
+  static std::array<std::array<std::unique_ptr<AttentionCase>, std::size(kRules)>, 8> cases;
+  auto& c = cases.at(index).at(rule);
+  if (!c) c = std::make_unique<AttentionCase>(generic::kRows.attention.data[index], kRules[rule]);
+  return *c;
 }
 
 void expect_columns(const float* actual, const float* expected, uint32_t n_rows, uint32_t cols,
@@ -648,8 +723,9 @@ void expect_columns(const float* actual, const float* expected, uint32_t n_rows,
 }
 
 TEST_P(Kernels, RopeKvAndAttention) {
-  for (uint32_t index = 0; index < level_.rows.attention.size; ++index) {
-    const AttentionCase& c = attention_case(index);
+  for (uint32_t k = 0; k < level_.rows.attention.size * std::size(kRules); ++k) {
+    const uint32_t index = k / std::size(kRules);
+    const AttentionCase& c = attention_case(index, k % std::size(kRules));
     const AttentionKernel& kernel = level_.rows.attention.data[index];
     // Two layers in a page, the second is used; pages out of order; nothing cleared.
     const uint64_t page_bytes = 2 * kernel.layer_bytes;
@@ -662,7 +738,8 @@ TEST_P(Kernels, RopeKvAndAttention) {
     for (const uint32_t end : {1U, 15U, 16U, 17U, 63U, 64U, 65U, 128U, 129U, kContext}) {
       const uint32_t n = end - begin;
       const std::string what = level_.name + ", " + std::to_string(c.shape.n_heads) + " heads of " +
-                               std::to_string(c.shape.head_dim) + ", positions " + std::to_string(begin) +
+                               std::to_string(c.shape.head_dim) + ", window " +
+                               std::to_string(c.rule.window) + ", positions " + std::to_string(begin) +
                                " to " + std::to_string(end);
       std::vector<int32_t> positions(n);
       for (uint32_t i = 0; i < n; ++i) positions[i] = static_cast<int32_t>(begin + i);
@@ -687,6 +764,8 @@ TEST_P(Kernels, RopeKvAndAttention) {
                             .q_stride = c.q_stride,
                             .kv_stride = c.kv_stride,
                             .scale = c.scale,
+                            .softcap = c.rule.softcap,
+                            .window = c.rule.window,
                             .out = rotated.data,
                             .scores = scores.data};
       kernel.rope_kv(call);

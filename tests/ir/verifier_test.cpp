@@ -130,7 +130,7 @@ TEST(Verifier, OptimizedForms) {
   wrong("linear(%attn, %x) @attn_output[%l] then add", "linear(%attn, %attn, %x) @attn_output[%l] then add",
         {"two activations must be one f32 and one q8"});
   wrong("@ffn_gate[%l], @ffn_up[%l] then silu_mul", "@ffn_gate[%l] then silu_mul",
-        {"silu_mul takes two segments"});
+        {"a gated product takes two segments"});
   wrong("@ffn_gate[%l], @ffn_up[%l] then silu_mul", "@ffn_gate[%l], @attn_q[%l] then silu_mul",
         {"%gated must be f32[64]"});
   wrong("%attn_norm_q8: q8[64]", "%attn_norm_q8: q8[64], %again: q8[64]", {"gives one form twice"});
@@ -147,7 +147,7 @@ TEST(Verifier, OptimizedForms) {
       n.outputs.pop_back();
       n.segments[0].bias = biased.body[1].segments[0].bias;
     }
-  expect_error([&] { verify(biased, "the test"); }, {"silu_mul takes two segments without biases"});
+  expect_error([&] { verify(biased, "the test"); }, {"a gated product takes two segments without biases"});
 }
 
 TEST(Verifier, QuantizedColumnsAreWholeBlocks) {

@@ -70,23 +70,23 @@ TEST(FuseGate, SiluOfTheFirstTimesTheSecond) {
   const std::string expected =
       edited(edited(joined(), kGated, ""), kGateUpJoined,
              "    %gated: f32[96] = linear(%attn_residual) @ffn_gate[%l], @ffn_up[%l] then silu_mul\n");
-  EXPECT_EQ(after(fuse_gate, joined()), expected);
-  EXPECT_EQ(after(fuse_gate, edited(joined(), "mul(%gate_silu, %up)", "mul(%up, %gate_silu)")), expected);
+  EXPECT_EQ(after(fuse_activation, joined()), expected);
+  EXPECT_EQ(after(fuse_activation, edited(joined(), "mul(%gate_silu, %up)", "mul(%up, %gate_silu)")), expected);
 }
 
 TEST(FuseGate, OnlyWhereNobodyElseReadsAndTheKernelFits) {
-  expect_unchanged(fuse_gate, kSmallGraph);  // not joined
+  expect_unchanged(fuse_activation, kSmallGraph);  // not joined
   const auto with = [](std::string_view from, std::string_view to) { return edited(joined(), from, to); };
-  expect_unchanged(fuse_gate, with("mul(%gate_silu, %up)", "mul(%gate_silu, %gate)"));
-  expect_unchanged(fuse_gate, with("mul(%gate_silu, %up)", "mul(%gate_silu, %gate_silu)"));
-  expect_unchanged(fuse_gate, with("mul(%gate_silu, %up)", "add(%gate_silu, %up)"));
-  expect_unchanged(fuse_gate, with("silu(%gate)", "silu(%up)"));
-  expect_unchanged(fuse_gate, with(kGated, std::string(kGated) + "    %again: f32[96] = add(%up, %gated)\n"));
+  expect_unchanged(fuse_activation, with("mul(%gate_silu, %up)", "mul(%gate_silu, %gate)"));
+  expect_unchanged(fuse_activation, with("mul(%gate_silu, %up)", "mul(%gate_silu, %gate_silu)"));
+  expect_unchanged(fuse_activation, with("mul(%gate_silu, %up)", "add(%gate_silu, %up)"));
+  expect_unchanged(fuse_activation, with("silu(%gate)", "silu(%up)"));
+  expect_unchanged(fuse_activation, with(kGated, std::string(kGated) + "    %again: f32[96] = add(%up, %gated)\n"));
   const std::string biased =
       edited(with("@ffn_gate[%l], @ffn_up[%l]", "@ffn_gate[%l] + @gate_bias[%l], @ffn_up[%l]"),
              "  weight @output_norm ",
              "  weight @gate_bias[%l] [1, 96] \"blk.%l.ffn_gate.bias\" : f32*2\n  weight @output_norm ");
-  expect_unchanged(fuse_gate, biased);
+  expect_unchanged(fuse_activation, biased);
 }
 
 TEST(FuseResidual, EitherSideOfTheSum) {
@@ -264,7 +264,7 @@ TEST(Passes, ThatOnlyRearrangeKeepEveryBit) {
     const Checkpoint checkpoint = make_checkpoint(small_model(type));
     Graph g = build_graph(checkpoint, 0);
     const std::vector<float> expected = logits(g, checkpoint);
-    for (const PassFunction pass : {join_linears, fuse_gate, fuse_residual, drop_dead}) {
+    for (const PassFunction pass : {join_linears, fuse_activation, fuse_residual, drop_dead}) {
       const std::string before = print(g);
       pass(g);
       EXPECT_EQ(print(g) == before, pass == drop_dead);

@@ -57,6 +57,11 @@ struct Simulated {
         to.push_back({kCache, uint64_t{r} * 1000 + h, uint64_t{r} * 1000 + h + 1});
   }
 
+  uint32_t n_kv_heads() const {
+    const auto it = std::ranges::find_if(g.body, [](const Node& n) { return n.op == Op::attention; });
+    return static_cast<uint32_t>(it->integer("n_kv_heads"));
+  }
+
   Touched of(const Stage& s, uint32_t worker) const {
     Touched t;
     const Node& n = s.node;
@@ -87,9 +92,17 @@ struct Simulated {
         add_value(t.reads, n.inputs[0], worker, mine, q_cols);
         add_value(t.reads, n.inputs[1], worker, mine, kv_cols);
         add_value(t.reads, n.inputs[2], worker, mine, kv_cols);
-        add(t.reads, p.rope_table, worker, mine);
+        if (p.rope_table != kNoBuffer) add(t.reads, p.rope_table, worker, mine);
         add_value(t.writes, n.outputs[0], worker, mine, q_cols);
         add_cache(t.writes, mine, heads);
+        break;
+      }
+      case Kernel::head_norm: {
+        const uint32_t cols = g.values[n.inputs[0]].cols, kv = n_kv_heads();
+        const Interval heads = s.division == Division::heads ? share(kv, worker, n_workers) : Interval{0, kv};
+        const Interval part = {heads.begin * (cols / kv), heads.end * (cols / kv)};
+        add_value(t.reads, n.inputs[0], worker, mine, part);
+        add_value(t.writes, n.outputs[0], worker, mine, part);
         break;
       }
       case Kernel::attention: {
@@ -119,11 +132,9 @@ struct Simulated {
         break;
       case Kernel::output_hidden: add_value(t.reads, g.hidden, worker, mine); break;
       case Kernel::embed:
-      case Kernel::rms_norm:
+      case Kernel::norm:
       case Kernel::quantize:
-      case Kernel::silu:
-      case Kernel::mul:
-      case Kernel::add:
+      case Kernel::elementwise:
         for (const ValueId v : n.inputs) add_value(t.reads, v, worker, mine);
         for (const ValueId v : n.outputs) add_value(t.writes, v, worker, mine);
         break;

@@ -96,13 +96,16 @@ TEST(Plan, KeysAndValuesOfAPosition) {
 
 TEST(Plan, RopeFrequencies) {
   test::TinyModel m = plain_llama();
-  const Rope plain = make_plan("plain", m).plan.rope;
-  EXPECT_EQ(plain.n_rot, 16U);
+  const Plan plan = make_plan("plain", m).plan;
+  ASSERT_EQ(plan.ropes.size(), 1U);
+  EXPECT_EQ(plan.rope_row, 16U);
+  for (const Layer& l : plan.layers) EXPECT_EQ(l.rope, 0U);
+  const Rope& plain = plan.ropes[0];
   ASSERT_EQ(plain.frequencies.size(), 8U);
   EXPECT_EQ(plain.frequencies[0], 1.0);
   EXPECT_NEAR(plain.frequencies[4], 0.01, 1e-15);
   m.rope_factors = true;
-  const Rope halved = make_plan("factors", m).plan.rope;  // all factors are 2
+  const Rope halved = make_plan("factors", m).plan.ropes.at(0);  // all factors are 2
   for (size_t i = 0; i < 8; ++i) EXPECT_EQ(halved.frequencies[i], plain.frequencies[i] / 2);
 }
 
@@ -168,7 +171,7 @@ TEST(PlanHash, IsOfAllThatShapesCodeAndPayload) {
   const Graph g = make_plan("", base).graph;
   Plan plan = lower_cpu(g, {});
   const uint64_t before = plan_hash(plan, g);
-  plan.rope.frequencies[3] *= 1.0 + 0x1p-52;
+  plan.ropes[0].frequencies[3] *= 1.0 + 0x1p-52;
   EXPECT_NE(plan_hash(plan, g), before);
 }
 

@@ -11,10 +11,11 @@
 
 namespace forge::test {
 
-LoadedModel::LoadedModel(const Checkpoint& checkpoint, std::string_view level) {
+LoadedModel::LoadedModel(const Checkpoint& checkpoint, std::string_view level, uint32_t ctx) {
   setenv("FORGE_HOME", FORGE_BUILD_DIR, 0);
   CompileOptions options;
   options.level = &cpu_level(level);
+  options.ctx = ctx;
   options.compiler = "test";
   model_ = compile_model(checkpoint, options, nullptr);
   std::string directory = (std::filesystem::temp_directory_path() / "forge-test-XXXXXX").string();

@@ -13,7 +13,7 @@ namespace forge::test {
 
 class LoadedModel {
  public:
-  LoadedModel(const Checkpoint& checkpoint, std::string_view level);
+  LoadedModel(const Checkpoint& checkpoint, std::string_view level, uint32_t ctx = 0);
   ~LoadedModel();
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;

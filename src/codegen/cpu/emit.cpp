@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 
 #include "core/error.h"
@@ -70,6 +71,12 @@ struct Emitter {
     return s.division == Division::rows ? fmt::format("split(w, {})", n) : fmt::format("everything({})", n);
   }
 
+  // Where the layer's rotation begins in the rows of the table.
+  std::string rope_table(const Place& p) const {
+    const uint32_t rope = plan.layers[p.example_layer].rope;
+    return rope == kNoRope ? "nullptr" : fmt::format("b.rope_table + {}", plan.ropes[rope].offset);
+  }
+
   void comment(const Stage& s, std::string_view indent) {
     out += indent;
     out += "// ";
@@ -109,29 +116,41 @@ struct Emitter {
       if (v == g.logits) return fmt::format("Output{{w.args.logits, {}}}", plan.logits_stride);
       return fmt::format("Output{{{}, {}}}", name(p, v), stride(v));
     };
-    if (n.epilogue == Epilogue::silu_mul) {
-      put("{}linear_silu_mul<{}, {}, {}>(split(w, {}), {}, {}, {}, {},\n{}    {});\n", indent,
-          type(p, n.segments[0].weight), type(p, n.segments[1].weight), k, stride(n.outputs[0]) / 16, n_rows,
-          weight(p, n.segments[0].weight), weight(p, n.segments[1].weight), activation, indent,
-          to(n.outputs[0]));
+    if (is_gated(n.epilogue)) {
+      put("{}linear_gated<{}, {}, {}>(split(w, {}), {}, {}, {}, {},\n{}    {}, [](f32x16 x) {{ return {}(x); "
+          "}});\n",
+          indent, type(p, n.segments[0].weight), type(p, n.segments[1].weight), k, stride(n.outputs[0]) / 16,
+          n_rows, weight(p, n.segments[0].weight), weight(p, n.segments[1].weight), activation, indent,
+          to(n.outputs[0]), n.epilogue == Epilogue::silu_mul ? "silu" : "gelu");
       return;
     }
+    const std::string map = linear_map(n);
     for (size_t i = 0; i < n.segments.size(); ++i) {
       const Segment& segment = n.segments[i];
       const bool has_bias = segment.bias != kNoWeight;
       const bool is_logits = n.outputs[i] == g.logits;
-      put("{}{}linear<{}, {}{}>(split(w, {}), {}, {}, {},\n{}    {}, {}, {});\n", indent,
+      put("{}{}linear<{}, {}{}>(split(w, {}), {}, {}, {},\n{}    {}, {}, {}{});\n", indent,
           is_logits ? "if (w.args.logits != nullptr) " : "", type(p, segment.weight), k,
           has_bias ? fmt::format(", {}", type(p, segment.bias)) : "",
           pad16(g.weights[segment.weight].rows) / 16, n_rows, weight(p, segment.weight), activation, indent,
           to(n.outputs[i]), has_bias ? weight(p, segment.bias) : "nullptr",
-          n.epilogue == Epilogue::add ? name(p, n.inputs.back()) : "nullptr");
+          n.epilogue == Epilogue::add ? name(p, n.inputs.back()) : "nullptr", map);
     }
   }
 
-  void rms_norm(const Stage& s, const Place& p, std::string_view indent) {
+  // What a linear does with its sums: the last argument, empty where nothing.
+  static std::string linear_map(const Node& n) {
+    std::string x = "x";
+    if (n.has("scale")) x = fmt::format("x * {}F", real(n.number("scale")));
+    if (n.has("softcap")) x = fmt::format("softcap({}, {}F)", x, real(n.number("softcap")));
+    if (n.epilogue == Epilogue::gelu) x = fmt::format("gelu({})", x);
+    return x == "x" ? "" : fmt::format(", [](f32x16 x) {{ return {}; }}", x);
+  }
+
+  void norm(const Stage& s, const Place& p, std::string_view indent) {
     const Node& n = s.node;
     const uint32_t cols = g.values[n.inputs[0]].cols;
+    const auto [gain, bias] = n.segments[0];
     std::string y = "nullptr", q = "nullptr";
     for (ValueId v : n.outputs) {
       if (g.values[v].element == ElementType::q8)
@@ -139,10 +158,41 @@ struct Emitter {
       else
         y = fmt::format("{} + r * {}", name(p, v), stride(v));
     }
-    put("{}for (uint64_t r = rows.begin; r < rows.end; ++r)\n", indent);
-    put("{}  rms_norm_row<{}, {}>({} + r * {}, {}, {}F, {}, {});\n", indent, cols,
-        type(p, n.segments[0].weight), name(p, n.inputs[0]), stride(n.inputs[0]),
-        weight(p, n.segments[0].weight), real(n.number("eps")), y, q);
+    put("{}for (uint64_t r = rows.begin; r < rows.end; ++r)\n{}  ", indent, indent);
+    const std::string x = fmt::format("{} + r * {}", name(p, n.inputs[0]), stride(n.inputs[0]));
+    if (n.op == Op::rms_norm)
+      put("rms_norm_row<{}, {}>({}, {}, {}F, {}, {});\n", cols, type(p, gain), x, weight(p, gain),
+          real(n.number("eps")), y, q);
+    else
+      put("layer_norm_row<{}, {}{}>({}, {}, {}, {}F, {}, {});\n", cols, type(p, gain),
+          bias == kNoWeight ? "" : fmt::format(", {}", type(p, bias)), x, weight(p, gain),
+          bias == kNoWeight ? "nullptr" : weight(p, bias), real(n.number("eps")), y, q);
+  }
+
+  void head_norm(const Stage& s, const Place& p, std::string_view indent) {
+    const Node& n = s.node;
+    const auto heads = static_cast<uint32_t>(n.integer("n_heads"));
+    const WeightId gain = n.segments[0].weight;
+    put("{}for (uint64_t r = rows.begin; r < rows.end; ++r)\n"
+        "{}  head_norm_row<{}, {}>({} + r * {}, {}, {}, {}F, {} + r * {});\n",
+        indent, indent, g.values[n.inputs[0]].cols / heads, type(p, gain), name(p, n.inputs[0]),
+        stride(n.inputs[0]),
+        s.division == Division::heads ? fmt::format("split_heads<AttentionShape>(w, {})", heads)
+                                      : fmt::format("everything({})", heads),
+        weight(p, gain), real(n.number("eps")), name(p, n.outputs[0]), stride(n.outputs[0]));
+  }
+
+  // An elementwise operation of x (and y).
+  static std::string elementwise(const Node& n) {
+    switch (n.op) {
+      case Op::silu: return "silu(x)";
+      case Op::gelu: return "gelu(x)";
+      case Op::scale: return fmt::format("x * {}F", real(n.number("by")));
+      case Op::softcap: return fmt::format("softcap(x, {}F)", real(n.number("cap")));
+      case Op::mul: return "x * y";
+      case Op::add: return "x + y";
+      default: fail("no CPU kernel computes {} elementwise", op_name(n.op));
+    }
   }
 
   static std::string real(double v) {
@@ -155,46 +205,48 @@ struct Emitter {
     if (s.barrier) put("{}w.barrier();\n", indent);
     comment(s, indent);
     const Node& n = s.node;
-    const bool row_wise = s.kernel == Kernel::rms_norm || s.kernel == Kernel::quantize;
-    if (row_wise) put("{}rows = {};\n", indent, rows(s));
+    if (has_row_loop(s)) put("{}rows = {};\n", indent, rows(s));
     switch (s.kernel) {
       case Kernel::rope_angles:
-        put("{}rope_angles(w, {}, kRopeFrequency, kRopePairs, b.rope_table);\n", indent, rows(s));
+        for (size_t i = 0; i < plan.ropes.size(); ++i)
+          put("{}rope_angles(w, {}, kRope{}, {}, {}F, b.rope_table + {}, kRopeRow);\n", indent, rows(s), i,
+              plan.ropes[i].frequencies.size(), real(static_cast<double>(plan.ropes[i].magnitude)),
+              plan.ropes[i].offset);
         break;
       case Kernel::embed:
-        put("{}embed<{}, {}>(w, {}, {}, {});\n", indent, type(p, n.segments[0].weight), g.n_hidden, rows(s),
-            weight(p, n.segments[0].weight), name(p, n.outputs[0]));
+        put("{}embed<{}, {}>({}, w.args.{}, {}, {}F, {});\n", indent, type(p, n.segments[0].weight),
+            g.n_hidden, rows(s), n.has("of") ? "positions" : "tokens", weight(p, n.segments[0].weight),
+            real(n.has("scale") ? n.number("scale") : 1.0), name(p, n.outputs[0]));
         break;
-      case Kernel::rms_norm: rms_norm(s, p, indent); break;
+      case Kernel::norm: norm(s, p, indent); break;
+      case Kernel::head_norm: head_norm(s, p, indent); break;
       case Kernel::quantize:
         put("{}for (uint64_t r = rows.begin; r < rows.end; ++r) quantize_row({} + r * {}, {}[r]);\n", indent,
             name(p, n.inputs[0]), stride(n.inputs[0]), name(p, n.outputs[0]));
         break;
       case Kernel::linear: linear(s, p, indent); break;
-      case Kernel::silu:
-        put("{}elementwise<{}>({}, {}, {}, {}, [](f32x16 x, f32x16) {{ return silu(x); }});\n", indent,
-            g.values[n.outputs[0]].cols, rows(s), name(p, n.inputs[0]), name(p, n.inputs[0]),
-            name(p, n.outputs[0]));
-        break;
-      case Kernel::mul:
-      case Kernel::add:
-        put("{}elementwise<{}>({}, {}, {}, {}, [](f32x16 x, f32x16 y) {{ return x {} y; }});\n", indent,
-            g.values[n.outputs[0]].cols, rows(s), name(p, n.inputs[0]), name(p, n.inputs[1]),
-            name(p, n.outputs[0]), s.kernel == Kernel::mul ? '*' : '+');
+      case Kernel::elementwise:
+        put("{}elementwise<{}>({}, {}, {}, {}, [](f32x16 x, f32x16{}) {{ return {}; }});\n", indent,
+            g.values[n.outputs[0]].cols, rows(s), name(p, n.inputs[0]), name(p, n.inputs.back()),
+            name(p, n.outputs[0]), n.inputs.size() == 2 ? " y" : "", elementwise(n));
         break;
       case Kernel::rope_kv:
-        put("{}rope_kv<AttentionShape>(w, {}, {}, kPageBytes, layer * kLayerKvBytes, b.rope_table, {}, {}, "
+        put("{}rope_kv<AttentionShape, {}>(w, {}, {}, kPageBytes, layer * kLayerKvBytes, {}, kRopeRow, {}, "
+            "{}, "
             "{}, {}, {}, {});\n",
-            indent, rows(s),
+            indent, n.integer("n_rot", p.example_layer), rows(s),
             s.division == Division::heads ? "split(w, AttentionShape::n_kv_heads)"
                                           : "everything(AttentionShape::n_kv_heads)",
-            name(p, n.inputs[0]), name(p, n.inputs[1]), name(p, n.inputs[2]), stride(n.inputs[0]),
-            stride(n.inputs[1]), name(p, n.outputs[0]));
+            rope_table(p), name(p, n.inputs[0]), name(p, n.inputs[1]), name(p, n.inputs[2]),
+            stride(n.inputs[0]), stride(n.inputs[1]), name(p, n.outputs[0]));
         break;
       case Kernel::attention: {
-        const std::string tail = fmt::format("kPageBytes, layer * kLayerKvBytes, {}F, {}, {}, {}, b.scores",
-                                             real(n.number("scale")), name(p, n.inputs[0]),
-                                             name(p, n.outputs[0]), stride(n.outputs[0]));
+        std::string scoring = fmt::format(".scale = {}F", real(n.number("scale")));
+        if (n.has("softcap")) scoring += fmt::format(", .softcap = {}F", real(n.number("softcap")));
+        if (n.has("window")) scoring += fmt::format(", .window = {}", n.integer("window", p.example_layer));
+        const std::string tail =
+            fmt::format("kPageBytes, layer * kLayerKvBytes, Scoring{{{}}}, {}, {}, {}, b.scores", scoring,
+                        name(p, n.inputs[0]), name(p, n.outputs[0]), stride(n.outputs[0]));
         if (s.division == Division::heads)
           put("{}attention_heads<AttentionShape, kCtx>(w, split(w, AttentionShape::n_kv_heads), {});\n",
               indent, tail);
@@ -250,10 +302,11 @@ struct Emitter {
     out += "\n";
   }
 
-  bool has_row_loop(const std::vector<Stage>& stages) const {
-    for (const Stage& s : stages)
-      if (s.kernel == Kernel::rms_norm || s.kernel == Kernel::quantize) return true;
-    return false;
+  static bool has_row_loop(const Stage& s) {
+    return s.kernel == Kernel::norm || s.kernel == Kernel::head_norm || s.kernel == Kernel::quantize;
+  }
+  static bool has_row_loop(const std::vector<Stage>& stages) {
+    return std::ranges::any_of(stages, [](const Stage& s) { return has_row_loop(s); });
   }
 
   void layer_function(const Phase& p, uint32_t signature) {
@@ -295,17 +348,17 @@ struct Emitter {
     for (const Node& n : g.body) {
       if (n.op != Op::rope_kv) continue;
       put("struct AttentionShape {{\n  static constexpr uint32_t n_heads = {}, n_kv_heads = {}, head_dim = "
-          "{}, n_rot = {};\n"
+          "{};\n"
           "  static constexpr bool neox = {};  // pairs (i, i + n_rot/2); otherwise (2i, 2i + "
           "1)\n}};\nstatic_assert(KvLayout<AttentionShape>::kLayerBytes == kLayerKvBytes);\n\n",
-          n.integer("n_heads"), n.integer("n_kv_heads"), n.integer("head_dim"), n.integer("n_rot"),
-          n.string("style") == "neox");
+          n.integer("n_heads"), n.integer("n_kv_heads"), n.integer("head_dim"), n.string("style") == "neox");
     }
   }
 
   void tables() {
-    put("constexpr uint32_t kLayers = {}, kCtx = {}, kRopePairs = {};\n", g.n_layers, g.ctx_max,
-        plan.rope.n_rot / 2);
+    put("constexpr uint32_t kLayers = {}, kCtx = {}, kRopeRow = {};  // floats of a row of the rotary "
+        "table\n",
+        g.n_layers, g.ctx_max, plan.rope_row);
     put("constexpr uint64_t kPageBytes = {}, kLayerKvBytes = {};\n", plan.kv_page_bytes, plan.kv_layer_bytes);
     put("constexpr uint64_t kScratchBytes = {} + kScoreFloats<kCtx> * sizeof(float);  // a worker's own "
         "memory\n\n",
@@ -315,12 +368,14 @@ struct Emitter {
         "function.\n"
         "constexpr struct {\n  uint32_t signature;\n  uint64_t base;\n} kLayer[kLayers] = {\n";
     for (const Layer& l : plan.layers) put("    {{{}, {}}},\n", l.signature, l.base);
-    out +=
-        "};\n\n// Angle of pair i at position p: p * kRopeFrequency[i].\nconstexpr double kRopeFrequency[] = "
-        "{";
-    for (size_t i = 0; i < plan.rope.frequencies.size(); ++i)
-      put("{}{:a}", i % 4 ? ", " : i ? ",\n    " : "\n    ", plan.rope.frequencies[i]);
     out += "};\n\n";
+    for (size_t r = 0; r < plan.ropes.size(); ++r) {
+      put("// Angle of pair i at position p: p * kRope{}[i].\nconstexpr double kRope{}[] = {{", r, r);
+      const std::vector<double>& frequencies = plan.ropes[r].frequencies;
+      for (size_t i = 0; i < frequencies.size(); ++i)
+        put("{}{:a}", i % 4 ? ", " : i ? ",\n    " : "\n    ", frequencies[i]);
+      out += "};\n\n";
+    }
     attention_shape();
   }
 

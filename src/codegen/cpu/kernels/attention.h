@@ -22,7 +22,7 @@ namespace {
 
 constexpr uint32_t kPage = rt::kPagePositions;
 
-// Shape: { n_heads, n_kv_heads, head_dim, n_rot, neox }
+// Shape: { n_heads, n_kv_heads, head_dim, neox }
 template <class Shape>
 struct KvLayout {
   static constexpr uint32_t kPadDim = pad16(Shape::head_dim);
@@ -46,29 +46,38 @@ FORGE_INLINE KvView kv_view(const Worker& w, uint32_t row, uint64_t page_bytes, 
   return {w.args.kv_pool, w.args.page_tables[w.args.row_sequence[row]], page_bytes, layer_offset};
 }
 
-// Cosine and sine of position * frequency[i] for each row: table[row][0][i], table[row][1][i].
+// The heads of a row with n_heads (queries or keys) that belong to a worker's share of the kv heads.
+template <class Shape>
+FORGE_INLINE Range split_heads(const Worker& w, uint32_t n_heads) {
+  const Range kv = split(w, Shape::n_kv_heads);
+  const uint32_t ratio = n_heads / Shape::n_kv_heads;
+  return {kv.begin * ratio, kv.end * ratio};
+}
+
+// Cosine and sine of position * frequency[i] times magnitude for each row: table[row][i], table[row][n + i], rows
+// `stride` floats apart.
 FORGE_INLINE void rope_angles(const Worker& w, Range rows, const double* frequency, uint32_t n,
-                              float* table) {
+                              float magnitude, float* table, uint32_t stride) {
   for (uint32_t r = rows.begin; r < rows.end; ++r) {
     for (uint32_t i = 0; i < n; ++i) {
       const double angle = w.args.positions[r] * frequency[i];
-      table[(uint64_t)r * 2 * n + i] = (float)cos(angle);
-      table[(uint64_t)r * 2 * n + n + i] = (float)sin(angle);
+      table[(uint64_t)r * stride + i] = (float)cos(angle) * magnitude;
+      table[(uint64_t)r * stride + n + i] = (float)sin(angle) * magnitude;
     }
   }
 }
 
 // Rotates pairs of the first n_rot dimensions: (x, y) -> (x cos - y sin, x sin + y cos); copies the rest.
-template <class Shape>
+template <class Shape, uint32_t n_rot>
 FORGE_INLINE void rotate(const float* x, const float* angles, float* out) {
-  constexpr uint32_t half = Shape::n_rot / 2;
+  constexpr uint32_t half = n_rot / 2;
   for (uint32_t i = 0; i < half; ++i) {
     const uint32_t a = Shape::neox ? i : 2 * i, b = Shape::neox ? i + half : 2 * i + 1;
     const float c = angles[i], s = angles[half + i], xa = x[a], xb = x[b];
     out[a] = __builtin_fmaf(xa, c, -(xb * s));
     out[b] = __builtin_fmaf(xa, s, xb * c);
   }
-  for (uint32_t i = Shape::n_rot; i < Shape::head_dim; ++i) out[i] = x[i];
+  for (uint32_t i = n_rot; i < Shape::head_dim; ++i) out[i] = x[i];
 }
 
 // Keys and values beyond float16's range are held at its ends: an infinity would make 0 * infinity out of a weight.
@@ -79,22 +88,23 @@ FORGE_INLINE _Float16 to_cache(float x) {
 
 // Rotates the queries and keys of the given rows and kv heads (each with its queries) and writes keys and
 // values to the cache.
-template <class Shape>
+template <class Shape, uint32_t n_rot>
 FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t page_bytes,
-                          uint64_t layer_offset, const float* angles, const float* q, const float* k,
-                          const float* v, uint32_t q_stride, uint32_t kv_stride, float* q_out) {
+                          uint64_t layer_offset, const float* angles, uint32_t angle_stride, const float* q,
+                          const float* k, const float* v, uint32_t q_stride, uint32_t kv_stride,
+                          float* q_out) {
   using Kv = KvLayout<Shape>;
   constexpr uint32_t dim = Shape::head_dim, n_queries = Shape::n_heads / Shape::n_kv_heads;
   for (uint32_t r = rows.begin; r < rows.end; ++r) {
     const uint32_t p = (uint32_t)w.args.positions[r], in_page = p % kPage;
-    const float* row_angles = angles + (uint64_t)r * Shape::n_rot;
+    const float* row_angles = angles + (uint64_t)r * angle_stride;
     uint8_t* page = kv_view(w, r, page_bytes, layer_offset).page(p);
     for (uint32_t h = heads.begin; h < heads.end; ++h) {
       for (uint32_t i = h * n_queries; i < (h + 1) * n_queries; ++i)
-        rotate<Shape>(q + (uint64_t)r * q_stride + i * dim, row_angles,
-                      q_out + (uint64_t)r * q_stride + i * dim);
+        rotate<Shape, n_rot>(q + (uint64_t)r * q_stride + i * dim, row_angles,
+                             q_out + (uint64_t)r * q_stride + i * dim);
       float key[dim];
-      rotate<Shape>(k + (uint64_t)r * kv_stride + h * dim, row_angles, key);
+      rotate<Shape, n_rot>(k + (uint64_t)r * kv_stride + h * dim, row_angles, key);
       _Float16* keys =
           (_Float16*)(page + h * Kv::kKeyHead) + (uint64_t)in_page / 16 * dim * 16 + in_page % 16;
       for (uint32_t d = 0; d < dim; ++d) keys[16 * d] = to_cache(key[d]);
@@ -117,19 +127,33 @@ constexpr uint32_t pad_ctx(uint32_t ctx) { return (ctx + kPage - 1) / kPage * kP
 template <uint32_t ctx_max>
 constexpr uint64_t kScoreFloats = (uint64_t)kQueryBlock * pad_ctx(ctx_max);
 
-// R queries of one kv head and one sequence; query i sees positions below limit[i]. limit is ascending.
+// How scores become weights: times scale, capped where softcap is not 0; where window is not 0, a query at position p sees
+// the `window` positions up to p.
+struct Scoring {
+  float scale;
+  float softcap = 0;
+  uint32_t window = 0;
+};
+
+// R queries of one kv head and one sequence; query i sees positions first[i] up to limit[i] - 1. Both are ascending.
 template <class Shape, uint32_t ctx_max, int R>
 [[gnu::noinline]] static void attend(const KvView& kv, uint32_t head, const float* const* query,
-                                     const uint32_t* limit, float scale, float* scores, float* const* out) {
+                                     const uint32_t* first, const uint32_t* limit, const Scoring& scoring,
+                                     float* scores, float* const* out) {
   using Kv = KvLayout<Shape>;
   constexpr uint32_t dim = Shape::head_dim;
   constexpr uint64_t stride = pad_ctx(ctx_max);
   const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  const uint32_t end = limit[R - 1];
+  // Tiles in front of the first query's window are skipped: all they would add is zeros.
+  const uint32_t begin = first[0] / (16 * kTiles) * (16 * kTiles), end = limit[R - 1];
+  const auto sees = [&](int r, uint32_t p) __attribute__((always_inline)) {
+    const i32x16 position = lane + (int32_t)p;
+    return (position >= (int32_t)first[r]) & (position < (int32_t)limit[r]);
+  };
 
   f32x16 top[R];
   for (int r = 0; r < R; ++r) top[r] = splat(-__builtin_inff());
-  for (uint32_t p0 = 0; p0 < end; p0 += 16 * kTiles) {
+  for (uint32_t p0 = begin; p0 < end; p0 += 16 * kTiles) {
     const _Float16* keys =
         (const _Float16*)(kv.page(p0) + head * Kv::kKeyHead) + (uint64_t)(p0 % kPage) * dim;
     f32x16 acc[R][kTiles] = {};
@@ -144,8 +168,9 @@ template <class Shape, uint32_t ctx_max, int R>
         // Lanes at or behind the limit may hold anything (a page is not cleared): they are replaced, not multiplied
         // away.
         const uint32_t p = p0 + 16 * t;
-        const i32x16 seen = lane + (int32_t)p < (int32_t)limit[r];
-        const f32x16 s = seen ? acc[r][t] * scale : splat(-__builtin_inff());
+        f32x16 s = acc[r][t] * scoring.scale;
+        if (scoring.softcap != 0) s = softcap(s, scoring.softcap);
+        s = sees(r, p) ? s : splat(-__builtin_inff());
         store(scores + r * stride + p, s);
         top[r] = max(s, top[r]);
       }
@@ -156,9 +181,8 @@ template <class Shape, uint32_t ctx_max, int R>
   for (int r = 0; r < R; ++r) {
     const float m = reduce_max(top[r]);
     f32x16 sum = {};
-    for (uint32_t p = 0; p < end; p += 16) {
-      const i32x16 seen = lane + (int32_t)p < (int32_t)limit[r];
-      const f32x16 e = seen ? exp(load<f32x16>(scores + r * stride + p) - m) : f32x16{};
+    for (uint32_t p = begin; p < end; p += 16) {
+      const f32x16 e = sees(r, p) ? exp(load<f32x16>(scores + r * stride + p) - m) : f32x16{};
       store(scores + r * stride + p, e);
       sum += e;
     }
@@ -169,21 +193,24 @@ template <class Shape, uint32_t ctx_max, int R>
   for (uint32_t d0 = 0; d0 < Kv::kPadDim; d0 += chunk) {
     f32x16 acc[R][chunk / 16] = {};
     const uint32_t n = Kv::kPadDim - d0 < chunk ? (Kv::kPadDim - d0) / 16 : chunk / 16;
-    for (uint32_t p0 = 0; p0 < end; p0 += kPage) {
+    for (uint32_t p0 = begin / kPage * kPage; p0 < end; p0 += kPage) {
       const _Float16* values = (const _Float16*)(kv.page(p0) + Kv::kValues + head * Kv::kValueHead) + d0;
       const uint32_t p1 = p0 + kPage < end ? p0 + kPage : end;
-      // Positions that all queries see, then the few that only the later ones do: an earlier query must not meet them,
-      // not even with a weight of zero, or a NaN there would be in its sum or not depending on how rows were batched.
+      // Positions that all queries see, and around them the few that only the earlier or the later ones do: the others
+      // must not meet those, not even with a weight of zero, or a NaN there would be in their sums or not depending on
+      // how rows were batched.
       const uint32_t shared = p1 < limit[0] ? p1 : limit[0];
-      uint32_t p = p0;
+      uint32_t p = p0 < first[0] ? first[0] : p0;
       const auto add = [&](bool all_see) __attribute__((always_inline)) {
         for (uint32_t i = 0; i < chunk / 16; ++i) {
           if (Kv::kPadDim % chunk != 0 && i >= n) break;
           const f32x16 v = to_f32(load<f16x16>(values + (uint64_t)(p - p0) * Kv::kPadDim + 16 * i));
           for (int r = 0; r < R; ++r)
-            if (all_see || p < limit[r]) acc[r][i] = fma(splat(scores[r * stride + p]), v, acc[r][i]);
+            if (all_see || (p >= first[r] && p < limit[r]))
+              acc[r][i] = fma(splat(scores[r * stride + p]), v, acc[r][i]);
         }
       };
+      for (; p < p1 && p < first[R - 1]; ++p) add(false);
       for (; p < shared; ++p) add(true);
       for (; p < p1; ++p) add(false);
     }
@@ -202,30 +229,31 @@ template <class Shape, uint32_t ctx_max, int R>
 // Attention of rows row .. row + n_rows - 1 (one sequence) for one kv head: its queries in blocks.
 template <class Shape, uint32_t ctx_max>
 FORGE_INLINE void attention_rows(const Worker& w, uint32_t row, uint32_t n_rows, uint32_t head,
-                                 const KvView& kv, float scale, const float* q, float* out, uint32_t stride,
-                                 float* scores) {
+                                 const KvView& kv, const Scoring& scoring, const float* q, float* out,
+                                 uint32_t stride, float* scores) {
   constexpr uint32_t n_queries = Shape::n_heads / Shape::n_kv_heads;
   const uint32_t total = n_rows * n_queries;
-  for (uint32_t first = 0; first < total;) {
+  for (uint32_t done = 0; done < total;) {
     const float* query[kQueryBlock];
     float* to[kQueryBlock];
-    uint32_t limit[kQueryBlock];
-    const uint32_t n = total - first < kQueryBlock ? total - first : kQueryBlock;
+    uint32_t first[kQueryBlock], limit[kQueryBlock];
+    const uint32_t n = total - done < kQueryBlock ? total - done : kQueryBlock;
     for (uint32_t i = 0; i < n; ++i) {
-      const uint32_t r = row + (first + i) / n_queries, h = head * n_queries + (first + i) % n_queries;
+      const uint32_t r = row + (done + i) / n_queries, h = head * n_queries + (done + i) % n_queries;
       query[i] = q + (uint64_t)r * stride + h * Shape::head_dim;
       to[i] = out + (uint64_t)r * stride + h * Shape::head_dim;
       limit[i] = (uint32_t)w.args.positions[r] + 1;
+      first[i] = scoring.window != 0 && limit[i] > scoring.window ? limit[i] - scoring.window : 0;
     }
     if (n == kQueryBlock) {
-      attend<Shape, ctx_max, kQueryBlock>(kv, head, query, limit, scale, scores, to);
-      first += kQueryBlock;
+      attend<Shape, ctx_max, kQueryBlock>(kv, head, query, first, limit, scoring, scores, to);
+      done += kQueryBlock;
     } else if (kQueryBlock > 2 && n >= 2) {
-      attend<Shape, ctx_max, 2>(kv, head, query, limit, scale, scores, to);
-      first += 2;
+      attend<Shape, ctx_max, 2>(kv, head, query, first, limit, scoring, scores, to);
+      done += 2;
     } else {
-      attend<Shape, ctx_max, 1>(kv, head, query, limit, scale, scores, to);
-      first += 1;
+      attend<Shape, ctx_max, 1>(kv, head, query, first, limit, scoring, scores, to);
+      done += 1;
     }
   }
 }
@@ -233,18 +261,20 @@ FORGE_INLINE void attention_rows(const Worker& w, uint32_t row, uint32_t n_rows,
 // All rows, the given kv heads: what one worker does when rows are few.
 template <class Shape, uint32_t ctx_max>
 FORGE_INLINE void attention_heads(const Worker& w, Range heads, uint64_t page_bytes, uint64_t layer_offset,
-                                  float scale, const float* q, float* out, uint32_t stride, float* scores) {
+                                  const Scoring& scoring, const float* q, float* out, uint32_t stride,
+                                  float* scores) {
   for (uint32_t r = 0; r < w.args.n_rows; ++r)
     for (uint32_t h = heads.begin; h < heads.end; ++h)
-      attention_rows<Shape, ctx_max>(w, r, 1, h, kv_view(w, r, page_bytes, layer_offset), scale, q, out,
+      attention_rows<Shape, ctx_max>(w, r, 1, h, kv_view(w, r, page_bytes, layer_offset), scoring, q, out,
                                      stride, scores);
 }
 
 // Many rows: blocks of rows of one sequence times kv heads, dealt out in turn, since later rows see more
 // positions.
 template <class Shape, uint32_t ctx_max>
-FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_t layer_offset, float scale,
-                                   const float* q, float* out, uint32_t stride, float* scores) {
+FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_t layer_offset,
+                                   const Scoring& scoring, const float* q, float* out, uint32_t stride,
+                                   float* scores) {
   constexpr uint32_t block = 16;
   uint32_t item = 0;
   for (uint32_t r = 0; r < w.args.n_rows;) {
@@ -252,7 +282,7 @@ FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_
     while (n < block && r + n < w.args.n_rows && w.args.row_sequence[r + n] == w.args.row_sequence[r]) ++n;
     for (uint32_t h = 0; h < Shape::n_kv_heads; ++h, ++item)
       if (item % w.args.n_workers == w.index)
-        attention_rows<Shape, ctx_max>(w, r, n, h, kv_view(w, r, page_bytes, layer_offset), scale, q, out,
+        attention_rows<Shape, ctx_max>(w, r, n, h, kv_view(w, r, page_bytes, layer_offset), scoring, q, out,
                                        stride, scores);
     r += n;
   }

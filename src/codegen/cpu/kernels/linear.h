@@ -131,10 +131,16 @@ struct Output {
   uint32_t stride;
 };
 
-// bias: null or pad16(n) values of type Bias; addend: null or laid out as out.
-template <class F, uint32_t K, class Bias = F32>
+struct AsItIs {
+  inline __attribute__((always_inline)) f32x16 operator()(f32x16 v) const { return v; }
+};
+
+// map(sum + bias) + addend. bias: null or pad16(n) values of type Bias; addend: null or laid out as out; map: of zero
+// gives zero, so that the padding stays zero.
+template <class F, uint32_t K, class Bias = F32, class Map = AsItIs>
 FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight, const Activation<K>& x,
-                         Output to, const uint8_t* bias = nullptr, const float* addend = nullptr) {
+                         Output to, const uint8_t* bias = nullptr, const float* addend = nullptr,
+                         Map map = {}) {
   for_tiles(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
     alignas(64) float acc[kRowBlock][16];
     group_sums<F, K>(weight, g, x, row, n, acc[0]);
@@ -142,22 +148,24 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight, c
       const uint64_t at = (uint64_t)(row + m) * to.stride + 16 * g;
       f32x16 v = load<f32x16>(acc[m]);
       if (bias != nullptr) v += load_as_f32<Bias>(bias + 16 * g * sizeof(typename Bias::Element));
+      v = map(v);
       if (addend != nullptr) v += load<f32x16>(addend + at);
       store(to.out + at, v);
     }
   });
 }
 
-// silu(gate) * up of two weights of equal shape.
-template <class FGate, class FUp, uint32_t K>
-FORGE_INLINE void linear_silu_mul(Range groups, uint32_t n_rows, const uint8_t* gate, const uint8_t* up,
-                                  const Activation<K>& x, Output to) {
+// activation(gate) * up of two weights of equal shape.
+template <class FGate, class FUp, uint32_t K, class F>
+FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gate, const uint8_t* up,
+                               const Activation<K>& x, Output to, F activation) {
   for_tiles(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
     alignas(64) float a[kRowBlock][16], b[kRowBlock][16];
     group_sums<FGate, K>(gate, g, x, row, n, a[0]);
     group_sums<FUp, K>(up, g, x, row, n, b[0]);
     for (uint32_t m = 0; m < n; ++m)
-      store(to.out + (uint64_t)(row + m) * to.stride + 16 * g, silu(load<f32x16>(a[m])) * load<f32x16>(b[m]));
+      store(to.out + (uint64_t)(row + m) * to.stride + 16 * g,
+            activation(load<f32x16>(a[m])) * load<f32x16>(b[m]));
   });
 }
 

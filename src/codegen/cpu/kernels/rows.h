@@ -8,12 +8,13 @@
 namespace forge::kernels {
 namespace {
 
-// x[r] = row tokens[r] of the table, padded with zeros.
+// x[r] = row index[r] of the table times scale, padded with zeros. index: the rows' tokens or positions.
 template <class F, uint32_t K>
-FORGE_INLINE void embed(const Worker& w, Range rows, const uint8_t* table, float* x) {
+FORGE_INLINE void embed(Range rows, const int32_t* index, const uint8_t* table, float scale, float* x) {
   for (uint32_t r = rows.begin; r < rows.end; ++r) {
     float* out = x + (uint64_t)r * pad16(K);
-    decode_row<F, K>(table, (uint32_t)w.args.tokens[r], out);
+    decode_row<F, K>(table, (uint32_t)index[r], out);
+    for (uint32_t k = 0; k < K; ++k) out[k] *= scale;
     for (uint32_t k = K; k < pad16(K); ++k) out[k] = 0;
   }
 }

@@ -189,5 +189,28 @@ FORGE_INLINE f32x16 exp(f32x16 x) {
 
 FORGE_INLINE f32x16 silu(f32x16 x) { return x / (exp(-x) + 1.0F); }
 
+// The tanh form (Hendrycks & Gimpel 2016), 0.5 x (1 + tanh(u / 2)) with u = 2 sqrt(2 / pi) (x + 0.044715 x^3), written
+// as x * sigmoid(u): no difference of nearly equal numbers.
+FORGE_INLINE f32x16 gelu(f32x16 x) {
+  const f32x16 u = (x + 0.044715F * (x * x * x)) * 1.5957691216F;
+  return x / (exp(-u) + 1.0F);
+}
+
+// An odd polynomial near zero (Cephes' tanhf), where 1 - 2 / (e^2x + 1) would lose its leading bits.
+FORGE_INLINE f32x16 tanh(f32x16 x) {
+  const u32x16 sign = (u32x16)x & 0x80000000u;
+  const f32x16 a = (f32x16)((u32x16)x ^ sign), z = x * x;
+  f32x16 p = splat(-5.70498872745e-3F);
+  p = fma(p, z, splat(2.06390887954e-2F));
+  p = fma(p, z, splat(-5.37397155531e-2F));
+  p = fma(p, z, splat(1.33314422036e-1F));
+  p = fma(p, z, splat(-3.33332819422e-1F));
+  const f32x16 near_zero = fma(p * z, x, x);
+  const f32x16 far = (f32x16)(((u32x16)(1.0F - 2.0F / (exp(a + a) + 1.0F)) & 0x7FFFFFFFu) | sign);
+  return a < 0.625F ? near_zero : far;
+}
+
+FORGE_INLINE f32x16 softcap(f32x16 x, float cap) { return tanh(x / cap) * cap; }
+
 }  // namespace
 }  // namespace forge::kernels
