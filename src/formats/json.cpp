@@ -32,4 +32,10 @@ Json parse_json(std::string_view file, std::span<const uint8_t> bytes) {
   }
 }
 
+const Json* member(const Json& object, const char* name) {
+  if (!object.is_object()) return nullptr;
+  const auto it = object.find(name);
+  return it == object.end() || it->is_null() ? nullptr : &*it;
+}
+
 }  // namespace forge

@@ -15,4 +15,7 @@ using Json = nlohmann::json;
 // nest deeper than 64, or hold the same key of an object twice.
 Json parse_json(std::string_view file, std::span<const uint8_t> bytes);
 
+// The member of an object; null if there is none, it is null, or `object` is no object.
+const Json* member(const Json& object, const char* name);
+
 }  // namespace forge

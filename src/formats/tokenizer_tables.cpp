@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <deque>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,7 +12,12 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "formats/tokenizer_pipeline.h"
+#include "formats/tokenizer_regex.h"
+#include "formats/unicode_normalization.h"
+#include "runtime/core/jinja_unicode.h"
 #include "runtime/core/tokenizer_format.h"
+#include "runtime/core/tokenizer_normalize.h"
 #include "runtime/core/tokenizer_split.h"
 #include "runtime/core/unicode.h"
 
@@ -37,7 +43,7 @@ struct Token {
   TokenType type = TokenType::normal;
   bool control = false;  // also normal and user-defined tokens that are control tokens by their name
   bool end_of_generation = false;
-  bool strip_right = false;
+  uint8_t attributes = 0;  // kStripRight and the like
   bool mergeable = false;  // merging may give it; its key is `bytes`
 
   bool is_control() const { return control || type == TokenType::control || type == TokenType::unknown; }
@@ -46,7 +52,8 @@ struct Token {
 
 struct Vocabulary {
   Model model = Model::bpe;
-  const rt::Splitter* splitter = nullptr;  // bpe
+  Pipeline pipeline;
+  bool from_json = false;  // the pipeline is a tokenizer.json's
   std::vector<Token> tokens;
   std::unordered_map<std::string_view, int32_t> ids;  // by text
 
@@ -54,22 +61,11 @@ struct Vocabulary {
     const auto it = ids.find(text);
     return it == ids.end() ? kNone : it->second;
   }
+  bool has(uint32_t flag) const { return (pipeline.flags & flag) != 0; }
   Token& operator[](int32_t id) { return tokens[static_cast<size_t>(id)]; }
 };
 
 constexpr std::string_view kEscapedSpace = "\u2581";
-
-// GPT-2 writes each byte as a printable character: itself where it is one, else the next free one from
-// U+0100.
-constexpr auto kByteAlphabet = [] {
-  std::array<uint32_t, 256> alphabet{};
-  uint32_t next = 0x100;
-  for (uint32_t b = 0; b < 256; ++b) {
-    const bool printable = (b >= 0x21 && b <= 0x7e) || (b >= 0xa1 && b != 0xad);
-    alphabet[b] = printable ? b : next++;
-  }
-  return alphabet;
-}();
 
 // The bytes that a piece of a byte-level vocabulary stands for; nullopt if a character is not of the
 // alphabet.
@@ -111,30 +107,48 @@ std::optional<char> byte_of_name(std::string_view text) {
   return static_cast<char>(high * 16 + low);
 }
 
+// The model, and what is done to text before it is asked.
+void read_pipeline(const Metadata& meta, const std::string& model, Vocabulary& v) {
+  if (model == "llama") {
+    v.model = Model::spm;
+    v.pipeline.flags = kSpaces;
+    if (meta.boolean("tokenizer.ggml.add_space_prefix").value_or(true)) v.pipeline.flags |= kAddSpacePrefix;
+    v.pipeline.adds_bos = true;
+  } else if (model == "t5") {
+    using Kind = NormalizerStep::Kind;
+    v.model = Model::unigram;
+    v.pipeline.flags = kSpaces | kFuseUnknown;
+    if (meta.find("tokenizer.ggml.precompiled_charsmap") != nullptr) {
+      v.pipeline.normalizer.push_back({Kind::charsmap});
+    }
+    if (meta.boolean("tokenizer.ggml.remove_extra_whitespaces").value_or(false)) {
+      v.pipeline.normalizer.push_back({Kind::replace, " +", " "});
+      v.pipeline.normalizer.push_back({.kind = Kind::strip, .left = true, .right = true});
+    }
+    if (meta.boolean("tokenizer.ggml.add_space_prefix").value_or(true)) v.pipeline.flags |= kAddSpacePrefix;
+  } else if (model == "gpt2" || model == "gemma4") {
+    v.model = Model::bpe;
+    const std::string otherwise = model == "gpt2" ? "default" : model;
+    v.pipeline = pipeline_of_name(meta.string("tokenizer.ggml.pre").value_or(otherwise));
+  } else {
+    fail(
+        "tokenizer.ggml.model: unknown tokenizer '{}'; known are llama (SentencePiece BPE), gpt2 (byte-level "
+        "BPE), "
+        "gemma4 (BPE of characters) and t5 (SentencePiece Unigram)",
+        model);
+  }
+  // Where the tokenizer came from a tokenizer.json, this says more.
+  if (const std::optional<std::string> pipeline = meta.string("tokenizer.forge.pipeline")) {
+    v.pipeline = pipeline_of_json(*pipeline);
+    v.from_json = true;
+    if (v.model == Model::spm) v.model = Model::bpe;
+  }
+}
+
 Vocabulary read_vocabulary(const Metadata& meta) {
   Vocabulary v;
-  const std::optional<std::string> model = meta.string("tokenizer.ggml.model");
-  if (!model) fail("tokenizer.ggml.model is missing; expected llama or gpt2");
-  if (*model != "llama" && *model != "gpt2") {
-    fail(
-        "tokenizer.ggml.model: unknown tokenizer '{}'; known are llama (SentencePiece) and gpt2 (byte-level "
-        "BPE)",
-        *model);
-  }
-  v.model = *model == "llama" ? Model::spm : Model::bpe;
-  if (v.model == Model::bpe) {
-    const std::string pre = meta.string("tokenizer.ggml.pre").value_or("default");
-    v.splitter = rt::find_splitter(pre);
-    if (v.splitter == nullptr) {
-      std::string known;
-      for (const rt::Splitter& s : rt::splitters()) {
-        if (!known.empty()) known += ", ";
-        known += s.name;
-      }
-      fail("tokenizer.ggml.pre: unknown pre-tokenizer '{}'; known are {}", pre, known);
-    }
-  }
-
+  const std::string model = meta.string("tokenizer.ggml.model").value_or("");
+  read_pipeline(meta, model, v);
   const std::vector<std::string>* texts = meta.strings("tokenizer.ggml.tokens");
   if (texts == nullptr || texts->empty())
     fail("tokenizer.ggml.tokens is missing or empty; expected the vocabulary");
@@ -224,7 +238,13 @@ constexpr FillToken kFillTokens[] = {
 // Finds the special tokens and marks what ends an answer; tokens that are control tokens by their name become
 // so.
 SpecialIds mark_special_tokens(const Metadata& meta, Vocabulary& v) {
-  const bool spm = v.model == Model::spm;  // SentencePiece's defaults
+  // SentencePiece's defaults, where the file is not from a tokenizer.json.
+  const bool spm = v.model == Model::spm;
+  // A tokenizer.json lists its special tokens: there, a name makes none.
+  const auto find = [&](std::string_view name) {
+    const int32_t id = v.find(name);
+    return id != kNone && v.from_json && !v[id].is_special() ? kNone : id;
+  };
   SpecialIds ids;
   ids.bos = special_id(meta, v, "bos", spm ? 1 : kNone);
   ids.eos = special_id(meta, v, "eos", spm ? 2 : kNone);
@@ -236,21 +256,21 @@ SpecialIds mark_special_tokens(const Metadata& meta, Vocabulary& v) {
     int32_t id = special_id(meta, v, fill.keys[0], kNone, false);
     if (id == kNone && !fill.keys[1].empty()) id = special_id(meta, v, fill.keys[1], kNone, false);
     for (size_t i = 0; id == kNone && i < fill.names.size() && !fill.names[i].empty(); ++i) {
-      id = v.find(fill.names[i]);
+      id = find(fill.names[i]);
       if (id != kNone) v[id].control = true;
     }
     if (id != kNone && fill.ends_generation) v[id].end_of_generation = true;
   }
   for (const std::span<const std::string_view> names : {std::span(kEndNames), std::span(kEndOfTurnNames)}) {
     for (const std::string_view name : names) {
-      if (const int32_t id = v.find(name); id != kNone) v[id].control = v[id].end_of_generation = true;
+      if (const int32_t id = find(name); id != kNone) v[id].control = v[id].end_of_generation = true;
     }
   }
   for (const std::string_view name : kEndOfTurnNames) {
-    if (ids.eot == kNone) ids.eot = v.find(name);
+    if (ids.eot == kNone) ids.eot = find(name);
   }
   for (const std::string_view name : {"<|channel|>", "<|message|>", "<|start|>", "<|constrain|>"}) {
-    if (const int32_t id = v.find(name); id != kNone) {  // gpt-oss: part of what is shown
+    if (const int32_t id = find(name); id != kNone) {  // gpt-oss: part of what is shown
       v[id].type = TokenType::user_defined;
       v[id].control = false;
     }
@@ -266,11 +286,11 @@ SpecialIds mark_special_tokens(const Metadata& meta, Vocabulary& v) {
     }
   }
   const auto ends = [&](std::string_view name) {
-    const int32_t id = v.find(name);
+    const int32_t id = find(name);
     return id != kNone && v[id].end_of_generation;
   };
   const auto spare = [&](std::string_view name, TokenType type) {
-    Token& token = v[v.find(name)];
+    Token& token = v[find(name)];
     token.end_of_generation = token.control = false;
     token.type = type;
   };
@@ -286,8 +306,10 @@ SpecialIds mark_special_tokens(const Metadata& meta, Vocabulary& v) {
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
   if (name.find("phi-3") != std::string::npos || name.find("phi3") != std::string::npos) {
     for (Token& token : v.tokens) {
-      token.strip_right =
-          token.is_special() && token.text != "<unk>" && token.text != "<s>" && token.text != "<|endoftext|>";
+      if (token.is_special() && token.text != "<unk>" && token.text != "<s>" &&
+          token.text != "<|endoftext|>") {
+        token.attributes |= kStripRight;
+      }
     }
   }
   return ids;
@@ -303,7 +325,9 @@ void resolve_pieces(Vocabulary& v) {
       token.bytes = std::string(1, *byte);
     } else if (token.is_control()) {
       continue;
-    } else if (v.model == Model::spm) {
+    } else if (!v.has(kBytes)) {
+      token.mergeable = true;
+      if (!v.has(kSpaces)) continue;
       // A piece with a space of its own can't come out of text, whose spaces are escaped.
       token.mergeable = token.text.find(' ') == std::string::npos;
       token.bytes = unescape_spaces(token.text);
@@ -336,21 +360,59 @@ void insert(std::vector<Slot>& slots, uint32_t hash, int32_t Slot::* id, const S
   find_slot(slots, hash, id, [](const Slot&) { return false; }) = value;
 }
 
+// What is looked up by its text: everything that scores can merge, or the characters and, where it may be found
+// without merges, whole words.
 std::vector<PieceSlot> piece_slots(const Vocabulary& v) {
-  const auto n = static_cast<size_t>(
-      std::count_if(v.tokens.begin(), v.tokens.end(), [](const Token& token) { return token.mergeable; }));
-  auto slots = make_slots(n, PieceSlot{0, kNone});
+  std::vector<int32_t> ids;
   for (size_t i = 0; i < v.tokens.size(); ++i) {
-    if (!v.tokens[i].mergeable) continue;
-    const uint32_t hash = hash_bytes(v.tokens[i].bytes);
-    insert(slots, hash, &PieceSlot::id, PieceSlot{hash, static_cast<int32_t>(i)});
+    const std::string& bytes = v.tokens[i].bytes;
+    if (!v.tokens[i].mergeable || bytes.empty()) continue;
+    const bool is_character = rt::decode_utf8(bytes, 0).bytes == bytes.size();
+    if (v.model == Model::spm || v.has(kIgnoreMerges) || is_character) ids.push_back(static_cast<int32_t>(i));
+  }
+  auto slots = make_slots(ids.size(), PieceSlot{0, kNone});
+  for (const int32_t id : ids) {
+    const uint32_t hash = hash_bytes(v.tokens[static_cast<size_t>(id)].bytes);
+    insert(slots, hash, &PieceSlot::id, PieceSlot{hash, id});
   }
   return slots;
 }
 
+struct TrieTables {
+  std::vector<TrieSlot> slots;
+  std::vector<int32_t> ids;
+};
+
+// Of equal texts the first counts.
+TrieTables make_trie(const std::vector<std::pair<std::string_view, int32_t>>& texts) {
+  TrieTables trie;
+  std::unordered_map<uint64_t, int32_t> children;  // node << 8 | byte
+  trie.ids.push_back(kNone);
+  for (const auto& [text, id] : texts) {
+    int32_t node = 0;
+    for (const char c : text) {
+      const auto byte = static_cast<uint8_t>(c);
+      const auto next = static_cast<int32_t>(trie.ids.size());
+      const auto [it, is_new] = children.emplace(static_cast<uint64_t>(node) << 8 | byte, next);
+      if (is_new) trie.ids.push_back(kNone);
+      node = it->second;
+    }
+    int32_t& its_id = trie.ids[static_cast<size_t>(node)];
+    if (its_id == kNone) its_id = id;
+  }
+  trie.slots = make_slots(children.size(), TrieSlot{0, 0, kNone});
+  std::vector<std::pair<uint64_t, int32_t>> sorted(children.begin(), children.end());
+  std::sort(sorted.begin(), sorted.end());
+  for (const auto& [key, next] : sorted) {
+    const auto node = static_cast<int32_t>(key >> 8), byte = static_cast<int32_t>(key & 0xff);
+    insert(trie.slots, hash_pair(node, byte), &TrieSlot::next, TrieSlot{node, byte, next});
+  }
+  return trie;
+}
+
 std::vector<MergeSlot> merge_slots(const Metadata& meta, const Vocabulary& v) {
   const std::vector<std::string>* merges = meta.strings("tokenizer.ggml.merges");
-  if (merges == nullptr) fail("tokenizer.ggml.merges is missing; a gpt2 tokenizer needs it");
+  if (merges == nullptr) fail("tokenizer.ggml.merges is missing; a tokenizer that merges by rank needs it");
   constexpr size_t kMaxMerges = size_t{1} << 26;
   if (merges->size() > kMaxMerges) {
     fail("tokenizer.ggml.merges: {} merges; expected at most {}", merges->size(), kMaxMerges);
@@ -396,10 +458,10 @@ void set_bit(uint8_t (&set)[32], char byte) {
 void set_byte_ids(const Vocabulary& v, Header& header) {
   for (int b = 0; b < 256; ++b) {
     int32_t id = kNone;
-    if (v.model == Model::spm) {
-      id = v.find(fmt::format("<0x{:02X}>", b));
+    if (!v.has(kBytes)) {
       const std::string itself(1, static_cast<char>(b));
-      if (id == kNone) id = v.find(itself);
+      if (v.pipeline.byte_fallback) id = v.find(fmt::format("<0x{:02X}>", b));
+      if (v.pipeline.byte_fallback && id == kNone) id = v.find(itself);
     } else {
       std::string character;
       rt::append_utf8(character, kByteAlphabet[static_cast<size_t>(b)]);
@@ -411,15 +473,11 @@ void set_byte_ids(const Vocabulary& v, Header& header) {
 }
 
 uint32_t flags(const Metadata& meta, const Vocabulary& v) {
-  const bool spm = v.model == Model::spm;
   const auto flag = [&](std::string_view name, bool otherwise, uint32_t bit) {
     return meta.boolean(fmt::format("tokenizer.ggml.{}", name)).value_or(otherwise) ? bit : 0;
   };
-  uint32_t result =
-      flag("add_bos_token", spm || v.splitter->add_bos, kAddBos) | flag("add_eos_token", false, kAddEos);
-  if (spm) result |= flag("add_space_prefix", true, kAddSpacePrefix);
-  if (!spm && v.splitter->ignore_merges) result |= kIgnoreMerges;
-  return result;
+  return v.pipeline.flags | flag("add_bos_token", v.pipeline.adds_bos, kAddBos) |
+         flag("add_eos_token", false, kAddEos);
 }
 
 // Puts sections behind each other, each at a multiple of 8 bytes.
@@ -455,11 +513,164 @@ uint32_t add_text(std::vector<char>& pool, std::string_view text) {
   return offset;
 }
 
+// ---- the normalizer ----
+
+struct NormalizerTables {
+  std::vector<Step> steps;
+  std::vector<MappingSlot> mappings;
+  std::vector<CombiningSlot> combining;
+  std::vector<CompositeSlot> composites;
+  std::vector<uint8_t> charsmap;
+};
+
+int32_t as_character(uint32_t cp) { return static_cast<int32_t>(cp); }
+
+// The characters that a step of kind `map` replaces.
+std::vector<Decomposition> replaced_characters(NormalizerStep::Kind kind) {
+  using Kind = NormalizerStep::Kind;
+  if (kind == Kind::nfc || kind == Kind::nfd) return decompositions(false);
+  if (kind == Kind::nfkc || kind == Kind::nfkd) return decompositions(true);
+  std::vector<Decomposition> out;
+  constexpr rt::CharClass kMarks = bit(rt::Category::Mn) | bit(rt::Category::Mc) | bit(rt::Category::Me);
+  for (uint32_t cp = 0; cp < 0x110000; ++cp) {
+    if (kind == Kind::strip_accents) {
+      if ((rt::char_class(cp) & kMarks) != 0) out.push_back({cp, ""});
+      continue;
+    }
+    std::string itself, lower;
+    rt::append_utf8(itself, cp);
+    rt::jinja::append_case(lower, cp, rt::jinja::Case::lower);
+    if (lower != itself) out.push_back({cp, lower});
+  }
+  return out;
+}
+
+NormalizerTables normalizer_tables(const Metadata& meta, const Pipeline& pipeline, std::vector<char>& pool) {
+  using Kind = NormalizerStep::Kind;
+  NormalizerTables out;
+  auto next_regex = static_cast<uint32_t>(pipeline.splits.size());
+  for (const NormalizerStep& from : pipeline.normalizer) {
+    Step step{};
+    step.text = add_text(pool, from.to);
+    step.text_length = static_cast<uint32_t>(from.to.size());
+    switch (from.kind) {
+      case Kind::prepend: step.kind = StepKind::prepend; break;
+      case Kind::strip:
+        step.kind = StepKind::strip;
+        step.a = (from.left ? 1u : 0u) | (from.right ? 2u : 0u);
+        break;
+      case Kind::replace:
+        step.kind = StepKind::replace;
+        step.a = next_regex++;
+        break;
+      case Kind::charsmap: {
+        step.kind = StepKind::charsmap;
+        const std::vector<int64_t>* bytes = meta.integers("tokenizer.ggml.precompiled_charsmap");
+        if (bytes == nullptr) fail("tokenizer.ggml.precompiled_charsmap is missing; the normalizer needs it");
+        out.charsmap.assign(bytes->begin(), bytes->end());
+        break;
+      }
+      case Kind::nfc:
+      case Kind::nfd:
+      case Kind::nfkc:
+      case Kind::nfkd:
+      case Kind::lowercase:
+      case Kind::strip_accents: {
+        step.kind = StepKind::map;
+        const bool form = from.kind != Kind::lowercase && from.kind != Kind::strip_accents;
+        if (form) step.map_flags |= kMapReorder;
+        if (from.kind == Kind::nfc || from.kind == Kind::nfkc) step.map_flags |= kMapCompose;
+        const std::vector<Decomposition> replaced = replaced_characters(from.kind);
+        auto slots = make_slots(replaced.size(), MappingSlot{kNone, 0, 0});
+        for (const Decomposition& d : replaced) {
+          insert(slots, hash_character(as_character(d.character)), &MappingSlot::character,
+                 MappingSlot{as_character(d.character), add_text(pool, d.text),
+                             static_cast<uint32_t>(d.text.size())});
+        }
+        step.a = static_cast<uint32_t>(out.mappings.size());
+        step.b = static_cast<uint32_t>(slots.size());
+        out.mappings.insert(out.mappings.end(), slots.begin(), slots.end());
+        if (!form || !out.combining.empty()) break;
+        const std::vector<CombiningClass> classes = combining_classes();
+        out.combining = make_slots(classes.size(), CombiningSlot{kNone, 0});
+        for (const CombiningClass& c : classes) {
+          insert(out.combining, hash_character(as_character(c.character)), &CombiningSlot::character,
+                 CombiningSlot{as_character(c.character), c.combining_class});
+        }
+        const std::vector<Composite> pairs = composites();
+        out.composites = make_slots(pairs.size(), CompositeSlot{0, 0, kNone});
+        for (const Composite& c : pairs) {
+          const CompositeSlot slot{as_character(c.first), as_character(c.second), as_character(c.composite)};
+          insert(out.composites, hash_pair(slot.first, slot.second), &CompositeSlot::composite, slot);
+        }
+        break;
+      }
+    }
+    out.steps.push_back(step);
+  }
+  return out;
+}
+
+RegexTables regex_tables(const Pipeline& pipeline) {
+  std::vector<std::string> expressions;
+  for (const SplitStep& split : pipeline.splits) expressions.push_back(split.regex);
+  for (const NormalizerStep& step : pipeline.normalizer) {
+    if (step.kind == NormalizerStep::Kind::replace) expressions.push_back(step.from);
+  }
+  return expressions.empty() ? RegexTables{} : compile_regexes(expressions);
+}
+
+struct SpecialTexts {
+  std::vector<std::pair<std::string_view, int32_t>> texts;
+  std::deque<std::string> normalized;  // those that are not the token's own
+};
+
+// What is recognised in text, and the token that it is.
+SpecialTexts special_texts(const Vocabulary& v, const NormalizerTables& normalizer,
+                           const RegexTables& regexes, const std::vector<char>& pool) {
+  const rt::RegexView regex_view{regexes.n_classes, regexes.char_blocks, regexes.char_classes,
+                                 regexes.regexes, regexes.transitions};
+  const rt::NormalizerView view{normalizer.steps,      normalizer.mappings, normalizer.combining,
+                                normalizer.composites, normalizer.charsmap, pool};
+  if (!view.is_sound(regex_view)) fail("tokenizer.ggml.precompiled_charsmap: is not sound");
+  SpecialTexts out;
+  for (size_t i = 0; i < v.tokens.size(); ++i) {
+    const Token& token = v.tokens[i];
+    if (!token.is_special()) continue;
+    std::string_view text = token.text;
+    if ((token.attributes & kNormalized) != 0) {
+      const std::string spaced = v.has(kSpaces) ? unescape_spaces(token.text) : token.text;
+      text = out.normalized.emplace_back(rt::normalize(view, regex_view, spaced));
+    }
+    if (!text.empty()) out.texts.emplace_back(text, static_cast<int32_t>(i));
+  }
+  return out;
+}
+
+// The scores of Unigram's pieces, and of a character that is none.
+std::vector<double> unigram_scores(const Vocabulary& v, Header& header) {
+  std::vector<double> scores;
+  double least = 0;
+  for (const Token& token : v.tokens) {
+    scores.push_back(token.score);
+    least = std::min(least, token.score);
+  }
+  constexpr double kUnknownPenalty = 10;  // SentencePiece's
+  header.unknown_score = least - kUnknownPenalty;
+  return scores;
+}
+
 }  // namespace
 
 std::vector<uint8_t> build_tokenizer_tables(const Metadata& meta) {
   Vocabulary v = read_vocabulary(meta);
   const SpecialIds ids = mark_special_tokens(meta, v);
+  for (const auto& [id, attributes] : v.pipeline.attributes) {
+    if (id < 0 || static_cast<size_t>(id) >= v.tokens.size()) {
+      fail("tokenizer.forge.pipeline: added_tokens: {} is no token", id);
+    }
+    v.tokens[static_cast<size_t>(id)].attributes |= attributes;
+  }
   resolve_pieces(v);
 
   Header header{};
@@ -473,15 +684,13 @@ std::vector<uint8_t> build_tokenizer_tables(const Metadata& meta) {
   header.eot = ids.eot;
   header.unk = ids.unk;
   header.pad = ids.pad;
-  if (v.splitter != nullptr) v.splitter->name.copy(header.splitter, sizeof header.splitter - 1);
   set_byte_ids(v, header);
 
   Blob blob;
   std::vector<char> pool;
   std::vector<uint32_t> piece_offsets;
   std::vector<uint8_t> attributes;
-  std::vector<uint32_t> special_lengths;
-  size_t n_special = 0;
+  std::vector<std::pair<std::string_view, int32_t>> pieces;
   for (const Token& token : v.tokens) {
     piece_offsets.push_back(add_text(pool, token.bytes));
     const bool hidden =
@@ -489,41 +698,52 @@ std::vector<uint8_t> build_tokenizer_tables(const Metadata& meta) {
                                token.type != TokenType::user_defined);
     attributes.push_back(static_cast<uint8_t>((token.is_control() ? kControl : 0) | (hidden ? kHidden : 0) |
                                               (token.end_of_generation ? kEndOfGeneration : 0) |
-                                              (token.strip_right ? kStripRight : 0)));
+                                              token.attributes));
     if (token.mergeable) {
       header.max_piece_bytes = std::max(header.max_piece_bytes, static_cast<uint32_t>(token.bytes.size()));
       for (size_t i = 1; i < token.bytes.size(); ++i) {
         if (token.bytes[i] == ' ') set_bit(header.joins_space, token.bytes[i - 1]);
       }
     }
-    if (token.is_special() && !token.text.empty()) {
-      ++n_special;
-      special_lengths.push_back(static_cast<uint32_t>(token.text.size()));
-      set_bit(header.special_first, token.text[0]);
-    }
+    if (token.mergeable) pieces.emplace_back(token.bytes, static_cast<int32_t>(attributes.size()) - 1);
   }
   piece_offsets.push_back(static_cast<uint32_t>(pool.size()));
-  std::sort(special_lengths.begin(), special_lengths.end(), std::greater<>());
-  special_lengths.erase(std::unique(special_lengths.begin(), special_lengths.end()), special_lengths.end());
-
-  auto special_slots = make_slots(n_special, SpecialSlot{0, 0, 0, kNone});
-  for (size_t i = 0; i < v.tokens.size(); ++i) {
-    const Token& token = v.tokens[i];
-    if (!token.is_special() || token.text.empty()) continue;
-    const uint32_t hash = hash_bytes(token.text);
-    insert(special_slots, hash, &SpecialSlot::id,
-           SpecialSlot{add_text(pool, token.text), static_cast<uint32_t>(token.text.size()), hash,
-                       static_cast<int32_t>(i)});
+  const NormalizerTables normalizer = normalizer_tables(meta, v.pipeline, pool);
+  const RegexTables regexes = regex_tables(v.pipeline);
+  const SpecialTexts specials = special_texts(v, normalizer, regexes, pool);
+  for (const auto& [text, id] : specials.texts) set_bit(header.special_first, text[0]);
+  const TrieTables special_trie = make_trie(specials.texts);
+  std::vector<Split> splits;
+  for (const SplitStep& split : v.pipeline.splits) {
+    splits.push_back({split.behavior, split.inverted ? 1u : 0u, split.bytes ? 1u : 0u});
   }
 
   header.piece_offsets = blob.add(piece_offsets);
   header.attributes = blob.add(attributes);
   if (v.model == Model::spm) header.priorities = blob.add(priorities(v));
-  if (v.model == Model::spm || (header.flags & kIgnoreMerges) != 0)
+  if (v.model != Model::unigram && (!v.has(kBytes) || v.has(kIgnoreMerges))) {
     header.piece_slots = blob.add(piece_slots(v));
+  }
   if (v.model == Model::bpe) header.merge_slots = blob.add(merge_slots(meta, v));
-  header.special_slots = blob.add(special_slots);
-  header.special_lengths = blob.add(special_lengths);
+  if (v.model == Model::unigram) {
+    const TrieTables trie = make_trie(pieces);
+    header.piece_trie = blob.add(trie.slots);
+    header.piece_ids = blob.add(trie.ids);
+    header.scores = blob.add(unigram_scores(v, header));
+  }
+  header.special_trie = blob.add(special_trie.slots);
+  header.special_ids = blob.add(special_trie.ids);
+  header.splits = blob.add(splits);
+  header.n_classes = regexes.n_classes;
+  header.regexes = blob.add(regexes.regexes);
+  header.char_blocks = blob.add(regexes.char_blocks);
+  header.char_classes = blob.add(regexes.char_classes);
+  header.transitions = blob.add(regexes.transitions);
+  header.steps = blob.add(normalizer.steps);
+  header.mappings = blob.add(normalizer.mappings);
+  header.combining = blob.add(normalizer.combining);
+  header.composites = blob.add(normalizer.composites);
+  header.charsmap = blob.add(normalizer.charsmap);
   header.pool = blob.add(pool);
   return std::move(blob).finish(header);
 }

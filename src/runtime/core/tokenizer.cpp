@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <deque>
 #include <iterator>
 #include <utility>
 
-#include "runtime/core/tokenizer_split.h"
 #include "runtime/core/unicode.h"
 
 namespace forge::rt {
@@ -19,8 +19,9 @@ bool test(const uint8_t (&set)[32], char byte) {
   return (set[b / 8] >> (b % 8) & 1) != 0;
 }
 
-// isspace() of the C locale.
-bool is_ascii_space(char c) { return c == ' ' || (c >= '\t' && c <= '\r'); }
+bool has_class(std::string_view text, size_t at, CharClass classes) {
+  return (char_class(decode_utf8(text, at).value) & classes) != 0;
+}
 
 // The section as a span; false if it does not lie in the tables.
 template <class T>
@@ -30,28 +31,12 @@ bool section(std::span<const uint8_t> tables, Section s, std::span<const T>& out
   return true;
 }
 
-// Whether every id of a hash table is a token, and a search always meets an empty slot. An empty table is
-// fine.
+// Whether every id of a hash table is a token, and a search always ends.
 template <class Slot>
 bool slots_are_sound(std::span<const Slot> slots, int32_t Slot::* id, uint32_t n_vocab) {
-  uint32_t used = 0, bad = 0;
-  for (const Slot& slot : slots) {
-    used += slot.*id != kNone;
-    bad |= slot.*id != kNone && static_cast<uint32_t>(slot.*id) >= n_vocab;
-  }
-  return bad == 0 && (slots.empty() || used < slots.size());
-}
-
-// The first slot from `hash` on that `matches`; null when an empty one comes first.
-template <class Slot, class Matches>
-const Slot* probe(std::span<const Slot> slots, uint32_t hash, int32_t Slot::* id, Matches matches) {
-  if (slots.empty()) return nullptr;
-  for (uint32_t i = slot_of(hash, static_cast<uint32_t>(slots.size()));;) {
-    const Slot& slot = slots[i];
-    if (slot.*id == kNone) return nullptr;
-    if (matches(slot)) return &slot;
-    if (++i == slots.size()) i = 0;
-  }
+  uint32_t bad = 0;
+  for (const Slot& slot : slots) bad |= slot.*id != kNone && static_cast<uint32_t>(slot.*id) >= n_vocab;
+  return bad == 0 && has_empty_slot(slots, id);
 }
 
 }  // namespace
@@ -65,22 +50,34 @@ Result<Tokenizer> Tokenizer::open(std::span<const uint8_t> tables) {
   if (h->version != kVersion) return broken(text("version ", h->version, ", expected ", kVersion));
   if (h->n_vocab == 0 || h->n_vocab > INT32_MAX)
     return broken(text("a vocabulary of ", h->n_vocab, " tokens"));
-  if (h->model != Model::spm && h->model != Model::bpe) return broken("unknown model");
+  if (h->model != Model::spm && h->model != Model::bpe && h->model != Model::unigram)
+    return broken("unknown model");
 
   Tokenizer t;
   t.header_ = h;
   std::span<const uint32_t> piece_offsets, priorities;
   std::span<const uint8_t> attributes;
   std::span<const char> pool;
+  NormalizerView& n = t.normalizer_;
+  RegexView& r = t.regexes_;
+  r.n_classes = h->n_classes;
   if (!section(tables, h->piece_offsets, piece_offsets) || !section(tables, h->attributes, attributes) ||
       !section(tables, h->priorities, priorities) || !section(tables, h->piece_slots, t.piece_slots_) ||
-      !section(tables, h->merge_slots, t.merge_slots_) ||
-      !section(tables, h->special_slots, t.special_slots_) ||
-      !section(tables, h->special_lengths, t.special_lengths_) || !section(tables, h->pool, pool)) {
+      !section(tables, h->merge_slots, t.merge_slots_) || !section(tables, h->splits, t.splits_) ||
+      !section(tables, h->regexes, r.regexes) || !section(tables, h->char_blocks, r.char_blocks) ||
+      !section(tables, h->char_classes, r.char_classes) || !section(tables, h->transitions, r.transitions) ||
+      !section(tables, h->special_trie, t.specials_.slots) ||
+      !section(tables, h->special_ids, t.specials_.ids) || !section(tables, h->piece_trie, t.pieces_.slots) ||
+      !section(tables, h->piece_ids, t.pieces_.ids) || !section(tables, h->scores, t.scores_) ||
+      !section(tables, h->steps, n.steps) || !section(tables, h->mappings, n.mappings) ||
+      !section(tables, h->combining, n.combining) || !section(tables, h->composites, n.composites) ||
+      !section(tables, h->charsmap, n.charsmap) || !section(tables, h->pool, pool)) {
     return broken("a section lies outside of them");
   }
+  n.pool = pool;
   if (piece_offsets.size() != size_t{h->n_vocab} + 1 || attributes.size() != h->n_vocab ||
-      priorities.size() != (h->model == Model::spm ? h->n_vocab : 0)) {
+      priorities.size() != (h->model == Model::spm ? h->n_vocab : 0) ||
+      t.scores_.size() != (h->model == Model::unigram ? h->n_vocab : 0)) {
     return broken(text("a section's size does not fit the vocabulary of ", h->n_vocab, " tokens"));
   }
   uint32_t bad = piece_offsets.back() > pool.size();
@@ -93,24 +90,13 @@ Result<Tokenizer> Tokenizer::open(std::span<const uint8_t> tables) {
     return broken("a special token's id is outside of the vocabulary");
   }
   if (!slots_are_sound(t.piece_slots_, &PieceSlot::id, h->n_vocab) ||
-      !slots_are_sound(t.merge_slots_, &MergeSlot::merged, h->n_vocab) ||
-      !slots_are_sound(t.special_slots_, &SpecialSlot::id, h->n_vocab)) {
+      !slots_are_sound(t.merge_slots_, &MergeSlot::merged, h->n_vocab) || !t.specials_.is_sound(h->n_vocab) ||
+      !t.pieces_.is_sound(h->n_vocab)) {
     return broken("a hash table is full or holds an id outside of the vocabulary");
   }
-  for (const SpecialSlot& s : t.special_slots_) {
-    if (s.id != kNone && uint64_t{s.offset} + s.length > pool.size())
-      return broken("a special token's text is outside");
-  }
-  for (size_t i = 0; i < t.special_lengths_.size(); ++i) {
-    if (t.special_lengths_[i] == 0 || (i > 0 && t.special_lengths_[i] >= t.special_lengths_[i - 1])) {
-      return broken("lengths of special tokens do not descend");
-    }
-  }
-  if (h->model == Model::bpe) {
-    const std::string_view name(h->splitter, sizeof h->splitter);
-    t.splitter_ = find_splitter(name.substr(0, name.find('\0')));
-    if (t.splitter_ == nullptr) return broken("unknown pre-tokenizer");
-  }
+  if (!r.is_sound() || t.splits_.size() > r.regexes.size())
+    return broken("a regular expression's table is not sound");
+  if (!n.is_sound(r)) return broken("the normalizer is not sound");
   t.piece_offsets_ = piece_offsets.data();
   t.attributes_ = attributes.data();
   t.priorities_ = priorities.data();
@@ -130,13 +116,6 @@ const MergeSlot* Tokenizer::find_merge(int32_t left, int32_t right) const {
                [&](const MergeSlot& s) { return s.left == left && s.right == right; });
 }
 
-const SpecialSlot* Tokenizer::find_special(std::string_view bytes) const {
-  const uint32_t hash = hash_bytes(bytes);
-  return probe(special_slots_, hash, &SpecialSlot::id, [&](const SpecialSlot& s) {
-    return s.hash == hash && std::string_view(pool_ + s.offset, s.length) == bytes;
-  });
-}
-
 // The state of one call of encode.
 class Encoder {
  public:
@@ -147,19 +126,20 @@ class Encoder {
     if (const size_t entries = std::bit_floor(std::min(input.size() / 4, kMaxCacheEntries)); entries >= 64) {
       cache_.resize(entries);
     }
-    const std::vector<Special> specials = find_specials(input, parse_special);
-    if (is_spm()) spaced_.reserve(input.size() + specials.size() + 1);
-    size_t done = 0;
-    for (const Special& s : specials) {
-      if (done < s.begin) encode_text(input.substr(done, s.begin - done));
-      out_.push_back(s.id);
-      after_special_ = true;
-      done = s.end;
-    }
-    if (done < input.size()) encode_text(input.substr(done));
+    parse_special_ = parse_special;
+    // White space that special tokens take is gone before the text is normalized.
+    each_segment(input, false, [&](std::string_view segment) {
+      at_start_ = segment.data() == input.data();
+      if (t_.normalizer_.steps.empty() && !has(kSpaces)) return encode_normalized(segment);
+      buffers_.push_back(has(kSpaces) ? with_spaces(segment) : std::string(segment));
+      std::string& text = buffers_.back();
+      if (!t_.normalizer_.steps.empty()) text = normalize(t_.normalizer_, t_.regexes_, text);
+      encode_normalized(text);
+    });
   }
 
  private:
+  static constexpr uint32_t kEnd = UINT32_MAX;
   struct Special {  // a token that was recognised in the text; takes input[begin, end)
     size_t begin, end;
     int32_t id;
@@ -177,94 +157,147 @@ class Encoder {
       return priority != o.priority ? priority > o.priority : left > o.left;
     }
   };
+  struct Best {  // unigram: the last piece of the best way to cut a word up to here
+    double score = 0;
+    uint32_t begin = kEnd;
+    int32_t id = kNone;
+  };
   struct CacheEntry {  // a word of this call that was encoded to out[begin, begin + count)
     const char* word = nullptr;
     uint32_t length = 0, hash = 0;
     size_t begin = 0, count = 0;
   };
-  static constexpr uint32_t kEnd = UINT32_MAX;
   static constexpr size_t kMaxCacheEntries = 8192;
   // Longer words (texts without a place to cut) are cut here, so that positions fit and memory stays bounded.
   static constexpr size_t kMaxWordBytes = size_t{1} << 24;
 
-  bool is_spm() const { return t_.header_->model == Model::spm; }
+  bool has(uint32_t flag) const { return (t_.header_->flags & flag) != 0; }
 
-  // Longer texts take precedence wherever they stand; among those of one length the first.
-  std::vector<Special> find_specials(std::string_view input, bool parse_special) const {
-    std::vector<size_t> starts;
-    if (t_.special_lengths_.empty()) return {};
-    for (size_t i = 0; i < input.size(); ++i) {
-      if (test(t_.header_->special_first, input[i])) starts.push_back(i);
-    }
-    std::vector<Special> taken, found;
-    for (const uint32_t length : t_.special_lengths_) {
-      size_t next = 0;  // in taken
-      size_t free = 0;  // where the last match ended
-      for (const size_t start : starts) {
-        while (next < taken.size() && taken[next].begin <= start) free = std::max(free, taken[next++].end);
-        const size_t limit = next < taken.size() ? taken[next].begin : input.size();
-        if (start < free || limit - start < length) continue;
-        const SpecialSlot* s = t_.find_special(input.substr(start, length));
-        if (s == nullptr || (!parse_special && t_.is_control(s->id))) continue;
-        size_t end = start + length;
-        if (t_.has(s->id, kStripRight)) {
-          while (end < limit && is_ascii_space(input[end])) ++end;
-        }
-        found.push_back({start, end, s->id});
-        free = end;
+  // Puts out the special tokens of the text, which is normalized or not yet, and calls encode_segment with what
+  // stands between them.
+  template <class EncodeSegment>
+  void each_segment(std::string_view input, bool normalized, EncodeSegment encode_segment) {
+    size_t done = 0;
+    for (size_t at = 0; at < input.size();) {
+      Special s{at, at, kNone};
+      if (test(t_.header_->special_first, input[at])) s = special_at(input, at, normalized);
+      if (s.id == kNone) {
+        ++at;
+        continue;
       }
-      if (found.empty()) continue;
-      std::vector<Special> both;
-      both.reserve(taken.size() + found.size());
-      std::merge(taken.begin(), taken.end(), found.begin(), found.end(), std::back_inserter(both),
-                 [](const Special& x, const Special& y) { return x.begin < y.begin; });
-      taken = std::move(both);
-      found.clear();
+      strip_around(input, done, s);
+      if (done < s.begin) encode_segment(input.substr(done, s.begin - done));
+      out_.push_back(s.id);
+      at = done = s.end;
     }
-    return taken;
+    if (done < input.size()) encode_segment(input.substr(done));
   }
 
-  void encode_text(std::string_view input) {
-    if (is_spm()) {
-      encode_spaced(input);
-    } else {
-      split_words(
-          *t_.splitter_, input,
-          {[](void* self, std::string_view word) { static_cast<Encoder*>(self)->encode_word(word); }, this});
+  // The longest special token that stands at `at`.
+  Special special_at(std::string_view input, size_t at, bool normalized) const {
+    Special found{at, at, kNone};
+    int32_t node = 0;
+    for (size_t i = at; i < input.size(); ++i) {
+      node = t_.specials_.step(node, input[i]);
+      if (node == kNone) break;
+      const int32_t id = t_.specials_.id(node);
+      if (id == kNone || t_.has(id, kNormalized) != normalized || (!parse_special_ && t_.is_control(id)))
+        continue;
+      if (t_.has(id, kWholeWord) && !stands_alone(input, at, i + 1)) continue;
+      found = {at, i + 1, id};
     }
-    after_special_ = false;
+    return found;
   }
 
-  // SentencePiece knows no words, but no merge can cross a place that no piece spans: before a space, after
-  // most other characters. Cutting there changes nothing and keeps the queue short.
-  void encode_spaced(std::string_view input) {
-    const size_t begin = spaced_.size();
-    if (after_special_ && (t_.header_->flags & kAddSpacePrefix) != 0) spaced_ += ' ';
+  static bool stands_alone(std::string_view input, size_t begin, size_t end) {
+    constexpr CharClass kWord = kLetter | bit(Category::Nd) | bit(Category::Pc) | bit(Category::Mn) |
+                                bit(Category::Mc) | bit(Category::Me);
+    return (begin == 0 || !has_class(input, last_code_point(input.substr(0, begin)), kWord)) &&
+           (end == input.size() || !has_class(input, end, kWord));
+  }
+
+  // Widens s over white space, but not before `done`.
+  void strip_around(std::string_view input, size_t done, Special& s) const {
+    if (t_.has(s.id, kStripLeft)) {
+      while (s.begin > done) {
+        const size_t last = done + last_code_point(input.substr(done, s.begin - done));
+        if (!has_class(input, last, kWhitespace)) break;
+        s.begin = last;
+      }
+    }
+    if (t_.has(s.id, kStripRight)) {
+      while (s.end < input.size() && has_class(input, s.end, kWhitespace))
+        s.end += decode_utf8(input, s.end).bytes;
+    }
+  }
+
+  static std::string with_spaces(std::string_view text) {
     constexpr std::string_view kEscapedSpace = "\xe2\x96\x81";  // pieces hold a space where the file has "▁"
+    std::string out;
+    out.reserve(text.size() + 1);
     for (size_t at = 0;;) {
-      const size_t end = std::min(input.find(kEscapedSpace, at), input.size());
-      spaced_.append(input, at, end - at);
-      if (end == input.size()) break;
-      spaced_ += ' ';
+      const size_t end = std::min(text.find(kEscapedSpace, at), text.size());
+      out.append(text, at, end - at);
+      if (end == text.size()) return out;
+      out += ' ';
       at = end + kEscapedSpace.size();
     }
-    const std::string_view spaced = std::string_view(spaced_).substr(begin);
-    size_t word = 0;
-    for (size_t i = 1; i < spaced.size(); ++i) {
-      if (spaced[i] == ' ' && !test(t_.header_->joins_space, spaced[i - 1])) {
-        encode_word(spaced.substr(word, i - word));
-        word = i;
-      }
+  }
+
+  void encode_normalized(std::string_view input) {
+    if (!has(kNormalizedSpecials)) return encode_text(input);
+    const std::string_view whole = input;
+    const bool first = at_start_;
+    each_segment(input, true, [&](std::string_view segment) {
+      at_start_ = first && segment.data() == whole.data();
+      encode_text(segment);
+    });
+  }
+
+  // Text without special tokens; it stays where it is during the call of encode.
+  void encode_text(std::string_view input) {
+    if (has(kAddSpacePrefix) && !has(kPrefixWords) && (at_start_ || !has(kPrefixFirst)) &&
+        !(has(kPrefixMissing) && input[0] == ' ')) {
+      std::string& prefixed = buffers_.emplace_back();
+      prefixed.reserve(input.size() + 1);
+      prefixed += ' ';
+      prefixed += input;
+      input = prefixed;
     }
-    encode_word(spaced.substr(word));
+    if (has(kPrefixWords)) {
+      words_ = &buffers_.emplace_back();
+      words_->reserve(2 * input.size());
+    }
+    split_words(
+        t_.regexes_, t_.splits_, input,
+        {[](void* self, std::string_view word) { static_cast<Encoder*>(self)->take_word(word); }, this});
+  }
+
+  void take_word(std::string_view word) {
+    if (has(kPrefixWords)) {
+      const size_t begin = words_->size();
+      if (word[0] != ' ') *words_ += ' ';
+      *words_ += word;
+      word = std::string_view(*words_).substr(begin);
+    }
+    if (!has(kSpaces) || has(kIgnoreMerges)) return encode_word(word);
+    // No piece spans a place before a space but for those in joins_space, so cutting there changes nothing and
+    // keeps the work on each part short.
+    size_t begin = 0;
+    for (size_t i = word.find(' ', 1); i < word.size(); i = word.find(' ', i + 1)) {
+      if (test(t_.header_->joins_space, word[i - 1])) continue;
+      encode_word(word.substr(begin, i - begin));
+      begin = i;
+    }
+    encode_word(word.substr(begin));
   }
 
   void encode_word(std::string_view word) {
     while (word.size() > kMaxWordBytes) {
-      merge_word(word.substr(0, kMaxWordBytes));
+      find_pieces(word.substr(0, kMaxWordBytes));
       word.remove_prefix(kMaxWordBytes);
     }
-    if (cache_.empty()) return merge_word(word);
+    if (cache_.empty()) return find_pieces(word);
     const uint32_t hash = hash_bytes(word);
     CacheEntry& entry = cache_[hash & (cache_.size() - 1)];
     if (entry.hash == hash && std::string_view(entry.word, entry.length) == word) {
@@ -272,23 +305,66 @@ class Encoder {
       return;
     }
     const size_t begin = out_.size();
-    merge_word(word);
+    find_pieces(word);
     entry = {word.data(), static_cast<uint32_t>(word.size()), hash, begin, out_.size() - begin};
   }
 
-  void merge_word(std::string_view word) {
-    if ((t_.header_->flags & kIgnoreMerges) != 0) {
+  void find_pieces(std::string_view word) {
+    if (has(kIgnoreMerges)) {
       if (const int32_t id = t_.find_piece(word); id != kNone) {
         out_.push_back(id);
         return;
       }
     }
+    unknown_end_ = SIZE_MAX;
+    if (t_.header_->model == Model::unigram) {
+      find_best_pieces(word);
+    } else {
+      merge_word(word);
+    }
+  }
+
+  // Viterbi's algorithm: best_[i] is the best way to cut the first i bytes of the word.
+  void find_best_pieces(std::string_view word) {
+    best_.assign(word.size() + 1, {});
+    best_[0].score = 0;
+    for (size_t begin = 0; begin < word.size();) {
+      const size_t character = decode_utf8(word, begin).bytes;
+      const double before = best_[begin].score;
+      const auto offer = [&](size_t end, int32_t id, double score) {
+        Best& b = best_[end];
+        if (b.begin == kEnd || before + score > b.score)
+          b = {before + score, static_cast<uint32_t>(begin), id};
+      };
+      bool has_character = false;
+      int32_t node = 0;
+      for (size_t i = begin; i < word.size(); ++i) {
+        node = t_.pieces_.step(node, word[i]);
+        if (node == kNone) break;
+        const int32_t id = t_.pieces_.id(node);
+        if (id == kNone) continue;
+        offer(i + 1, id, t_.scores_[static_cast<size_t>(id)]);
+        has_character |= i + 1 - begin == character;
+      }
+      if (!has_character) offer(begin + character, kNone, t_.header_->unknown_score);
+      begin += character;
+    }
+    word_ = word;
+    symbols_.clear();
+    for (auto end = static_cast<uint32_t>(word.size()); end > 0; end = best_[end].begin) {
+      const uint32_t begin = best_[end].begin;
+      symbols_.push_back({begin, end - begin, best_[end].id, kEnd, kEnd});
+    }
+    for (size_t i = symbols_.size(); i-- > 0;) emit(symbols_[i]);
+  }
+
+  void merge_word(std::string_view word) {
     word_ = word;
     symbols_.clear();
     for (size_t at = 0; at < word.size();) {
-      const size_t n = is_spm() ? decode_utf8(word, at).bytes : 1;
-      const int32_t id =
-          is_spm() ? t_.find_piece(word.substr(at, n)) : t_.header_->byte_ids[static_cast<uint8_t>(word[at])];
+      const size_t n = has(kBytes) ? 1 : decode_utf8(word, at).bytes;
+      const int32_t id = has(kBytes) ? t_.header_->byte_ids[static_cast<uint8_t>(word[at])]
+                                     : t_.find_piece(word.substr(at, n));
       const auto index = static_cast<uint32_t>(symbols_.size());
       symbols_.push_back({static_cast<uint32_t>(at), static_cast<uint32_t>(n), id, index - 1, index + 1});
       at += n;
@@ -323,7 +399,7 @@ class Encoder {
     const Symbol& a = symbols_[left];
     const Symbol& b = symbols_[right];
     Candidate c{0, left, right, a.length + b.length, kNone};
-    if (is_spm()) {
+    if (t_.header_->model == Model::spm) {
       if (c.length > t_.header_->max_piece_bytes) return;
       c.id = t_.find_piece(word_.substr(a.begin, c.length));
       if (c.id == kNone) return;
@@ -343,28 +419,32 @@ class Encoder {
       out_.push_back(symbol.id);
       return;
     }
-    const std::string_view bytes = word_.substr(symbol.begin, symbol.length);
-    if (is_spm() && bytes == " ") {
-      for (const char byte : std::string_view("\xe2\x96\x81")) emit_byte(byte);
+    std::string_view bytes = word_.substr(symbol.begin, symbol.length);
+    if (has(kSpaces) && bytes == " ") bytes = "\xe2\x96\x81";
+    const auto byte_id = [&](char byte) { return t_.header_->byte_ids[static_cast<uint8_t>(byte)]; };
+    if (std::all_of(bytes.begin(), bytes.end(), [&](char byte) { return byte_id(byte) != kNone; })) {
+      for (const char byte : bytes) out_.push_back(byte_id(byte));
       return;
     }
-    for (const char byte : bytes) emit_byte(byte);
-  }
-
-  void emit_byte(char byte) {
-    int32_t id = t_.header_->byte_ids[static_cast<uint8_t>(byte)];
     // Some files name the end-of-text token as the unknown one: text must not give that.
-    if (id == kNone && !t_.is_end_of_generation(t_.unk())) id = t_.unk();
-    if (id != kNone) out_.push_back(id);
+    if (t_.unk() == kNone || t_.is_end_of_generation(t_.unk())) return;
+    if (has(kFuseUnknown) && unknown_end_ == out_.size()) return;
+    out_.push_back(t_.unk());
+    unknown_end_ = out_.size();
   }
 
   const Tokenizer& t_;
   std::vector<int32_t>& out_;
-  std::string spaced_;  // spm: the text with its added spaces; reserved, so that words stay where they are
-  bool after_special_ = true;  // also at the start
+  bool parse_special_ = false;
+  bool at_start_ = true;             // the text at hand begins the input
+  std::deque<std::string> buffers_;  // altered text; words in the cache point into it
+  std::string* words_ =
+      nullptr;  // kPrefixWords: words with their spaces; reserved, so that they stay where they are
+  size_t unknown_end_ = SIZE_MAX;  // the size of out_ behind an unknown token of the word at hand
   std::string_view word_;
   std::vector<Symbol> symbols_;
   std::vector<Candidate> candidates_;
+  std::vector<Best> best_;
   std::vector<CacheEntry> cache_;
 };
 

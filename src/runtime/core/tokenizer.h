@@ -1,6 +1,7 @@
-// Text to tokens and back, for SentencePiece-style ("llama") and byte-level BPE ("gpt2") vocabularies, over
-// tables that are used where they lie (tokenizer_format.h). The results are llama.cpp's, except that text
-// which is not UTF-8 keeps its bytes, and that control tokens never come out of merging.
+// Text to tokens and back, for byte-level BPE ("gpt2"), SentencePiece BPE ("llama") and Unigram ("t5")
+// vocabularies, over tables that are used where they lie (tokenizer_format.h). The results are those of Hugging
+// Face's tokenizers, and for GGUF files, which say less, llama.cpp's; except that text which is not UTF-8 keeps
+// its bytes, and that control tokens never come out of merging.
 #pragma once
 
 #include <cstdint>
@@ -12,10 +13,11 @@
 
 #include "runtime/core/result.h"
 #include "runtime/core/tokenizer_format.h"
+#include "runtime/core/tokenizer_normalize.h"
+#include "runtime/core/tokenizer_split.h"
+#include "runtime/core/tokenizer_tables.h"
 
 namespace forge::rt {
-
-struct Splitter;
 
 struct EncodeOptions {
   std::optional<bool> add_bos = {};  // as the model file says, unless given
@@ -66,17 +68,18 @@ class Tokenizer {
   // kNone if merging can't give such a piece.
   int32_t find_piece(std::string_view bytes) const;
   const tokenizer_format::MergeSlot* find_merge(int32_t left, int32_t right) const;
-  const tokenizer_format::SpecialSlot* find_special(std::string_view text) const;
 
   const tokenizer_format::Header* header_ = nullptr;
-  const Splitter* splitter_ = nullptr;
   const uint32_t* piece_offsets_ = nullptr;
   const uint8_t* attributes_ = nullptr;
   const uint32_t* priorities_ = nullptr;
   std::span<const tokenizer_format::PieceSlot> piece_slots_;
   std::span<const tokenizer_format::MergeSlot> merge_slots_;
-  std::span<const tokenizer_format::SpecialSlot> special_slots_;
-  std::span<const uint32_t> special_lengths_;
+  RegexView regexes_;
+  std::span<const tokenizer_format::Split> splits_;
+  NormalizerView normalizer_;
+  Trie specials_, pieces_;
+  std::span<const double> scores_;
   const char* pool_ = nullptr;
 };
 

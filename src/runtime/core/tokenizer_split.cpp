@@ -3,186 +3,156 @@
 #include "runtime/core/unicode.h"
 
 namespace forge::rt {
+
+using namespace tokenizer_format;
+
+bool RegexView::is_sound() const {
+  if (regexes.empty()) return true;
+  constexpr uint32_t kBlock = 1u << kCharBlockBits;
+  if (n_classes < 2 || n_classes > 256 || char_blocks.size() != 0x110000 / kBlock) return false;
+  for (const uint16_t block : char_blocks) {
+    if ((size_t{block} + 1) * kBlock > char_classes.size()) return false;
+  }
+  for (const uint8_t c : char_classes) {
+    if (c + 1u >= n_classes) return false;
+  }
+  for (const Regex& regex : regexes) {
+    const uint64_t entries = uint64_t{regex.n_states} * n_classes;
+    if (regex.n_states < 2 || regex.n_states > kMatchBit || regex.first + entries > transitions.size())
+      return false;
+    for (uint64_t i = 0; i < entries; ++i) {
+      const uint16_t t = transitions[regex.first + i];
+      if ((t & ~kMatchBit) >= regex.n_states) return false;
+      // Nothing follows the end, and the dead state is one.
+      if (((i + 1) % n_classes == 0 || i < n_classes) && (t & ~kMatchBit) != kDeadState) return false;
+    }
+  }
+  return true;
+}
+
+RegexMatcher::RegexMatcher(const RegexView& tables, size_t regex, std::string_view text, bool bytes)
+    : tables_(tables),
+      transitions_(tables.transitions.data() + tables.regexes[regex].first),
+      text_(text),
+      bytes_(bytes) {}
+
+uint32_t RegexMatcher::class_at(size_t at, size_t& bytes) const {
+  if (at >= text_.size()) return tables_.n_classes - 1;
+  const auto first = static_cast<uint8_t>(text_[at]);
+  CodePoint cp{first, 1};
+  if (bytes_) {
+    cp.value = kByteAlphabet[first];
+  } else if (first >= 0x80) {
+    cp = decode_utf8(text_, at);
+  }
+  bytes = cp.bytes;
+  const size_t block = tables_.char_blocks[cp.value >> kCharBlockBits];
+  return tables_.char_classes[block << kCharBlockBits | (cp.value & ((1u << kCharBlockBits) - 1))];
+}
+
+size_t RegexMatcher::match(size_t at) {
+  constexpr size_t kShortBytes = 64;  // runs are traced from here on
+  size_t end = at, position = at, bytes = 0;
+  uint16_t state = kStartState;
+  while (position - at < kShortBytes) {
+    const uint16_t t = transitions_[state * tables_.n_classes + class_at(position, bytes)];
+    if ((t & kMatchBit) != 0) end = position;
+    state = t & static_cast<uint16_t>(~kMatchBit);
+    if (state == kDeadState) return end;
+    position += bytes;
+  }
+  return match_long(at, position, state, end);
+}
+
+// Without the trace, an expression like \s+$ would take the square of the length of a run of spaces that does
+// not end the text: each of its places begins an attempt that goes to the run's end.
+size_t RegexMatcher::match_long(size_t at, size_t position, uint16_t state, size_t end) {
+  const size_t begin = position;
+  recording_.clear();
+  for (size_t bytes = 0; state != kDeadState; position += bytes) {
+    if (position >= trace_begin_ && position - trace_begin_ < trace_.size() &&
+        trace_[position - trace_begin_] == state) {
+      return trace_match_ >= position ? trace_match_ : end;
+    }
+    recording_.resize(position - begin, kDeadState);
+    recording_.push_back(state);
+    const uint16_t t = transitions_[state * tables_.n_classes + class_at(position, bytes)];
+    if ((t & kMatchBit) != 0) end = position;
+    state = t & static_cast<uint16_t>(~kMatchBit);
+  }
+  trace_.swap(recording_);
+  trace_begin_ = begin;
+  trace_match_ = end == at ? 0 : end;
+  return end;
+}
+
+RegexMatcher::Match RegexMatcher::find(size_t at) {
+  for (size_t bytes = 0; at < text_.size(); at += bytes) {
+    const size_t end = match(at);
+    if (end > at) return {at, end};
+    class_at(at, bytes);
+  }
+  return {text_.size(), text_.size()};
+}
+
 namespace {
 
-struct Char {
-  CharClass classes = 0;  // 0 past the end
-  size_t bytes = 0;
-};
+struct Words {
+  const RegexView& tables;
+  std::span<const Split> splits;
+  WordSink sink;
 
-Char char_at(std::string_view text, size_t at) {
-  if (at >= text.size()) return {};
-  const auto first = static_cast<uint8_t>(text[at]);
-  if (first < 0x80) return {char_class(first), 1};
-  const CodePoint cp = decode_utf8(text, at);
-  return {char_class(cp.value), cp.bytes};
-}
-
-bool is_newline(std::string_view text, size_t at) {
-  return at < text.size() && (text[at] == '\n' || text[at] == '\r');
-}
-
-constexpr CharClass kWord = kLetter | kNumber;
-constexpr CharClass kNotOther = kWord | kWhitespace;  // [\s\p{L}\p{N}]
-bool is_other(Char c) { return c.bytes != 0 && (c.classes & kNotOther) == 0; }
-
-// The end of the run of characters of these classes that starts at `at`.
-size_t skip(std::string_view text, size_t at, CharClass classes) {
-  for (Char c = char_at(text, at); (c.classes & classes) != 0; c = char_at(text, at)) at += c.bytes;
-  return at;
-}
-
-size_t skip_other(std::string_view text, size_t at) {
-  for (Char c = char_at(text, at); is_other(c); c = char_at(text, at)) at += c.bytes;
-  return at;
-}
-
-size_t skip_newlines(std::string_view text, size_t at) {
-  while (is_newline(text, at)) ++at;
-  return at;
-}
-
-// 's|'t|'re|'ve|'m|'ll|'d
-template <bool ignore_case>
-size_t contraction(std::string_view text, size_t at) {
-  if (text[at] != '\'') return at;
-  const auto letter = [&](size_t i) {
-    const char c = i < text.size() ? text[i] : '\0';
-    return ignore_case && c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  };
-  const char a = letter(at + 1), b = letter(at + 2);
-  if (a == 's' || a == 't' || a == 'm' || a == 'd') return at + 2;
-  if ((a == 'r' && b == 'e') || (a == 'v' && b == 'e') || (a == 'l' && b == 'l')) return at + 3;
-  return at;
-}
-
-struct WhitespaceRun {
-  size_t end;           // past the last whitespace character
-  size_t last;          // start of the last one
-  size_t newlines_end;  // past the last \r or \n; 0 if there is none
-};
-WhitespaceRun whitespace_run(std::string_view text, size_t at) {
-  WhitespaceRun run{at, at, 0};
-  for (Char c = char_at(text, at); (c.classes & kWhitespace) != 0; c = char_at(text, run.end)) {
-    run.last = run.end;
-    run.end += c.bytes;
-    if (is_newline(text, run.last)) run.newlines_end = run.end;
-  }
-  return run;
-}
-
-// \s+(?!\S)|\s+ : all of the run at the text's end, else all but its last character, which begins the next
-// word (unless it is the only one).
-size_t whitespace_before_word(std::string_view text, size_t at, const WhitespaceRun& run) {
-  return run.end == text.size() || run.last == at ? run.end : run.last;
-}
-
-// 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
-size_t match_gpt2(std::string_view text, size_t at) {
-  if (const size_t end = contraction<false>(text, at); end > at) return end;
-  const size_t start = at + (text[at] == ' ' ? 1 : 0);
-  const Char c = char_at(text, start);
-  if ((c.classes & kLetter) != 0) return skip(text, start, kLetter);
-  if ((c.classes & kNumber) != 0) return skip(text, start, kNumber);
-  if (is_other(c)) return skip_other(text, start);
-  return whitespace_before_word(text, at, whitespace_run(text, at));
-}
-
-// (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,max_digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|
-// \s*[\r\n]+|\s+(?!\S)|\s+
-template <size_t max_digits>
-size_t match_cl100k(std::string_view text, size_t at) {
-  if (const size_t end = contraction<true>(text, at); end > at) return end;
-  const Char c = char_at(text, at);
-  if ((c.classes & kNumber) != 0) {
-    size_t end = at;
-    for (size_t i = 0; i < max_digits; ++i) {
-      const Char digit = char_at(text, end);
-      if ((digit.classes & kNumber) == 0) break;
-      end += digit.bytes;
+  // Cuts `text` by the stages from `stage` on.
+  void cut(size_t stage, std::string_view text) const {
+    if (stage == splits.size()) return sink.take(sink.context, text);
+    const Split split = splits[stage];
+    RegexMatcher matcher(tables, stage, text, split.bytes != 0);
+    Piece held;  // what may still be joined with the piece behind it
+    bool was_match = false;
+    const auto piece = [&](size_t begin, size_t end, bool is_match) {
+      if (begin == end) return;
+      is_match = is_match != (split.inverted != 0);
+      bool joins = false;
+      switch (split.behavior) {
+        case Behavior::removed:
+          if (is_match) return;
+          break;
+        case Behavior::contiguous: joins = is_match == was_match; break;
+        case Behavior::merged_previous: joins = is_match && !was_match; break;
+        case Behavior::merged_next: joins = !is_match && was_match; break;
+        case Behavior::isolated: break;
+      }
+      was_match = is_match;
+      if (joins && held.begin < held.end) {
+        held.end = end;
+        return;
+      }
+      pass(stage, text, held);
+      held = {begin, end};
+    };
+    for (size_t at = 0; at < text.size();) {
+      const RegexMatcher::Match match = matcher.find(at);
+      piece(at, match.begin, false);
+      piece(match.begin, match.end, true);
+      at = match.end;
     }
-    return end;
+    pass(stage, text, held);
   }
-  if ((c.classes & kLetter) != 0) return skip(text, at, kLetter);
-  if (!is_newline(text, at) && (char_at(text, at + c.bytes).classes & kLetter) != 0) {
-    return skip(text, at + c.bytes, kLetter);
-  }
-  const size_t start = at + (text[at] == ' ' ? 1 : 0);
-  if (is_other(char_at(text, start))) return skip_newlines(text, skip_other(text, start));
-  const WhitespaceRun run = whitespace_run(text, at);
-  return run.newlines_end != 0 ? run.newlines_end : whitespace_before_word(text, at, run);
-}
 
-// \p{N}
-size_t match_number(std::string_view text, size_t at) {
-  const Char c = char_at(text, at);
-  return (c.classes & kNumber) != 0 ? at + c.bytes : at;
-}
-
-// \p{N}+
-size_t match_numbers(std::string_view text, size_t at) { return skip(text, at, kNumber); }
-
-// [0-9][0-9][0-9]
-size_t match_three_digits(std::string_view text, size_t at) {
-  const auto digit = [&](size_t i) { return i < text.size() && text[i] >= '0' && text[i] <= '9'; };
-  return digit(at) && digit(at + 1) && digit(at + 2) ? at + 3 : at;
-}
-
-// [\p{P}\$\+<=>\^~\|]+
-size_t match_punctuation(std::string_view text, size_t at) {
-  for (;;) {
-    const Char c = char_at(text, at);
-    const bool listed = c.bytes == 1 && std::string_view("$+<=>^~|").find(text[at]) != std::string_view::npos;
-    if ((c.classes & kPunctuation) == 0 && !listed) return at;
-    at += c.bytes;
-  }
-}
-
-constexpr Splitter kSplitters[] = {
-    {"default", false, false, {match_punctuation, match_gpt2, match_numbers, match_three_digits}},
-    {"gpt-2", false, false, {match_gpt2}},
-    {"llama-bpe", true, true, {match_cl100k<3>}},
-    {"qwen2", false, false, {match_cl100k<1>}},
-    {"smollm", false, false, {match_number, match_gpt2}},
-    {"starcoder", false, false, {match_number, match_gpt2}},
-};
-
-void run_stage(const Splitter& splitter, size_t stage, std::string_view text, WordSink sink) {
-  const Matcher match = stage < splitter.stages.size() ? splitter.stages[stage] : nullptr;
-  if (match == nullptr) {
-    sink.take(sink.context, text);
-    return;
-  }
-  const auto piece = [&](size_t begin, size_t end) {
-    if (begin < end) run_stage(splitter, stage + 1, text.substr(begin, end - begin), sink);
+ private:
+  struct Piece {
+    size_t begin = 0, end = 0;
   };
-  size_t done = 0;  // everything before it went to the next stage
-  for (size_t at = 0; at < text.size();) {
-    const size_t end = match(text, at);
-    if (end == at) {
-      at += char_at(text, at).bytes;
-      continue;
-    }
-    piece(done, at);
-    piece(at, end);
-    at = done = end;
+  void pass(size_t stage, std::string_view text, Piece piece) const {
+    if (piece.begin < piece.end) cut(stage + 1, text.substr(piece.begin, piece.end - piece.begin));
   }
-  piece(done, text.size());
-}
+};
 
 }  // namespace
 
-std::span<const Splitter> splitters() { return kSplitters; }
-
-const Splitter* find_splitter(std::string_view name) {
-  for (const Splitter& s : kSplitters) {
-    if (s.name == name) return &s;
-  }
-  return nullptr;
-}
-
-void split_words(const Splitter& splitter, std::string_view text, WordSink sink) {
-  if (!text.empty()) run_stage(splitter, 0, text, sink);
+void split_words(const RegexView& tables, std::span<const Split> splits, std::string_view text,
+                 WordSink sink) {
+  if (!text.empty()) Words{tables, splits, sink}.cut(0, text);
 }
 
 }  // namespace forge::rt

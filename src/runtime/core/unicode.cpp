@@ -108,6 +108,13 @@ void append_utf8(std::string& out, uint32_t cp) {
   }
 }
 
+size_t last_code_point(std::string_view s) {
+  for (size_t bytes = 2; bytes <= 4 && bytes <= s.size(); ++bytes) {
+    if (decode_utf8(s, s.size() - bytes).bytes == bytes) return s.size() - bytes;
+  }
+  return s.size() - 1;
+}
+
 void Utf8Stream::push(std::string_view bytes, std::string& out) {
   for (const char c : bytes) {
     if (n_pending_ > 0) {
