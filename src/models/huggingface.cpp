@@ -52,12 +52,11 @@ class Directory {
 };
 
 // Parts of a checkpoint that are no weights of the text model.
-bool is_skipped(const Mapping& mapping, const ModelConfig& model, std::string_view name) {
+bool is_skipped(const ModelConfig& model, bool tied, std::string_view name) {
   for (const std::string_view buffer : {".rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias"})
     if (name.ends_with(buffer)) return true;
   // A tied head that was stored all the same.
-  if (name == "lm_head.weight")
-    return mapping.is_always_tied || model.config.boolean({"tie_word_embeddings"}).value_or(false);
+  if (name == "lm_head.weight") return tied;
   if (model.config.find({"vision_config"}) == nullptr) return false;
   for (const std::string_view part : {"vision_tower.", "multi_modal_projector."})
     if (name.starts_with(part) || name.starts_with("model." + std::string(part))) return true;
@@ -98,6 +97,7 @@ Bytes interleave_rows(std::span<const uint8_t> data, int64_t n, int64_t head) {
 struct Converter {
   const Mapping& mapping;
   const ModelConfig& model;
+  bool tied;  // the head is the embedding
   Checkpoint& out;
 
   void add(std::string name, DType type, std::vector<int64_t> shape, Bytes bytes) {
@@ -107,7 +107,7 @@ struct Converter {
   }
 
   void add_tensor(const SafeTensor& source) {
-    if (is_skipped(mapping, model, source.name)) return;
+    if (is_skipped(model, tied, source.name)) return;
     const auto place = find_place(mapping, source.name);
     if (!place)
       fail("{}: tensor {} has no place in the architecture '{}'", out.path, quote(source.name),
@@ -246,7 +246,9 @@ Checkpoint read_huggingface(const std::string& path) {
     model.rope.refuse("rope_type",
                       fmt::format("another type in the architecture '{}'", mapping.architecture));
 
-  Converter converter{mapping, model, out};
+  // Where neither the class nor config.json says, the weights do.
+  const auto tie = model.config.boolean({"tie_word_embeddings"});
+  Converter converter{mapping, model, mapping.is_always_tied || tie.value_or(false), out};
   for (auto& [name, values] : converted.vectors) {
     Bytes bytes(values.size() * sizeof(float));
     info(DType::f32).encode(values.data(), bytes.data(), values.size());
@@ -257,6 +259,8 @@ Checkpoint read_huggingface(const std::string& path) {
   std::unordered_set<std::string_view> names;
   for (const Tensor& t : out.tensors)
     if (!names.insert(t.name).second) fail("{}: two tensors are {}", path, t.name);
+  if (!converter.tied && tie && !names.contains("output.weight"))
+    fail("{}: tensor lm_head.weight is missing, expected as tie_word_embeddings is false", path);
   out.meta.set("general.file_type", {MetaType::u32, MetaType::u32, file_type(out)});
 
   if (!directory.has("tokenizer.json"))

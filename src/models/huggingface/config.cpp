@@ -123,9 +123,8 @@ void Config::refuse(const char* key, std::string_view expected) const {
 
 ModelConfig model_config(Config config) {
   // A model of text and images holds its text model's configuration as a part, which goes before the whole.
-  const Config text = config.object({"text_config"});
-  if (const Json* part = config.find({"text_config"}); part != nullptr)
-    for (const auto& [key, value] : Json(*part).items()) config.set(key.c_str(), value);
+  if (const Json text = config.object({"text_config"}).json(); !text.empty())
+    for (const auto& [key, value] : text.items()) config.set(key.c_str(), value);
 
   ModelConfig m{.config = config,
                 .rope = config.object({"rope_parameters", "rope_scaling"}),

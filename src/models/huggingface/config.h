@@ -20,6 +20,7 @@ class Config {
 
   Config(std::string path, Json object);
   const std::string& path() const { return path_; }
+  const Json& json() const { return object_; }
 
   const Json* find(Keys keys) const;
   std::optional<int64_t> integer(Keys keys) const;  // within 2^53
