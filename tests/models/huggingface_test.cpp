@@ -227,7 +227,8 @@ TEST_F(HuggingFaceDirectory, ShardsAreOneModel) {
   std::filesystem::rename(directory_.file("model.safetensors"),
                           directory_.file("model-00001-of-00001.safetensors"));
   Json map = Json::object();
-  for (const auto& [name, entry] : safetensors_header().items())
+  const Json header = safetensors_header();
+  for (const auto& [name, entry] : header.items())
     if (name != "__metadata__") map[name] = "model-00001-of-00001.safetensors";
   write("model.safetensors.index.json", {{"weight_map", map}});
   const Checkpoint sharded = read();
@@ -302,7 +303,8 @@ TEST_F(HuggingFaceDirectory, VocabularyIsAsLongAsTheEmbedding) {
   copy("llama");
   Json tokenizer = json("tokenizer.json");
   // The last pieces and the merges that make them.
-  for (auto& [text, id] : Json(tokenizer["model"]["vocab"]).items())
+  const Json vocabulary = tokenizer["model"]["vocab"];
+  for (const auto& [text, id] : vocabulary.items())
     if (id >= 280) tokenizer["model"]["vocab"].erase(text);
   tokenizer["model"]["merges"] = Json::array();
   write("tokenizer.json", tokenizer);
