@@ -5,11 +5,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
 #include "interp/interpreter.h"
 #include "models/architecture.h"
+#include "models/huggingface.h"
 #include "passes/passes.h"
 #include "tests/support/step_runner.h"
 #include "tests/support/tiny_model.h"
@@ -74,14 +76,7 @@ INSTANTIATE_TEST_SUITE_P(, Goldens,
                            return name;
                          });
 
-TEST_P(Goldens, SourceGraphGivesTransformersLogits) {
-  const std::string name = GetParam();
-  const bool bundled = name == "storyteller";
-  Checkpoint checkpoint =
-      read_gguf(bundled ? std::string(kModels) + "storyteller-f16.gguf" : kGoldens + name + ".gguf");
-  // The converter drops Mistral's window: --override puts it back.
-  if (name == "mistral")
-    checkpoint.meta.set("llama.attention.sliding_window", {MetaType::u32, {}, int64_t{7}});
+void expect_transformers_logits(const std::string& name, const Checkpoint& checkpoint) {
   const std::vector<int32_t> tokens = read_tokens(name);
   const std::vector<float> expected = read_logits(name);
   ASSERT_GE(tokens.size(), 16U);
@@ -92,7 +87,25 @@ TEST_P(Goldens, SourceGraphGivesTransformersLogits) {
   EXPECT_GT(spread, 1.0F);
   const float worst = largest_difference(logits_of(g, checkpoint, tokens), expected);
   EXPECT_LT(worst, 1e-4F * spread);
-  std::printf("%s: %.1e of the logits' range\n", name.c_str(), static_cast<double>(worst / spread));
+  std::printf("%s: %.1e of the logits' range\n", checkpoint.path.c_str(),
+              static_cast<double>(worst / spread));
+}
+
+TEST_P(Goldens, SourceGraphGivesTransformersLogits) {
+  const std::string name = GetParam();
+  const bool bundled = name == "storyteller";
+  Checkpoint checkpoint =
+      read_gguf(bundled ? std::string(kModels) + "storyteller-f16.gguf" : kGoldens + name + ".gguf");
+  // The converter drops Mistral's window: --override puts it back.
+  if (name == "mistral")
+    checkpoint.meta.set("llama.attention.sliding_window", {MetaType::u32, {}, int64_t{7}});
+  expect_transformers_logits(name, checkpoint);
+}
+
+TEST_P(Goldens, SoItDoesFromTheHuggingFaceDirectory) {
+  const std::string directory = kGoldens + std::string("hf/") + GetParam();
+  if (!std::filesystem::exists(directory)) return;  // the older cases are GGUF files alone
+  expect_transformers_logits(GetParam(), read_huggingface(directory));
 }
 
 // A golden that agrees with anything proves nothing: each model without one of its quirks must be seen.
