@@ -312,7 +312,7 @@ TEST_F(HuggingFaceDirectory, VocabularyIsAsLongAsTheEmbedding) {
   ASSERT_EQ(m.strings("tokenizer.ggml.tokens")->size(), 288u);
   EXPECT_EQ(m.strings("tokenizer.ggml.tokens")->back(), "[PAD287]");
   EXPECT_EQ(m.integers("tokenizer.ggml.token_type")->back(), 5);
-  tokenizer["added_tokens"][0]["id"] = 300;
+  tokenizer["added_tokens"].push_back({{"id", 300}, {"content", "<new>"}, {"special", true}});
   write("tokenizer.json", tokenizer);
   expect_error([&] { read(); }, {"301 tokens, but the embedding has 288 rows"});
 }
