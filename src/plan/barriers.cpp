@@ -15,7 +15,11 @@ bool same_memory(const Phase& p, const Access& a, const Access& b) {
 bool conflict(const Phase& p, const Access& a, const Access& b) {
   if (!a.write && !b.write) return false;
   if (p.buffers[a.buffer].own || !same_memory(p, a, b)) return false;
-  const bool alike = a.buffer == b.buffer && a.part == b.part && a.part != Access::Part::all && a.n == b.n;
+  if (a.part != b.part || a.part == Access::Part::all || a.n != b.n) return true;
+  // Parts of one buffer; or of two that take turns in the same memory, row upon row (heads may differ in width).
+  const Buffer &x = p.buffers[a.buffer], &y = p.buffers[b.buffer];
+  const bool alike = a.buffer == b.buffer ||
+                     (a.part != Access::Part::heads && x.offset == y.offset && x.row_bytes == y.row_bytes);
   return !alike;
 }
 

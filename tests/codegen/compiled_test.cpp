@@ -13,6 +13,7 @@
 
 #include "interp/interpreter.h"
 #include "tests/support/compiled_model.h"
+#include "tests/support/goldens.h"
 #include "tests/support/step_runner.h"
 #include "tests/support/tiny_model.h"
 
@@ -112,8 +113,7 @@ TEST(Compiled, Architectures) {
   size_t i = 0;
   for (const char* name : {"gpt2", "gemma2", "gemma3", "olmo2", "phi4-mini", "stablelm-parallel", "smollm3",
                            "granite", "llama-bias"}) {
-    const Checkpoint checkpoint =
-        half_quantized(read_gguf(std::string(FORGE_SOURCE_DIR "/tests/goldens/") + name + ".gguf"));
+    const Checkpoint checkpoint = half_quantized(read_golden_gguf(name));
     const std::string_view level = levels[levels.size() - 1 - i++ % levels.size()];
     check_model(checkpoint, level, std::string(level) + " " + name, 64);
   }

@@ -13,23 +13,23 @@
 #include "models/architecture.h"
 #include "models/huggingface.h"
 #include "passes/passes.h"
+#include "tests/support/goldens.h"
 #include "tests/support/step_runner.h"
 #include "tests/support/tiny_model.h"
 
 namespace forge {
 namespace {
 
-constexpr const char* kGoldens = FORGE_SOURCE_DIR "/tests/goldens/";
 constexpr const char* kModels = FORGE_SOURCE_DIR "/models/";
 
 std::vector<int32_t> read_tokens(const std::string& name) {
-  std::ifstream in(kGoldens + name + ".tokens.txt");
+  std::ifstream in(test::golden_path(name) + ".tokens.txt");
   EXPECT_TRUE(in.good()) << name << ".tokens.txt is missing";
   return {std::istream_iterator<int32_t>(in), {}};
 }
 
 std::vector<float> read_logits(const std::string& name) {
-  std::ifstream in(kGoldens + name + ".logits.bin", std::ios::binary | std::ios::ate);
+  std::ifstream in(test::golden_path(name) + ".logits.bin", std::ios::binary | std::ios::ate);
   EXPECT_TRUE(in.good()) << name << ".logits.bin is missing";
   if (!in.good()) return {};
   std::vector<float> out(static_cast<size_t>(in.tellg()) / sizeof(float));
@@ -60,28 +60,16 @@ float largest_difference(const std::vector<float>& a, const std::vector<float>& 
   return worst;
 }
 
-// Each architecture through llama.cpp's conversion of a transformers model (make_architecture_goldens.py), then the
-// older cases of make_goldens.py and the bundled model.
-class Goldens : public testing::TestWithParam<const char*> {};
-INSTANTIATE_TEST_SUITE_P(, Goldens,
-                         testing::Values("gemma", "gemma2", "gemma3", "gpt2", "granite", "llama",
-                                         "llama-bias", "llama-linear", "llama-yarn", "mistral", "olmo2",
-                                         "phi3", "phi3-short", "phi3-long", "phi4-mini", "qwen2", "qwen3",
-                                         "smollm3", "stablelm", "stablelm-parallel", "llama-gqa-tied",
-                                         "llama-mha-odd", "llama-rope3", "qwen2-tied", "qwen2-untied",
-                                         "storyteller"),
-                         [](const auto& p) {
-                           std::string name = p.param;
-                           std::ranges::replace(name, '-', '_');
-                           return name;
-                         });
+std::string safe_name(std::string name) {
+  std::ranges::replace(name, '-', '_');
+  return name;
+}
 
-void expect_transformers_logits(const std::string& name, const Checkpoint& checkpoint) {
+void expect_transformers_logits(const std::string& name, const Checkpoint& checkpoint, uint32_t ctx) {
   const std::vector<int32_t> tokens = read_tokens(name);
   const std::vector<float> expected = read_logits(name);
   ASSERT_GE(tokens.size(), 16U);
-  // transformers takes long rope's factors by the length of the text, we by the context compiled for.
-  const Graph g = build_graph(checkpoint, name == "phi3-long" || name == "phi4-mini" ? 64 : 0);
+  const Graph g = build_graph(checkpoint, ctx);
   ASSERT_EQ(expected.size(), tokens.size() * g.n_vocab);
   const float spread = range(expected);
   EXPECT_GT(spread, 1.0F);
@@ -91,21 +79,33 @@ void expect_transformers_logits(const std::string& name, const Checkpoint& check
               static_cast<double>(worst / spread));
 }
 
-TEST_P(Goldens, SourceGraphGivesTransformersLogits) {
-  const std::string name = GetParam();
-  const bool bundled = name == "storyteller";
-  Checkpoint checkpoint =
-      read_gguf(bundled ? std::string(kModels) + "storyteller-f16.gguf" : kGoldens + name + ".gguf");
-  // The converter drops Mistral's window: --override puts it back.
-  if (name == "mistral")
-    checkpoint.meta.set("llama.attention.sliding_window", {MetaType::u32, {}, int64_t{7}});
-  expect_transformers_logits(name, checkpoint);
+// Each architecture through llama.cpp's conversion of a transformers model.
+class Architectures : public testing::TestWithParam<test::GoldenModel> {};
+INSTANTIATE_TEST_SUITE_P(, Architectures, testing::ValuesIn(test::kGoldenModels),
+                         [](const auto& p) { return safe_name(p.param.name); });
+
+TEST_P(Architectures, SourceGraphGivesTransformersLogits) {
+  expect_transformers_logits(GetParam().name, test::read_golden_gguf(GetParam().name), GetParam().ctx);
 }
 
-TEST_P(Goldens, SoItDoesFromTheHuggingFaceDirectory) {
-  const std::string directory = kGoldens + std::string("hf/") + GetParam();
-  if (!std::filesystem::exists(directory)) return;  // the older cases are GGUF files alone
-  expect_transformers_logits(GetParam(), read_huggingface(directory));
+TEST_P(Architectures, SoItDoesFromTheHuggingFaceDirectory) {
+  const std::string name = GetParam().name;
+  expect_transformers_logits(name, read_huggingface(test::golden_path("hf/" + name)), GetParam().ctx);
+}
+
+// The older cases of make_goldens.py and the bundled model.
+class Goldens : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(, Goldens,
+                         testing::Values("llama-gqa-tied", "llama-mha-odd", "llama-rope3", "qwen2-tied",
+                                         "qwen2-untied", "storyteller"),
+                         [](const auto& p) { return safe_name(p.param); });
+
+TEST_P(Goldens, SourceGraphGivesTransformersLogits) {
+  const std::string name = GetParam();
+  expect_transformers_logits(name,
+                             read_gguf(name == "storyteller" ? std::string(kModels) + "storyteller-f16.gguf"
+                                                             : test::golden_path(name) + ".gguf"),
+                             0);
 }
 
 // A golden that agrees with anything proves nothing: each model without one of its quirks must be seen.
@@ -135,6 +135,7 @@ TEST(GoldensAreSharp, WithoutAQuirkTheyDiffer) {
       {"llama-yarn", "yarn's magnitude", Op::rope, drop<kMagnitude>},
       {"llama-bias", "biases", Op::linear, [](Node& n) { n.segments[0].bias = kNoWeight; }},
       {"phi3", "window", Op::attention, drop<kWindow>},
+      {"mistral", "window", Op::attention, drop<kWindow>},
       {"phi3-short", "short factors", Op::rope, drop_factors},
       {"phi4-mini", "partial rotation", Op::rope,
        [](Node& n) { n.attributes["n_rot"] = int64_t{10}, n.segments.clear(); }},
@@ -160,7 +161,7 @@ TEST(GoldensAreSharp, WithoutAQuirkTheyDiffer) {
        }},
   };
   for (const Quirk& quirk : quirks) {
-    const Checkpoint checkpoint = read_gguf(std::string(kGoldens) + quirk.model + ".gguf");
+    const Checkpoint checkpoint = test::read_golden_gguf(quirk.model);
     const std::vector<float> expected = read_logits(quirk.model);
     Graph g = build_graph(checkpoint, std::string_view(quirk.model) == "phi4-mini" ? 64 : 0);
     for (auto* part : {&g.prologue, &g.body, &g.epilogue})
@@ -175,7 +176,7 @@ TEST(GoldensAreSharp, WithoutAQuirkTheyDiffer) {
 // With float weights only keys and values are rounded, to float16: 2^-11 of their size.
 TEST(Optimized, AFloatModelLosesWhatTheCacheRounds) {
   for (const char* name : {"llama-gqa-tied", "llama-mha-odd", "qwen2-untied"}) {
-    const Checkpoint checkpoint = read_gguf(std::string(kGoldens) + name + ".gguf");
+    const Checkpoint checkpoint = read_gguf(test::golden_path(name) + ".gguf");
     const std::vector<int32_t> tokens = read_tokens(name);
     const Graph g = build_graph(checkpoint, 0);
     const std::vector<float> source = logits_of(g, checkpoint, tokens);

@@ -8,6 +8,7 @@
 #include "passes/passes.h"
 #include "tests/core/expect_error.h"
 #include "tests/ir/small_graph.h"
+#include "tests/support/goldens.h"
 #include "tests/support/tiny_model.h"
 
 namespace forge {
@@ -38,6 +39,35 @@ TEST(GraphText, RoundTripOfSourceAndOptimizedGraphs) {
     expect_round_trip(source);
     expect_round_trip(optimize(source));
   }
+}
+
+// Lists of attributes by layer, parts of tensors and the other operations are in these.
+TEST(GraphText, RoundTripOfEveryArchitecture) {
+  for (const test::GoldenModel& model : test::kGoldenModels) {
+    const Graph source = build_graph(test::read_golden_gguf(model.name), model.ctx);
+    expect_round_trip(source);
+    expect_round_trip(optimize(source));
+  }
+}
+
+TEST(GraphText, ListsHaveOneKindOfNumber) {
+  const auto with = [](std::string_view list) {
+    std::string text(kSmallGraph);
+    const size_t at = text.find("n_rot=");
+    text.replace(at, text.find(' ', at) - at, "n_rot=" + std::string(list));
+    return text;
+  };
+  const Graph g = parse_graph(with("[16,0]"));
+  EXPECT_EQ(g.body[4].integer("n_rot", 0), 16);
+  EXPECT_EQ(g.body[4].integer("n_rot", 1), 0);
+  expect_error([&] { (void)g.body[4].integer("n_rot", 2); }, {"has no value for layer 2"});
+  expect_error([&] { (void)parse_graph(with("[16,1.5]")); }, {"a list mixes whole numbers and reals"});
+  expect_error([&] { (void)parse_graph(with("[16,x]")); }, {"'x' in a list is no number"});
+  expect_error([&] { (void)parse_graph(with("[16,0")); }, {"a list has no closing bracket"});
+  expect_error([&] { verify(parse_graph(with("[16,0,16]")), "the test"); },
+               {"attribute n_rot has 3 values, expected one or 2"});
+  expect_error([&] { verify(parse_graph(with("[16,8]")), "the test"); },
+               {"n_rot must be the same in all layers"});
 }
 
 TEST(GraphText, SmallGraphPrintsAsItIsWritten) {

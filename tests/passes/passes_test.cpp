@@ -3,11 +3,14 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <cstring>
 
 #include "interp/interpreter.h"
 #include "models/architecture.h"
 #include "tests/ir/small_graph.h"
+#include "tests/support/goldens.h"
 #include "tests/support/step_runner.h"
 #include "tests/support/tiny_model.h"
 
@@ -71,7 +74,8 @@ TEST(FuseGate, SiluOfTheFirstTimesTheSecond) {
       edited(edited(joined(), kGated, ""), kGateUpJoined,
              "    %gated: f32[96] = linear(%attn_residual) @ffn_gate[%l], @ffn_up[%l] then silu_mul\n");
   EXPECT_EQ(after(fuse_activation, joined()), expected);
-  EXPECT_EQ(after(fuse_activation, edited(joined(), "mul(%gate_silu, %up)", "mul(%up, %gate_silu)")), expected);
+  EXPECT_EQ(after(fuse_activation, edited(joined(), "mul(%gate_silu, %up)", "mul(%up, %gate_silu)")),
+            expected);
 }
 
 TEST(FuseGate, OnlyWhereNobodyElseReadsAndTheKernelFits) {
@@ -81,12 +85,68 @@ TEST(FuseGate, OnlyWhereNobodyElseReadsAndTheKernelFits) {
   expect_unchanged(fuse_activation, with("mul(%gate_silu, %up)", "mul(%gate_silu, %gate_silu)"));
   expect_unchanged(fuse_activation, with("mul(%gate_silu, %up)", "add(%gate_silu, %up)"));
   expect_unchanged(fuse_activation, with("silu(%gate)", "silu(%up)"));
-  expect_unchanged(fuse_activation, with(kGated, std::string(kGated) + "    %again: f32[96] = add(%up, %gated)\n"));
+  expect_unchanged(fuse_activation,
+                   with(kGated, std::string(kGated) + "    %again: f32[96] = add(%up, %gated)\n"));
   const std::string biased =
       edited(with("@ffn_gate[%l], @ffn_up[%l]", "@ffn_gate[%l] + @gate_bias[%l], @ffn_up[%l]"),
              "  weight @output_norm ",
              "  weight @gate_bias[%l] [1, 96] \"blk.%l.ffn_gate.bias\" : f32*2\n  weight @output_norm ");
   expect_unchanged(fuse_activation, biased);
+}
+
+std::string ops_of(const std::vector<Node>& nodes) {
+  std::string out;
+  for (const Node& n : nodes) out += std::string(op_name(n.op)) + " ";
+  return out;
+}
+
+TEST(FoldScales, IntoWhatTheyScale) {
+  Graph granite = build_graph(test::read_golden_gguf("granite"), 0);
+  EXPECT_EQ(ops_of(granite.prologue), "embed scale ");
+  EXPECT_EQ(ops_of(granite.epilogue), "select_rows rms_norm linear scale ");
+  fold_scales(granite);
+  EXPECT_EQ(ops_of(granite.prologue), "embed ");
+  EXPECT_EQ(granite.prologue[0].number("scale"), 12.0);
+  EXPECT_EQ(granite.epilogue.back().number("scale"), 0.5);
+  EXPECT_EQ(granite.epilogue.back().outputs[0], granite.logits);
+  EXPECT_EQ(ops_of(granite.body).find("scale"), std::string::npos);
+
+  Graph gemma2 = build_graph(test::read_golden_gguf("gemma2"), 0);
+  fold_scales(gemma2);
+  EXPECT_EQ(gemma2.epilogue.back().number("softcap"), 4.0);
+  // Scaled behind a cap is something else than capped behind a scale.
+  Graph twice = build_graph(test::read_golden_gguf("gemma2"), 0);
+  Node scale;
+  scale.op = Op::scale;
+  scale.attributes["by"] = 2.0;
+  scale.inputs = {twice.logits};
+  twice.logits = twice.add_value("scaled", ElementType::f32, twice.n_vocab, RowSet::wanted);
+  scale.outputs = {twice.logits};
+  twice.epilogue.push_back(scale);
+  fold_scales(twice);
+  EXPECT_EQ(ops_of(twice.epilogue), "select_rows rms_norm linear scale ");
+}
+
+TEST(FuseActivation, GeluWithAndWithoutAGate) {
+  Graph gpt2 = build_graph(test::read_golden_gguf("gpt2"), 0);
+  fuse_activation(gpt2);
+  EXPECT_EQ(ops_of(gpt2.body).find("gelu"), std::string::npos);
+  EXPECT_TRUE(std::ranges::any_of(gpt2.body, [](const Node& n) { return n.epilogue == Epilogue::gelu; }));
+  Graph gemma = build_graph(test::read_golden_gguf("gemma"), 0);
+  join_linears(gemma);
+  fuse_activation(gemma);
+  EXPECT_TRUE(
+      std::ranges::any_of(gemma.body, [](const Node& n) { return n.epilogue == Epilogue::gelu_mul; }));
+}
+
+TEST(FuseRopeKv, WithoutRopeTheCacheIsStillWritten) {
+  Graph g = build_graph(test::read_golden_gguf("gpt2"), 0);
+  fuse_rope_kv(g);
+  const auto it = std::ranges::find(g.body, Op::rope_kv, &Node::op);
+  ASSERT_NE(it, g.body.end());
+  EXPECT_EQ(it->integer("n_rot"), 0);
+  EXPECT_EQ((it + 1)->op, Op::attention);
+  EXPECT_EQ((it + 1)->inputs, it->outputs);
 }
 
 TEST(FuseResidual, EitherSideOfTheSum) {
@@ -278,6 +338,17 @@ TEST(Passes, ThatOnlyRearrangeKeepEveryBit) {
     EXPECT_FALSE(same_bits(rounded, plain));
     fuse_rope_kv(g);
     EXPECT_TRUE(same_bits(logits(g, checkpoint), rounded));
+  }
+}
+
+TEST(Passes, ThatOnlyRearrangeKeepEveryBitOfEveryArchitecture) {
+  for (const test::GoldenModel& model : test::kGoldenModels) {
+    const Checkpoint checkpoint = test::read_golden_gguf(model.name);
+    Graph g = build_graph(checkpoint, model.ctx);
+    for (Node& n : g.body)
+      if (n.op == Op::attention) n.attributes["kv"] = std::string("f16");
+    const std::vector<float> expected = logits(g, checkpoint);
+    EXPECT_TRUE(same_bits(logits(optimize(g), checkpoint), expected)) << model.name;
   }
 }
 

@@ -126,8 +126,8 @@ struct Simulated {
         }
         break;
       }
-      case Kernel::select_rows:  // the last rows are wanted
-        add_value(t.reads, n.inputs[0], worker, {n_rows - n_out + mine.begin, n_rows - n_out + mine.end});
+      case Kernel::select_rows:  // any rows may be wanted
+        add_value(t.reads, n.inputs[0], worker, {0, n_rows});
         add_value(t.writes, n.outputs[0], worker, mine);
         break;
       case Kernel::output_hidden: add_value(t.reads, g.hidden, worker, mine); break;

@@ -7,6 +7,7 @@
 #include "models/architecture.h"
 #include "passes/passes.h"
 #include "plan/plan.h"
+#include "tests/support/goldens.h"
 #include "tests/support/tiny_model.h"
 
 namespace forge {
@@ -63,6 +64,11 @@ inline std::vector<NamedPlan> all_plans() {
     return name.find("attn_output") != std::string::npos ? DType::f32 : DType::q8_0;
   };
   out.push_back(make_plan("one head", m));
+  for (const test::GoldenModel& model : test::kGoldenModels) {
+    Graph g = optimize(build_graph(test::read_golden_gguf(model.name), model.ctx));
+    Plan plan = lower_cpu(g, std::vector<float>(8, 1.0F));
+    out.push_back({model.name, std::move(g), std::move(plan)});
+  }
   return out;
 }
 

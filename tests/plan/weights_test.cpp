@@ -109,6 +109,38 @@ TEST(Plan, RopeFrequencies) {
   for (size_t i = 0; i < 8; ++i) EXPECT_EQ(halved.frequencies[i], plain.frequencies[i] / 2);
 }
 
+// Layers that differ in a window or in rope have code of their own; each rotation is in the table once.
+TEST(Plan, AttributesByLayerMakeSignaturesAndRotations) {
+  const auto plan_of = [](std::string_view name) {
+    const Graph g = optimize(build_graph(test::read_golden_gguf(name), 0));
+    return lower_cpu(g, {});
+  };
+  const Plan gemma3 = plan_of("gemma3");  // five local layers, a global one, a local one
+  ASSERT_EQ(gemma3.signatures.size(), 2U);
+  ASSERT_EQ(gemma3.ropes.size(), 2U);
+  EXPECT_EQ(gemma3.rope_row, 16U);
+  EXPECT_EQ(gemma3.ropes[1].offset, 8U);
+  for (uint32_t l = 0; l < 7; ++l) {
+    EXPECT_EQ(gemma3.layers[l].signature, l == 5 ? 1U : 0U);
+    EXPECT_EQ(gemma3.layers[l].rope, l == 5 ? 1U : 0U);
+  }
+  const Plan smollm3 = plan_of("smollm3");  // the fourth of five layers has no rope
+  ASSERT_EQ(smollm3.ropes.size(), 1U);
+  for (uint32_t l = 0; l < 5; ++l) EXPECT_EQ(smollm3.layers[l].rope, l == 3 ? kNoRope : 0U);
+  const Plan gpt2 = plan_of("gpt2");
+  EXPECT_TRUE(gpt2.ropes.empty());
+  EXPECT_EQ(gpt2.phases[0].rope_table, kNoBuffer);
+}
+
+// export-weights gives back what no node reads, too.
+TEST(Plan, KeepsTheFactorsOfTheOtherContext) {
+  const Graph g = optimize(build_graph(test::read_golden_gguf("phi3-long"), 64));
+  const Plan plan = lower_cpu(g, {1, 1, 1, 1});
+  size_t n = 0;
+  for (const PlacedWeight& w : plan.weights) n += g.weights[w.weight].tensor.starts_with("rope_factors_");
+  EXPECT_EQ(n, 2U);
+}
+
 TEST(Plan, TextMentionsEveryWeightBufferAndStage) {
   for (const NamedPlan& named : all_plans()) {
     const std::string text = print(named.plan, named.graph);
