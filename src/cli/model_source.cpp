@@ -53,6 +53,7 @@ std::vector<std::string> source_files(const ModelSource& source) {
 
 std::vector<std::string> source_settings(const ModelSource& source) {
   std::vector<std::string> settings;
+  settings.reserve(source.adapters.size() + source.overrides.size());
   for (const std::string& text : source.adapters)
     settings.push_back(fmt::format("adapter {}", parse_adapter_argument(text).scale));
   for (const std::string& assignment : source.overrides) settings.push_back("override " + assignment);

@@ -24,6 +24,7 @@ namespace {
 uint32_t compiled_context(const BuildOptions& options) {
   if (options.ctx == 0) return 0;
   ModelSource model = options.model;
+  model.adapters.clear();
   model.quantization = {};  // changes no shape
   const uint32_t standard = build_graph(read_model(model, nullptr), 0).ctx_max;
   return options.ctx > standard ? options.ctx : 0;

@@ -174,7 +174,9 @@ constexpr ProgramCommand kCommands[] = {
 };
 
 [[noreturn]] void run_tokenizer(const ProgramCommand& command, RunArguments arguments) {
-  const Checkpoint checkpoint = read_model(arguments.build.model, print_note);
+  ModelSource model = arguments.build.model;
+  model.adapters.clear();  // they change no tokens
+  const Checkpoint checkpoint = read_model(model, print_note);
   PayloadInput input;
   input.tokenizer = build_tokenizer_tables(checkpoint.meta);
   input.source_kv = encode_metadata(checkpoint.meta);
