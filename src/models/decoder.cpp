@@ -44,7 +44,8 @@ RopeScaling read_rope(const ModelKeys& keys, uint32_t ctx_train) {
     r.yarn = true;
     r.beta_fast = number("rope.scaling.yarn_beta_fast", 32.0, 1e-3, 1e6);
     r.beta_slow = number("rope.scaling.yarn_beta_slow", 1.0, 1e-3, 1e6);
-    r.magnitude *= 1 + 0.1 * std::log(r.factor);
+    // What transformers calls attention_factor; llama.cpp writes it and goes by the default.
+    r.magnitude *= number("rope.scaling.yarn_attn_factor", 1 + 0.1 * std::log(r.factor), 1e-3, 1e3);
   }
   if (type == "llama3" && keys.checkpoint.find("rope_freqs.weight") == nullptr)
     fail("{}: rope scaling 'llama3' needs the tensor rope_freqs.weight", path);

@@ -197,6 +197,8 @@ TEST(Decoder, RopeScaling) {
   EXPECT_EQ(rope.number("ramp_low"), 0.0);
   EXPECT_EQ(rope.number("ramp_high"), 3.0);
   EXPECT_NEAR(rope.number("magnitude"), 1 + 0.1 * std::log(4.0), 1e-12);
+  set_number(c, "llama.rope.scaling.yarn_attn_factor", 1.5);
+  EXPECT_EQ(first(build_graph(c, 0).body, Op::rope).number("magnitude"), 1.5);
   set_string(c, "llama.rope.scaling.type", "linear");
   set_number(c, "llama.rope.scaling.factor", 0.5);
   expect_error([&] { (void)build_graph(c, 0); }, {"rope.scaling.factor is 0.5, expected 1 to 1e+06"});
