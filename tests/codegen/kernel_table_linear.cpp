@@ -49,6 +49,23 @@ template <> constexpr uint32_t kNumber<Q4_K> = 12;
 template <> constexpr uint32_t kNumber<Q5_K> = 13;
 template <> constexpr uint32_t kNumber<Q6_K> = 14;
 template <> constexpr uint32_t kNumber<BF16> = 30;
+template <> constexpr uint32_t kNumber<Q2_K> = 10;
+template <> constexpr uint32_t kNumber<Q3_K> = 11;
+template <> constexpr uint32_t kNumber<IQ2_XXS> = 16;
+template <> constexpr uint32_t kNumber<IQ2_XS> = 17;
+template <> constexpr uint32_t kNumber<IQ3_XXS> = 18;
+template <> constexpr uint32_t kNumber<IQ1_S> = 19;
+template <> constexpr uint32_t kNumber<IQ4_NL> = 20;
+template <> constexpr uint32_t kNumber<IQ3_S> = 21;
+template <> constexpr uint32_t kNumber<IQ2_S> = 22;
+template <> constexpr uint32_t kNumber<IQ4_XS> = 23;
+template <> constexpr uint32_t kNumber<IQ1_M> = 29;
+template <> constexpr uint32_t kNumber<TQ1_0> = 34;
+template <> constexpr uint32_t kNumber<TQ2_0> = 35;
+template <> constexpr uint32_t kNumber<MXFP4> = 39;
+template <> constexpr uint32_t kNumber<NVFP4> = 40;
+template <> constexpr uint32_t kNumber<Q1_0> = 41;
+template <> constexpr uint32_t kNumber<Q2_0> = 42;
 // clang-format on
 
 template <class F, uint32_t K, class Bias = F32>
@@ -59,23 +76,28 @@ template <uint32_t K>
 constexpr QuantizeKernel kQuantizeOf = {K, sizeof(Q8Row<K>), run_quantize<K>, read_quantized<K>};
 
 constexpr LinearKernel kLinearKernels[] = {
-    kOf<Q4_0, 32>,      kOf<Q4_0, 96>,       kOf<Q4_0, 256>,     kOf<Q4_0, 512>, kOf<Q4_1, 32>,
-    kOf<Q4_1, 96>,      kOf<Q4_1, 256>,      kOf<Q4_1, 512>,     kOf<Q5_0, 32>,  kOf<Q5_0, 96>,
-    kOf<Q5_0, 256>,     kOf<Q5_0, 512>,      kOf<Q5_1, 32>,      kOf<Q5_1, 96>,  kOf<Q5_1, 256>,
-    kOf<Q5_1, 512>,     kOf<Q8_0, 32>,       kOf<Q8_0, 96>,      kOf<Q8_0, 256>, kOf<Q8_0, 512>,
-    kOf<Q4_K, 256>,     kOf<Q4_K, 512>,      kOf<Q5_K, 256>,     kOf<Q5_K, 512>, kOf<Q6_K, 256>,
-    kOf<Q6_K, 512>,     kOf<F32, 32>,        kOf<F32, 40>,       kOf<F32, 256>,  kOf<F16, 32>,
-    kOf<F16, 40>,       kOf<F16, 256>,       kOf<BF16, 32>,      kOf<BF16, 40>,  kOf<BF16, 256>,
-    kOf<Q8_0, 32, F16>, kOf<Q8_0, 32, BF16>, kOf<F16, 40, BF16>,
+    kOf<Q4_0, 32>,     kOf<Q4_0, 96>,      kOf<Q4_0, 256>,      kOf<Q4_0, 512>,     kOf<Q4_1, 32>,
+    kOf<Q4_1, 96>,     kOf<Q4_1, 256>,     kOf<Q4_1, 512>,      kOf<Q5_0, 32>,      kOf<Q5_0, 96>,
+    kOf<Q5_0, 256>,    kOf<Q5_0, 512>,     kOf<Q5_1, 32>,       kOf<Q5_1, 96>,      kOf<Q5_1, 256>,
+    kOf<Q5_1, 512>,    kOf<Q8_0, 32>,      kOf<Q8_0, 96>,       kOf<Q8_0, 256>,     kOf<Q8_0, 512>,
+    kOf<Q4_K, 256>,    kOf<Q4_K, 512>,     kOf<Q5_K, 256>,      kOf<Q5_K, 512>,     kOf<Q6_K, 256>,
+    kOf<Q6_K, 512>,    kOf<F32, 32>,       kOf<F32, 40>,        kOf<F32, 256>,      kOf<F16, 32>,
+    kOf<F16, 40>,      kOf<F16, 256>,      kOf<BF16, 32>,       kOf<BF16, 40>,      kOf<BF16, 256>,
+    kOf<Q2_K, 256>,    kOf<Q2_K, 512>,     kOf<Q3_K, 256>,      kOf<Q3_K, 512>,     kOf<IQ2_XXS, 256>,
+    kOf<IQ2_XXS, 512>, kOf<IQ2_XS, 256>,   kOf<IQ2_XS, 512>,    kOf<IQ3_XXS, 256>,  kOf<IQ3_XXS, 512>,
+    kOf<IQ1_S, 256>,   kOf<IQ1_S, 512>,    kOf<IQ4_NL, 32>,     kOf<IQ4_NL, 96>,    kOf<IQ4_NL, 512>,
+    kOf<IQ3_S, 256>,   kOf<IQ3_S, 512>,    kOf<IQ2_S, 256>,     kOf<IQ2_S, 512>,    kOf<IQ4_XS, 256>,
+    kOf<IQ4_XS, 512>,  kOf<IQ1_M, 256>,    kOf<IQ1_M, 512>,     kOf<TQ1_0, 256>,    kOf<TQ1_0, 512>,
+    kOf<TQ2_0, 256>,   kOf<TQ2_0, 512>,    kOf<MXFP4, 32>,      kOf<MXFP4, 96>,     kOf<MXFP4, 512>,
+    kOf<NVFP4, 64>,    kOf<NVFP4, 512>,    kOf<Q1_0, 128>,      kOf<Q1_0, 512>,     kOf<Q2_0, 64>,
+    kOf<Q2_0, 512>,    kOf<Q8_0, 32, F16>, kOf<Q8_0, 32, BF16>, kOf<F16, 40, BF16>,
 };
 constexpr LinearKernel kGatedKernels[] = {
-    kGatedOf<Q4_0, Q4_0, 96>,
-    kGatedOf<Q4_K, Q6_K, 256>,
-    kGatedOf<F16, Q8_0, 32>,
-    kGatedOf<F32, F32, 40>,
+    kGatedOf<Q4_0, Q4_0, 96>, kGatedOf<Q4_K, Q6_K, 256>, kGatedOf<IQ4_XS, Q2_K, 256>,
+    kGatedOf<F16, Q8_0, 32>,  kGatedOf<F32, F32, 40>,
 };
-constexpr QuantizeKernel kQuantizeKernels[] = {kQuantizeOf<32>, kQuantizeOf<96>, kQuantizeOf<256>,
-                                               kQuantizeOf<512>};
+constexpr QuantizeKernel kQuantizeKernels[] = {kQuantizeOf<32>,  kQuantizeOf<64>,  kQuantizeOf<96>,
+                                               kQuantizeOf<128>, kQuantizeOf<256>, kQuantizeOf<512>};
 
 template <class T, uint32_t n>
 constexpr Table<T> table(const T (&data)[n]) {

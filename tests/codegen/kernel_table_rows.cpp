@@ -81,10 +81,16 @@ constexpr HeadNormKernel kHeadNormKernels[] = {
     {20, 1, run_head_norm<20, F16>},
 };
 constexpr EmbedKernel kEmbedKernels[] = {
-    {0, 40, run_embed<F32, 40>},     {1, 40, run_embed<F16, 40>},     {30, 40, run_embed<BF16, 40>},
-    {2, 96, run_embed<Q4_0, 96>},    {3, 96, run_embed<Q4_1, 96>},    {6, 96, run_embed<Q5_0, 96>},
-    {7, 96, run_embed<Q5_1, 96>},    {8, 96, run_embed<Q8_0, 96>},    {12, 512, run_embed<Q4_K, 512>},
-    {13, 512, run_embed<Q5_K, 512>}, {14, 512, run_embed<Q6_K, 512>},
+    {0, 40, run_embed<F32, 40>},        {1, 40, run_embed<F16, 40>},        {30, 40, run_embed<BF16, 40>},
+    {2, 96, run_embed<Q4_0, 96>},       {3, 96, run_embed<Q4_1, 96>},       {6, 96, run_embed<Q5_0, 96>},
+    {7, 96, run_embed<Q5_1, 96>},       {8, 96, run_embed<Q8_0, 96>},       {12, 512, run_embed<Q4_K, 512>},
+    {13, 512, run_embed<Q5_K, 512>},    {14, 512, run_embed<Q6_K, 512>},    {10, 512, run_embed<Q2_K, 512>},
+    {11, 512, run_embed<Q3_K, 512>},    {16, 512, run_embed<IQ2_XXS, 512>}, {17, 512, run_embed<IQ2_XS, 512>},
+    {18, 512, run_embed<IQ3_XXS, 512>}, {19, 512, run_embed<IQ1_S, 512>},   {20, 512, run_embed<IQ4_NL, 512>},
+    {21, 512, run_embed<IQ3_S, 512>},   {22, 512, run_embed<IQ2_S, 512>},   {23, 512, run_embed<IQ4_XS, 512>},
+    {29, 512, run_embed<IQ1_M, 512>},   {34, 512, run_embed<TQ1_0, 512>},   {35, 512, run_embed<TQ2_0, 512>},
+    {39, 512, run_embed<MXFP4, 512>},   {40, 512, run_embed<NVFP4, 512>},   {41, 512, run_embed<Q1_0, 512>},
+    {42, 512, run_embed<Q2_0, 512>},
 };
 constexpr AttentionKernel kAttentionKernels[] = {
     kAttentionOf<Shape<4, 2, 64, 64, false>>,  // pairs of queries

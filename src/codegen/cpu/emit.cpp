@@ -12,23 +12,11 @@ namespace {
 
 uint32_t pad16(uint32_t n) { return (n + 15) / 16 * 16; }
 
-// The kernel headers' name of a storage type.
-std::string_view kernel_type(DType t) {
-  switch (t) {
-    case DType::f32: return "F32";
-    case DType::f16: return "F16";
-    case DType::bf16: return "BF16";
-    case DType::q4_0: return "Q4_0";
-    case DType::q4_1: return "Q4_1";
-    case DType::q5_0: return "Q5_0";
-    case DType::q5_1: return "Q5_1";
-    case DType::q8_0: return "Q8_0";
-    case DType::q4_k: return "Q4_K";
-    case DType::q5_k: return "Q5_K";
-    case DType::q6_k: return "Q6_K";
-    default: break;
-  }
-  fail("no CPU kernel reads weights of type {}", info(t).name);
+// The kernel headers' name of a storage type: its own in capitals.
+std::string kernel_type(DType t) {
+  std::string name(info(t).name);
+  for (char& c : name) c = c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  return name;
 }
 
 constexpr std::string_view kDivisions[] = {"rows", "groups", "heads", "blocks", "every worker"};
@@ -62,7 +50,7 @@ struct Emitter {
     if (!g.weights[id].per_layer) return fmt::format("w.args.weights + {}", plan.placed(id, 0).offset);
     return fmt::format("layer_weights + {}", plan.offset_in_layer(static_cast<uint32_t>(p.signature), id));
   }
-  std::string_view type(const Place& p, WeightId id) const {
+  std::string type(const Place& p, WeightId id) const {
     return kernel_type(g.weights[id].type(p.example_layer));
   }
 

@@ -37,12 +37,7 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
 // Integer dot products of four tiles (16 k) with one row.
 template <class F>
 FORGE_INLINE i32x16 dot16(i32x16 acc, const u8x64* tiles, const int8_t* q) {
-  for (int t = 0; t < 4; ++t) {
-    if constexpr (F::kWide)
-      acc = dot4_wide(acc, tiles[t], load<int32_t>(q + 4 * t));
-    else
-      acc = dot4(acc, tiles[t], load<int32_t>(q + 4 * t));
-  }
+  for (int t = 0; t < 4; ++t) acc = dot4<F::kWide>(acc, tiles[t], load<int32_t>(q + 4 * t));
   return acc;
 }
 
@@ -50,33 +45,39 @@ template <class F, uint32_t K, int M>
   requires(!IsFloat<F>)
 FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t row, f32x16 (&acc)[M]) {
   constexpr bool offset = F::kWide ? kWideNeedsOffset : F::kZeroShift >= 0;
+  constexpr uint32_t kSubs = F::kBlock / 32, kLine = 64;
   const Q8Row<K>* rows = (const Q8Row<K>*)x.q8 + row;
   const uint8_t* s = group;
   const uint8_t* q = group + kScaleStreamBytes<F, K>;
-  for (uint32_t block = 0; block < K / F::kBlock; ++block, s += F::kScaleBytes) {
-    for (uint32_t sub = 0; sub < F::kBlock / 32; ++sub, q += F::kQuantBytes) {
-      const uint32_t b = block * (F::kBlock / 32) + sub;  // of the activation
-      if constexpr (M == 1)
-        for (uint32_t line = 0; line < F::kQuantBytes; line += 64) __builtin_prefetch(q + kPrefetch + line);
+  for (uint32_t block = 0; block < K / F::kBlock; ++block, s += F::kScaleBytes, q += F::kCodeBytes) {
+    for (uint32_t sub = 0; sub < kSubs; ++sub) {
+      const uint32_t b = block * kSubs + sub;  // of the activation
+      if constexpr (M == 1)                    // this part's share of the block's lines
+        for (uint32_t i = F::kCodeBytes / kLine * sub / kSubs; i < F::kCodeBytes / kLine * (sub + 1) / kSubs;
+             ++i)
+          __builtin_prefetch(q + kPrefetch + kLine * i);
       u8x64 t[8];
-      F::tiles(q, t);
+      F::tiles(q, sub, t);
       const Scales w = F::scales(s, sub);
       for (int m = 0; m < M; ++m) {
         const Q8Row<K>& a = rows[m];
-        i32x16 sum0 = {}, sum1 = {};
-        if constexpr (offset && F::kHalves) sum0 = splat(a.nhalf[0][b]) << F::kZeroShift;
-        if constexpr (offset && F::kHalves) sum1 = splat(a.nhalf[1][b]) << F::kZeroShift;
-        if constexpr (offset && !F::kHalves) sum0 = splat(a.nsum[b]) << F::kZeroShift;
-        sum0 = dot16<F>(sum0, t, a.q + 32 * b);
         if constexpr (F::kHalves) {
-          sum1 = dot16<F>(sum1, t + 4, a.q + 32 * b + 16);
-          acc[m] = fma(to_f32(sum0), w.half[0] * a.d[b], acc[m]);
-          acc[m] = fma(to_f32(sum1), w.half[1] * a.d[b], acc[m]);
+          for (int h = 0; h < 2; ++h) {
+            i32x16 sum = {};
+            if constexpr (offset) sum = splat(a.nhalf[h][b]) << F::kZeroShift;
+            sum = dot16<F>(sum, t + 4 * h, a.q + 32 * b + 16 * h);
+            acc[m] = fma(to_f32(sum), w.half[h] * a.d[b], acc[m]);
+            if constexpr (F::kMinimum)
+              acc[m] = fma(w.minimum[h], splat(a.d[b] * (float)-a.nhalf[h][b]), acc[m]);
+          }
         } else {
-          sum0 = dot16<F>(sum0, t + 4, a.q + 32 * b + 16);
-          acc[m] = fma(to_f32(sum0), w.half[0] * a.d[b], acc[m]);
+          i32x16 sum = {};
+          if constexpr (offset) sum = splat(a.nsum[b]) << F::kZeroShift;
+          sum = dot16<F>(sum, t, a.q + 32 * b);
+          sum = dot16<F>(sum, t + 4, a.q + 32 * b + 16);
+          acc[m] = fma(to_f32(sum), w.half[0] * a.d[b], acc[m]);
+          if constexpr (F::kMinimum) acc[m] = fma(w.minimum[0], splat(a.dsum[b]), acc[m]);
         }
-        if constexpr (F::kMinimum) acc[m] = fma(w.minimum, splat(a.dsum[b]), acc[m]);
       }
     }
   }

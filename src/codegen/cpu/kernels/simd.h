@@ -26,6 +26,7 @@ namespace {
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
+typedef uint16_t u16x32 __attribute__((vector_size(64)));
 typedef uint8_t u8x64 __attribute__((vector_size(64)));
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
@@ -100,32 +101,57 @@ FORGE_INLINE float reduce_max(f32x16 v) {
   return m;
 }
 
+#if defined(__AVX2__)
+// A vector as two registers of AVX2, and back.
+struct Registers {
+  __m256i half[2];
+};
+template <class V>
+FORGE_INLINE Registers registers(V v) {
+  return __builtin_bit_cast(Registers, v);
+}
+#endif
+
+// Whether dot4's sum of wide weights is that of w * a; otherwise it is that of (w - 128) * a.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
+constexpr bool kWideNeedsOffset = true;
+#else
+constexpr bool kWideNeedsOffset = false;
+#endif
+
 // acc[i] + sum over j of w[4i + j] * a[j]: unsigned weights, four signed activations that all lanes share.
-// Exact, in any order. Weights up to 127: 127 * 127 * 2 fits the 16 bits of AVX2's intermediate sums.
+// Exact, in any order. Weights up to 127: 127 * 127 * 2 fits the 16 bits of AVX2's intermediate sums. Wide
+// weights have all eight bits with zero at 128 and would overflow there, so their sign moves to the activation
+// instead, which takes 128 from each; where the hardware multiplies unsigned bytes exactly, the caller starts
+// acc at -128 * sum(a) (kWideNeedsOffset).
+template <bool wide>
 FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
 #if defined(__AVX512VNNI__)
   return (i32x16)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, _mm512_set1_epi32(a));
-#elif defined(__AVX512BW__)
-  const __m512i p = _mm512_maddubs_epi16((__m512i)w, _mm512_set1_epi32(a));
-  return acc + (i32x16)_mm512_madd_epi16(p, _mm512_set1_epi16(1));
 #elif defined(__AVX2__)
-  union {
-    u8x64 v;
-    __m256i h[2];
-  } x{w};
-  union {
-    i32x16 v;
-    __m256i h[2];
-  } s{acc};
+#if defined(__AVX512BW__)
+  if constexpr (!wide) {
+    const __m512i p = _mm512_maddubs_epi16((__m512i)w, _mm512_set1_epi32(a));
+    return acc + (i32x16)_mm512_madd_epi16(p, _mm512_set1_epi16(1));
+  }
+#endif
+  Registers sum = registers(acc);
+  const Registers x = registers(w);
   for (int i = 0; i < 2; ++i) {
 #if defined(__AVXVNNI__)
-    s.h[i] = _mm256_dpbusd_avx_epi32(s.h[i], x.h[i], _mm256_set1_epi32(a));
+    sum.half[i] = _mm256_dpbusd_avx_epi32(sum.half[i], x.half[i], _mm256_set1_epi32(a));
 #else
-    const __m256i p = _mm256_maddubs_epi16(x.h[i], _mm256_set1_epi32(a));
-    s.h[i] = _mm256_add_epi32(s.h[i], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
+    __m256i u = x.half[i], s = _mm256_set1_epi32(a);
+    if constexpr (wide) {
+      const __m256i q = _mm256_xor_si256(u, _mm256_set1_epi8((char)0x80));
+      u = _mm256_abs_epi8(q);
+      s = _mm256_sign_epi8(s, q);
+    }
+    const __m256i p = _mm256_maddubs_epi16(u, s);
+    sum.half[i] = _mm256_add_epi32(sum.half[i], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
 #endif
   }
-  return s.v;
+  return __builtin_bit_cast(i32x16, sum);
 #else
   const int8_t b[4] = {(int8_t)a, (int8_t)(a >> 8), (int8_t)(a >> 16), (int8_t)(a >> 24)};
   for (int i = 0; i < 16; ++i)
@@ -134,31 +160,26 @@ FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
 #endif
 }
 
-// The same for full 8-bit weights, stored as q + 128: gives acc + sum of q * a. Where the hardware multiplies
-// unsigned bytes exactly, the caller starts acc at -128 * sum(a) (kWideNeedsOffset); AVX2 and AVX-512BW would
-// overflow 16 bits, so there the weight's sign moves to the activation instead and acc starts at zero.
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
-constexpr bool kWideNeedsOffset = true;
-FORGE_INLINE i32x16 dot4_wide(i32x16 acc, u8x64 w, int32_t a) { return dot4(acc, w, a); }
+// table[index] for indices up to 15.
+FORGE_INLINE u8x64 lookup(u8x16 table, u8x64 index) {
+#if defined(__AVX512BW__)
+  return (u8x64)_mm512_shuffle_epi8(_mm512_broadcast_i32x4((__m128i)table), (__m512i)index);
+#elif defined(__AVX2__)
+  Registers x = registers(index);
+  for (int i = 0; i < 2; ++i)
+    x.half[i] = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256((__m128i)table), x.half[i]);
+  return __builtin_bit_cast(u8x64, x);
 #else
-constexpr bool kWideNeedsOffset = false;
-FORGE_INLINE i32x16 dot4_wide(i32x16 acc, u8x64 w, int32_t a) {
-  union {
-    u8x64 v;
-    __m256i h[2];
-  } x{w};
-  union {
-    i32x16 v;
-    __m256i h[2];
-  } s{acc};
-  for (int i = 0; i < 2; ++i) {
-    const __m256i q = _mm256_xor_si256(x.h[i], _mm256_set1_epi8((char)0x80));
-    const __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(q), _mm256_sign_epi8(_mm256_set1_epi32(a), q));
-    s.h[i] = _mm256_add_epi32(s.h[i], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
-  }
-  return s.v;
-}
+  for (int i = 0; i < 64; ++i) index[i] = table[index[i]];
+  return index;
 #endif
+}
+
+// v * m for each byte, modulo 256: even and odd bytes as products of 16 bits, which is what hardware has.
+FORGE_INLINE u8x64 multiply(u8x64 v, uint16_t m) {
+  const u16x32 x = (u16x32)v;
+  return (u8x64)(((x * m) & 0x00FF) | ((x & 0xFF00) * m));
+}
 
 // Rows that one pass over the weights serves: as many accumulators as fit the register file.
 #if defined(__AVX512F__)
