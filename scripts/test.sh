@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing, builds, and checks everything: tests, formatting, clang-tidy, and the tests again under
-# ASan and UBSan. Ends with a line "N passed, N failed, N skipped"; fails when anything failed.
+# Installs what is missing, builds, and checks everything: tests, formatting, clang-tidy, the tests again under
+# ASan and UBSan, and each fuzz target for a few seconds. Ends with a line "N passed, N failed, N skipped"; fails when
+# anything failed.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 started=$SECONDS
@@ -52,5 +53,8 @@ if ninja -C build/sanitized; then
   suite build/sanitized sanitized -LE not_sanitized
 fi
 
+step "fuzzing, 10 s a target"
+scripts/fuzz.sh 10 && : >"$results/fuzz.passed"
+
 step "done"
-python3 scripts/sum_tests.py "$results" release sanitized --checks clang-format clang-tidy
+python3 scripts/sum_tests.py "$results" release sanitized --checks clang-format clang-tidy fuzz

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <exception>
+#include <iostream>
 #include <new>
 
 #include "cli/commands.h"
@@ -15,6 +16,14 @@ constexpr int kFailure = 1, kMisuse = 2;
 
 int report(std::string_view message, int status) {
   fmt::print(stderr, "forge: {}\n", message);
+  return status;
+}
+
+// What commands and CLI11 printed is written, or that is the failure.
+int end_output(int status) {
+  std::cout.flush();
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0 || !std::cout)
+    return report("standard output can't be written", kFailure);
   return status;
 }
 
@@ -46,7 +55,7 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    if (e.get_exit_code() == 0) return app.exit(e);  // --help and --version
+    if (e.get_exit_code() == 0) return end_output(app.exit(e));  // --help and --version
     return report(fmt::format("{}: {} (see forge {} --help)", first, e.what(), first), kMisuse);
   } catch (const Error& e) {
     return report(e.what(), e.status);
@@ -55,8 +64,7 @@ int run(int argc, char** argv) {
   } catch (const std::exception& e) {
     return report(e.what(), kFailure);
   }
-  if (std::fflush(stdout) != 0) return report("standard output can't be written", kFailure);
-  return 0;
+  return end_output(0);
 }
 
 }  // namespace

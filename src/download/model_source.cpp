@@ -60,6 +60,7 @@ std::optional<HubModel> hub_page(const std::string& url, const std::string& endp
   if (parts.size() == 2) return out;
   if (parts.size() < 5 || (parts[2] != "resolve" && parts[2] != "blob")) return std::nullopt;
   out.revision = parts[3];
+  if (!is_safe_path(out.revision)) return std::nullopt;  // it names a file in the cache
   for (size_t i = 4; i < parts.size(); ++i) out.spec += (i == 4 ? "" : "/") + parts[i];
   return out;
 }

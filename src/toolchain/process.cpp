@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +16,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
+#include <filesystem>
 #include <string_view>
 
 #include "core/error.h"
@@ -126,16 +130,43 @@ std::string read_to_end(int fd) {
   }
 }
 
+constexpr std::string_view kScratchPrefix = "forge-";
+constexpr std::string_view kScratchRandom = "XXXXXX";  // mkdtemp's
+
+// Removes the scratch directories of this user that no living process has locked. A young one may belong to a process
+// that is about to lock it.
+void remove_abandoned(const std::string& parent) {
+  constexpr std::time_t kYoungS = 60;
+  std::error_code error;
+  for (std::filesystem::directory_iterator it(parent, error), end; !error && it != end; it.increment(error)) {
+    const std::string name = it->path().filename();
+    if (!name.starts_with(kScratchPrefix) || name.size() != kScratchPrefix.size() + kScratchRandom.size())
+      continue;
+    const int fd = ::open(it->path().c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) continue;
+    struct stat st = {};
+    if (::fstat(fd, &st) == 0 && st.st_uid == ::geteuid() && st.st_mtime + kYoungS < std::time(nullptr) &&
+        ::flock(fd, LOCK_EX | LOCK_NB) == 0) {
+      remove_directory(it->path().c_str());
+    }
+    ::close(fd);
+  }
+}
+
 bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
 }  // namespace
 
 ScratchDirectory::ScratchDirectory() {
   const char* parent = std::getenv("TMPDIR");
-  path_ = fmt::format("{}/forge-XXXXXX", parent != nullptr && *parent != '\0' ? parent : "/tmp");
+  const std::string folder = parent != nullptr && *parent != '\0' ? parent : "/tmp";
+  remove_abandoned(folder);
+  path_ = fmt::format("{}/{}{}", folder, kScratchPrefix, kScratchRandom);
   if (path_.size() >= sizeof g_directory) fail("TMPDIR: the path is too long");
   const SignalsHeld held;
   if (::mkdtemp(path_.data()) == nullptr) fail("{}: can't be created: {}", path_, std::strerror(errno));
+  lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (lock_ >= 0) ::flock(lock_, LOCK_SH | LOCK_NB);
   std::memcpy(g_directory, path_.c_str(), path_.size() + 1);
   g_has_directory.store(true);
   set_interrupt_hook(end_child_and_directory);
@@ -145,6 +176,7 @@ ScratchDirectory::~ScratchDirectory() {
   const SignalsHeld held;
   remove_directory(path_.c_str());
   g_has_directory.store(false);
+  if (lock_ >= 0) ::close(lock_);
 }
 
 ProcessResult run_process(const std::vector<std::string>& argv, const std::string& directory) {

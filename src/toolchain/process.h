@@ -7,7 +7,8 @@
 
 namespace forge {
 
-// A new directory under $TMPDIR or /tmp, removed with the files in it. One at a time in a process.
+// A new directory under $TMPDIR or /tmp, removed with the files in it. One at a time in a process. Directories of
+// processes that were killed before they could remove theirs are removed first.
 class ScratchDirectory {
  public:
   ScratchDirectory();
@@ -18,6 +19,7 @@ class ScratchDirectory {
 
  private:
   std::string path_;
+  int lock_ = -1;  // the directory itself, locked as long as its owner lives
 };
 
 struct ProcessResult {

@@ -145,14 +145,7 @@ TEST(Compiled, EveryBlockTypeAtEveryLevel) {
 }
 
 TEST(Compiled, OddShapes) {
-  // Columns that are no multiple of 32 (floats allow it), one head, one layer, odd vocabulary, untied.
-  TinyModel odd;
-  odd.n_layers = 1;
-  odd.n_hidden = 40;
-  odd.n_heads = odd.n_kv_heads = 1;
-  odd.head_dim = 40;
-  odd.n_ff = 52;
-  odd.n_vocab = 261;
+  TinyModel odd = test::odd_model();
   odd.tied = false;
   odd.type = [](const std::string& name) { return name.starts_with("blk") ? DType::f32 : DType::f16; };
   check_model(odd, levels_here().back());
@@ -187,13 +180,7 @@ TEST(Compiled, OddShapes) {
 
 TEST(Compiled, LongPromptsInWholeSteps) {
   // Steps of many rows: several blocks of attention, one wanted row among 256, pages filled in one step.
-  TinyModel tiny;
-  tiny.n_layers = 2;
-  tiny.n_hidden = 64;
-  tiny.n_heads = 4;
-  tiny.n_kv_heads = 2;
-  tiny.head_dim = 16;
-  tiny.n_ff = 96;
+  TinyModel tiny = test::small_model();
   tiny.ctx = 512;
   const Checkpoint checkpoint = make_checkpoint(tiny);
   const LoadedModel compiled(checkpoint, levels_here().back());
@@ -208,13 +195,8 @@ TEST(Compiled, LongPromptsInWholeSteps) {
 }
 
 TEST(Compiled, ValuesBeyondHalfPrecisionStayWithTheirRows) {
-  TinyModel tiny;
+  TinyModel tiny = test::small_model();
   tiny.n_layers = 1;
-  tiny.n_hidden = 64;
-  tiny.n_heads = 2;
-  tiny.n_kv_heads = 1;
-  tiny.head_dim = 32;
-  tiny.n_ff = 64;
   tiny.type = [](const std::string&) { return DType::f32; };
   Checkpoint checkpoint = make_checkpoint(tiny);
   // V weights so large that some values are beyond 65504, each row's in another place.

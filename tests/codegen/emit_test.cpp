@@ -24,17 +24,10 @@ TinyModel mixed_model() {
   };
   return m;
 }
-TinyModel odd_model() {
-  TinyModel m;
+TinyModel odd_qwen2() {
+  TinyModel m = test::odd_model();
   m.architecture = "qwen2";
   m.qkv_bias = true;
-  m.n_layers = 1;
-  m.n_hidden = 40;
-  m.n_heads = m.n_kv_heads = 1;
-  m.head_dim = 40;
-  m.n_ff = 52;
-  m.n_vocab = 261;
-  m.type = [](const std::string&) { return DType::f32; };
   return m;
 }
 
@@ -85,7 +78,7 @@ TEST(Emit, SourceFollowsThePlan) {
 
 TEST(Emit, SourceCompilesWithoutAWarning) {
   const Compiler compiler = find_compiler();
-  for (const TinyModel& tiny : {mixed_model(), odd_model()}) {
+  for (const TinyModel& tiny : {mixed_model(), odd_qwen2()}) {
     const Checkpoint checkpoint = make_checkpoint(tiny);
     for (const std::string_view level : {"x86-64-v3", "x86-64-v4+vnni"}) {
       const CompiledModel m = compiled(checkpoint, cpu_level(level));
@@ -130,7 +123,7 @@ std::vector<uint8_t> all_bytes(const CompiledModel& m) {
 
 TEST(Compile, SameInputsGiveTheSameBytes) {
   const CpuLevel& level = cpu_level("x86-64-v3");
-  for (const TinyModel& tiny : {mixed_model(), odd_model()}) {
+  for (const TinyModel& tiny : {mixed_model(), odd_qwen2()}) {
     const Checkpoint one = make_checkpoint(tiny), two = make_checkpoint(tiny);
     const std::vector<uint8_t> bytes = all_bytes(compiled(one, level));
     EXPECT_TRUE(bytes == all_bytes(compiled(two, level)));

@@ -11,6 +11,17 @@
 
 namespace forge {
 
+// What f() throws an Error with; "no error" where it does not.
+template <class F>
+std::string message_of(F&& f) {
+  try {
+    f();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "no error";
+}
+
 // Expects f() to throw an Error of one line with that exit status that holds every one of `parts`.
 template <class F>
 void expect_error(F&& f, std::initializer_list<std::string_view> parts, int status = 1) {

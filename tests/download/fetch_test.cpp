@@ -319,6 +319,13 @@ TEST_F(Fetch, PagesOfTheHubAreItsFiles) {
     EXPECT_EQ(fetch(hub_.server().url(page)).path, path) << page;
 }
 
+TEST_F(Fetch, ARevisionThatLeadsElsewhereIsNoPage) {
+  for (const char* revision : {"..%2f..%2fx", "%2e%2e%2fx"})
+    EXPECT_THROW(fetch(hub_.server().url(std::string("/org/name/resolve/") + revision + "/m-Q8_0.gguf")),
+                 Error);
+  EXPECT_EQ(hub_.server().count("GET", "/api/"), 0u);
+}
+
 TEST_F(Fetch, AnyUrlIsAFile) {
   std::string content = content_, etag = "\"v1\"";
   hub_.fault = [&](const ServerRequest& request) -> std::optional<ServerAnswer> {

@@ -337,7 +337,8 @@ TEST_F(ForgeCli, ComparesWithTheFloat32GraphAndOnlyTheSameVocabulary) {
             std::string::npos);
   EXPECT_NE(error("$forge compare $model $model --file none --ctx 64", 1).find("none: can't be opened"),
             std::string::npos);
-  EXPECT_NE(error("$forge compare $model $model --file text", 1).find("tokens, at least 512 are needed"),
+  EXPECT_NE(error("head -c 100 text >short; $forge compare $model $model --file short", 1)
+                .find("tokens, at least 512 are needed"),
             std::string::npos);
 }
 
@@ -357,8 +358,21 @@ TEST_F(ForgeCli, FailureIsStatusOneAndLeavesNothing) {
   // The disk is full: a file may have 1 MB (in blocks of 512 bytes).
   EXPECT_EQ(error("ulimit -f 2000; trap '' XFSZ; $forge compile $model -o prog", 1),
             "forge: prog: can't be written: File too large");
+  for (const char* help : {"--help", "--version", "compile --help"}) {
+    EXPECT_EQ(error(std::string("$forge ") + help + " >/dev/full", 1),
+              "forge: standard output can't be written");
+  }
   EXPECT_EQ(error("$forge info $model >/dev/full", 1), "forge: standard output can't be written");
   EXPECT_EQ(directory_.names(), std::vector<std::string>());
+}
+
+TEST_F(ForgeCli, WithoutAHomeTheCacheIsNamed) {
+  const std::string nowhere = "env -u HOME -u XDG_CACHE_HOME -u FORGE_CACHE_DIR $forge ";
+  EXPECT_EQ(error(nowhere + "generate $model abc", 1),
+            "forge: no folder for compiled programs: HOME is not set; set FORGE_CACHE_DIR to one, or use "
+            "forge compile");
+  EXPECT_EQ(error(nowhere + "cache", 1), "forge: no cache: HOME is not set; set FORGE_CACHE_DIR to a folder");
+  output(nowhere + "compile $model -o prog");
 }
 
 TEST_F(ForgeCli, InterruptLeavesNothing) {

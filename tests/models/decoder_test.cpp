@@ -15,12 +15,7 @@ using test::make_checkpoint;
 using test::TinyModel;
 
 TinyModel tiny_llama() {
-  TinyModel m;
-  m.n_hidden = 64;
-  m.n_heads = 4;
-  m.n_kv_heads = 2;
-  m.head_dim = 16;
-  m.n_ff = 96;
+  TinyModel m = test::small_model();
   m.n_vocab = 80;
   return m;
 }

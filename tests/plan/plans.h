@@ -19,11 +19,7 @@ struct NamedPlan {
 };
 
 inline test::TinyModel plain_llama() {
-  test::TinyModel m;
-  m.n_hidden = 64;
-  m.n_heads = 4;
-  m.n_kv_heads = 2;
-  m.head_dim = 16;
+  test::TinyModel m = test::small_model();
   m.n_ff = 160;
   m.n_vocab = 90;
   return m;

@@ -278,6 +278,8 @@ TEST_F(ProgramTest, LogitsDoNotDependOnChunksAndTrace) {
   const std::string a = directory_.file("a"), b = directory_.file("b"), trace = directory_.file("trace");
   const std::string tokens = "1,5,9,200,7,7,7,42,3,99";
   output({"logits", "--tokens", tokens, "-o", a});
+  const std::string written = output({"logits", "--tokens", tokens, "-o", "-"});
+  EXPECT_EQ(std::vector<uint8_t>(written.begin(), written.end()), forge::read_file(a));
   const auto whole = forge::read_file(a);
   EXPECT_EQ(whole.size(), 10 * kFakeVocab * sizeof(float));
   for (const char* chunk : {"1", "3", "10"}) {
@@ -402,13 +404,13 @@ TEST_F(ProgramTest, ChatInAPipe) {
   const RunOptions two = {.input = "hello\n\nand you?\n", .environment = {"FAKE_ENDS_AT=60"}};
   const Outcome r = run({"chat", "--temp", "0", "--system", "Be kind.", "-n", "20"}, two);
   EXPECT_EQ(r.status, 0) << r.err;
-  EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 2) << r.out;
+  EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 3) << r.out;
   // The first answer is what generate says to the template's text.
   const std::string prompt =
       "<|start|>system\nBe kind.<|end|>\n<|start|>user\nhello<|end|>\n<|start|>assistant\n";
   const std::string answer =
       output({"generate", "--special", prompt, "--temp", "0", "-n", "20"}, {.environment = two.environment});
-  EXPECT_TRUE(r.out.starts_with(answer + "\n")) << r.out << "\n" << answer;
+  EXPECT_TRUE(r.out.starts_with(answer + "\n---\n")) << r.out << "\n" << answer;
   EXPECT_EQ(run({"chat", "--temp", "0", "--system", "Be kind.", "-n", "20"}, two).out, r.out);
 }
 
@@ -431,7 +433,7 @@ TEST_F(ProgramTest, ChatDropsTheOldestTurns) {
   for (int i = 0; i < 6; ++i) input += "question number " + std::to_string(i) + "\n";
   const Outcome r = run({"chat", "--temp", "0", "-n", "40", "--ctx", "200"}, {.input = input});
   EXPECT_EQ(r.status, 0) << r.err;
-  EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 6) << r.out;
+  EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 6 + 5) << r.out;  // answers, and what stands between them
   EXPECT_TRUE(contains(r.err, "the oldest turn was dropped")) << r.err;
   // An answer longer than the context makes room for itself, and says when it can't any more.
   const Outcome endless = run({"chat", "--temp", "0", "--ctx", "100"}, {.input = "a\nb\n"});
@@ -453,7 +455,7 @@ TEST_F(ProgramTest, ChatKeepsItsTurnsWhenAMessageIsTooLong) {
   EXPECT_FALSE(contains(with.err, "dropped")) << with.err;
   // But for the empty line of the turn that failed, it says what it would have said.
   const size_t last = without.rfind('\n', without.size() - 2) + 1;
-  EXPECT_EQ(with.out, without.substr(0, last) + "\n" + without.substr(last));
+  EXPECT_EQ(with.out, without.substr(0, last) + "\n---\n" + without.substr(last));
 }
 
 TEST_F(ProgramTest, ChatSystemTakesThePlaceOfTheKeptOne) {
@@ -469,8 +471,9 @@ TEST_F(ProgramTest, ChatSystemTakesThePlaceOfTheKeptOne) {
   };
   const std::string whole = chat({"--system", "Be kind."}, "one\ntwo\n");
   const std::string first = chat({"--system", "Be kind.", "--save-state", state}, "one\n");
-  EXPECT_EQ(first + chat({"--load-state", state, "--system", "Be kind."}, "two\n"), whole);
-  EXPECT_NE(first + chat({"--load-state", state, "--system", "Be brief.", "--save-state", state}, "two\n"),
+  EXPECT_EQ(first + "---\n" + chat({"--load-state", state, "--system", "Be kind."}, "two\n"), whole);
+  EXPECT_NE(first + "---\n" +
+                chat({"--load-state", state, "--system", "Be brief.", "--save-state", state}, "two\n"),
             whole);
   EXPECT_TRUE(transcript_has("system 9\nBe brief.\nuser 3\none\n"));
   EXPECT_FALSE(transcript_has("Be kind."));
@@ -478,6 +481,32 @@ TEST_F(ProgramTest, ChatSystemTakesThePlaceOfTheKeptOne) {
   chat({"--save-state", state}, "one\n");
   chat({"--load-state", state, "--system", "Be kind.", "--save-state", state}, "two\n");
   EXPECT_TRUE(transcript_has("system 8\nBe kind.\nuser 3\none\n"));
+}
+
+TEST_F(ProgramTest, ChatTemplateVariables) {
+  PayloadInput input = fake_payload_input();
+  input.chat_template =
+      "{% for m in messages %}<|start|>{{ m.role }}\n{{ m.content }}<|end|>\n{% endfor %}<|start|>assistant\n"
+      "{% if not enable_thinking | default(true) %}<think></think>{% endif %}";
+  write_program(input);
+  const auto chat = [&](const Strings& more) {
+    Strings args = {"chat", "--temp", "0", "-n", "15"};
+    args.insert(args.end(), more.begin(), more.end());
+    return output(args, {.input = "hello\n"});
+  };
+  const auto generate = [&](const std::string& end) {
+    return output({"generate", "--special", "<|start|>user\nhello<|end|>\n<|start|>assistant\n" + end,
+                   "--temp", "0", "-n", "15"}) +
+           "\n";
+  };
+  EXPECT_EQ(chat({}), generate(""));
+  EXPECT_EQ(chat({"--chat-template-kwargs", R"({"enable_thinking": true, "other": [1, {"a": null}]})"}),
+            generate(""));
+  EXPECT_EQ(chat({"--chat-template-kwargs", R"({"enable_thinking": false})"}), generate("<think></think>"));
+  for (const char* json : {"", "{", "[1]", "true", "{enable_thinking: false}", R"({"a": 1} x)"})
+    expect_failure({"chat", "--chat-template-kwargs", json}, 2, "--chat-template-kwargs");
+  expect_failure({"chat", "--chat-template-kwargs", R"({"messages": []})"}, 2,
+                 "messages is what chat itself says");
 }
 
 TEST_F(ProgramTest, ChatStateGoesOn) {
@@ -491,7 +520,7 @@ TEST_F(ProgramTest, ChatStateGoesOn) {
   const std::string whole = output(with({}), {.input = "one\ntwo\nthree\n"});
   const std::string first = output(with({"--save-state", state}), {.input = "one\ntwo\n"});
   const std::string rest = output(with({"--load-state", state}), {.input = "three\n"});
-  EXPECT_EQ(first + rest, whole);
+  EXPECT_EQ(first + "---\n" + rest, whole);
   // generate's state has no conversation in it.
   output({"generate", "x", "-n", "3", "--save-state", state});
   expect_failure(with({"--load-state", state}), 1, "not a state that chat saved");

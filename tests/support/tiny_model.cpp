@@ -135,6 +135,28 @@ struct Builder {
 
 }  // namespace
 
+TinyModel small_model() {
+  TinyModel m;
+  m.n_hidden = 64;
+  m.n_heads = 4;
+  m.n_kv_heads = 2;
+  m.head_dim = 16;
+  m.n_ff = 96;
+  return m;
+}
+
+TinyModel odd_model() {
+  TinyModel m;
+  m.n_layers = 1;
+  m.n_hidden = 40;
+  m.n_heads = m.n_kv_heads = 1;
+  m.head_dim = 40;
+  m.n_ff = 52;
+  m.n_vocab = 261;
+  m.type = [](const std::string&) { return DType::f32; };
+  return m;
+}
+
 Checkpoint make_checkpoint(const TinyModel& model) { return Builder{model}.build(); }
 
 }  // namespace forge::test

@@ -20,6 +20,11 @@ struct TinyModel {
   std::function<DType(const std::string& tensor)> type = [](const std::string&) { return DType::q8_0; };
 };
 
+// As small as a model with several heads in a group can be, for tests of structure.
+TinyModel small_model();
+// Columns that are no multiple of 32 (floats allow it), one head, one layer, an odd vocabulary.
+TinyModel odd_model();
+
 // Weights are normal with a scale that keeps activations and logits near one.
 Checkpoint make_checkpoint(const TinyModel& model);
 

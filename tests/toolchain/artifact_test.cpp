@@ -10,6 +10,7 @@
 
 #include "core/error.h"
 #include "core/mapped_file.h"
+#include "tests/core/expect_error.h"
 #include "tests/core/temporary_directory.h"
 
 namespace forge {
@@ -45,15 +46,6 @@ PayloadInput example() {
   in.tensors.push_back(tensor("a", 0, 160, 1));
   in.tensors.push_back(tensor("b", 512, 512, 99));
   return in;
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 void expect_example(std::span<const uint8_t> bytes) {

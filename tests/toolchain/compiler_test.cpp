@@ -8,6 +8,7 @@
 
 #include "core/error.h"
 #include "core/output_file.h"
+#include "tests/core/expect_error.h"
 #include "tests/core/temporary_directory.h"
 #include "tests/support/scoped_variable.h"
 #include "toolchain/process.h"
@@ -30,15 +31,6 @@ extern "C" const forge::rt::ModelCode forge_model_code = {
     .abi = forge::rt::kModelCodeAbi, .n_vocab = kVocab, .level = "the test's level",
     .missing_cpu_feature = missing_cpu_feature, .step = step};
 )"}};
-}
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "no error";
 }
 
 class CompilerTest : public testing::Test {

@@ -1,9 +1,12 @@
 #include "toolchain/process.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <fstream>
@@ -47,6 +50,40 @@ TEST(Process, ProgramThatIsNotThere) {
   } catch (const Error& e) {
     EXPECT_EQ(std::string(e.what()), "/no/such/program: can't be started: No such file or directory");
   }
+}
+
+TEST(ScratchDirectory, OfAKilledProcessIsRemovedByTheNext) {
+  const TemporaryDirectory parent;
+  const ScopedVariable temporary("TMPDIR", parent.path());
+  const auto make = [&](const std::string& name, bool old) {
+    std::filesystem::create_directory(parent.file(name));
+    std::ofstream(parent.file(name + "/model.o")) << "x";
+    if (old)
+      std::filesystem::last_write_time(parent.file(name),
+                                       std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
+  };
+  make("forge-abc123", true);
+  make("forge-young1", false);
+  make("forge-locked", true);
+  make("forge-of-others", true);
+  std::filesystem::create_directory_symlink(parent.file("forge-of-others"), parent.file("forge-linked"));
+  const int owner = ::open(parent.file("forge-locked").c_str(), O_RDONLY | O_DIRECTORY);
+  ASSERT_EQ(::flock(owner, LOCK_SH), 0);
+  std::string own;
+  {
+    const ScratchDirectory scratch;
+    own = scratch.path();
+    EXPECT_TRUE(std::filesystem::is_directory(own));
+    const int other = ::open(own.c_str(), O_RDONLY | O_DIRECTORY);
+    EXPECT_NE(::flock(other, LOCK_EX | LOCK_NB), 0) << "another process would take it for abandoned";
+    ::close(other);
+  }
+  ::close(owner);
+  EXPECT_FALSE(std::filesystem::exists(own));
+  std::vector<std::string> left = parent.names();
+  std::ranges::sort(left);
+  EXPECT_EQ(left,
+            (std::vector<std::string>{"forge-linked", "forge-locked", "forge-of-others", "forge-young1"}));
 }
 
 TEST(Process, FindOnPath) {

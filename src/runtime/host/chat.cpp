@@ -7,6 +7,7 @@
 
 #include "runtime/core/chat_template.h"
 #include "runtime/core/generation.h"
+#include "runtime/core/jinja_json.h"
 #include "runtime/host/line_editor.h"
 #include "runtime/host/program.h"
 #include "runtime/host/state_file.h"
@@ -20,7 +21,23 @@ struct ChatFlags {
   uint32_t max_tokens = UINT32_MAX;
   std::vector<std::string> stop;
   std::string system, save_state, load_state;
+  jinja::Value template_variables;  // a dict, or undefined
 };
+
+// What a pipe's reader finds between two answers, on a line of its own.
+constexpr std::string_view kBetweenAnswers = "---\n";
+
+// Of --chat-template-kwargs. What is not among them keeps the template's own default.
+Status set_template_variables(std::string_view json, jinja::Value& out) {
+  Result<jinja::Value> parsed = jinja::parse_json(json);
+  if (!parsed) return parsed.error();
+  if (!parsed->is(jinja::Type::dict))
+    return Error{"expected a JSON object, like {\"enable_thinking\": false}"};
+  for (const char* own : {"messages", "add_generation_prompt"})
+    if (parsed->as_dict().find(own) != nullptr) return Error{text(own, " is what chat itself says")};
+  out = std::move(*parsed);
+  return Ok{};
+}
 
 // Stands where a control token's name in a message was cut in two, so that a message can't be taken for
 // control tokens. A noncharacter: it has no meaning in text, and messages lose theirs.
@@ -159,6 +176,7 @@ class Conversation {
     RenderOptions render;
     render.bos_token = bos;
     render.eos_token = control_name(session_.tokenizer.eos());
+    render.variables = flags_.template_variables;
     render.now = utc_now();
     const auto rendered = template_.render(shown, render);
     if (!rendered) return rendered.error();
@@ -264,6 +282,10 @@ std::vector<Option> option_table(ChatFlags& f) {
        .value = "TEXT",
        .help = "instructions in front of the conversation",
        .set = into(f.system)},
+      {.name = "--chat-template-kwargs",
+       .value = "JSON",
+       .help = "variables for the chat template: {\"enable_thinking\": false}",
+       .set = [&f](std::string_view json) { return set_template_variables(json, f.template_variables); }},
       {.name = "--tokens",
        .letter = 'n',
        .value = "N",
@@ -292,6 +314,7 @@ int converse(Program& program, Conversation& conversation) {
   LineEditor editor;
   if (editor.interactive()) program.err.write("Ctrl-C stops an answer, Ctrl-D leaves.\n");
   bool warned = false;
+  bool first = true;
   int status = 0;
   while (program.out.usable()) {
     program.out.flush();
@@ -308,6 +331,7 @@ int converse(Program& program, Conversation& conversation) {
     }
     warned = false;
     if (line.find_first_not_of(" \t\n") == std::string::npos) continue;
+    if (!std::exchange(first, false) && !editor.interactive()) program.out.write(kBetweenAnswers);
     interrupt_flag() = false;
     editor.let_keys_signal(true);
     const Status answered = conversation.turn(std::move(line));
@@ -325,14 +349,14 @@ int chat_command(Program& program, std::span<const std::string> args) {
   f.sampling = default_sampling(program);
   Arguments parsed;
   int status = 0;
-  if (!parse_command(
-          program,
-          {.command = "chat",
-           .positionals = "",
-           .summary =
-               "Talks with the model. In a pipe: each line is a turn, each answer goes to standard output.",
-           .example = "chat --system \"You tell short stories.\" --temp 0.7"},
-          option_table(f), args, 0, parsed, status)) {
+  if (!parse_command(program,
+                     {.command = "chat",
+                      .positionals = "",
+                      .summary = "Talks with the model. In a pipe: each line is a turn, each answer goes to "
+                                 "standard output, with a "
+                                 "line --- between two.",
+                      .example = "chat --system \"You tell short stories.\" --temp 0.7"},
+                     option_table(f), args, 0, parsed, status)) {
     return status;
   }
   if (program.payload->chat_template.empty()) {

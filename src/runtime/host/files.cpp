@@ -108,6 +108,11 @@ FileWriter::~FileWriter() {
 }
 
 Result<FileWriter> FileWriter::create(const std::string& path) {
+  if (path == "-") {
+    const int copy = fcntl(1, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) return system_error("standard output", "can't be written");
+    return FileWriter("standard output", {}, copy);
+  }
   struct stat info{};
   const bool direct = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
   std::string temporary = direct ? std::string{} : text(path, ".", getpid(), ".part");

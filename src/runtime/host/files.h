@@ -38,7 +38,8 @@ class OutputStream {
 };
 
 // Writes a file that appears under its name only when it is whole: commit() renames it into place. Destroyed
-// before that, it leaves nothing behind. What is no regular file (/dev/stdout, a pipe) is written directly.
+// before that, it leaves nothing behind. What is no regular file (a pipe), and standard output for "-", is written
+// directly.
 class FileWriter {
  public:
   static Result<FileWriter> create(const std::string& path);

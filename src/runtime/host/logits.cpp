@@ -84,7 +84,7 @@ int logits_command(Program& program, std::span<const std::string> args) {
       {.name = "--output",
        .letter = 'o',
        .value = "F",
-       .help = "file for float32 [tokens, vocab], little-endian",
+       .help = "file for float32 [tokens, vocab], little-endian; - is standard output",
        .set = into(output)},
       {.name = "--trace-tensors",
        .value = "DIR",
