@@ -289,7 +289,7 @@ void read(const Json& root, Metadata& meta) {
   if (!bytes) {
     const bool prepends = std::any_of(
         parsed.normalizer.begin(), parsed.normalizer.end(),
-        [](const NormalizerStep& s) { return s.kind == NormalizerStep::Kind::prepend && s.to == " "; });
+        [](const NormalizerStep& s) { return s.kind == NormalizerStep::Kind::prepend && s.to == "\u2581"; });
     set("add_space_prefix", flag_value(prepends || (parsed.flags & kAddSpacePrefix) != 0));
   }
   if (unigram) set("remove_extra_whitespaces", flag_value((parsed.flags & kPrefixWords) != 0));

@@ -10,6 +10,12 @@ namespace {
 using namespace rt::tokenizer_format;
 
 constexpr std::string_view kEscapedSpace = "\u2581";
+// \w+|[^\w\s]+ with \w as Unicode Technical Standard 18 has it.
+constexpr const char* kWhitespaceRegex =
+    R"([\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169})"
+    R"(\x{1F170}-\x{1F189}]+|)"
+    R"([^\s\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{200C}\x{200D}\x{24B6}-\x{24E9}\x{1F130}-\x{1F149}\x{1F150}-\x{1F169})"
+    R"(\x{1F170}-\x{1F189}]+)";
 constexpr const char* kByteLevelRegex =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
@@ -62,11 +68,6 @@ class Reader {
     if (const Json* added = member(root, "added_tokens")) read_added_tokens(*added);
     if ((out_.flags & kSpaces) != 0) {
       if ((out_.flags & kBytes) != 0) fail("tokenizer: Metaspace together with ByteLevel is not supported");
-      for (NormalizerStep& step : out_.normalizer) {
-        if (step.kind == NormalizerStep::Kind::charsmap) continue;
-        step.from = unescape_spaces(std::move(step.from));
-        step.to = unescape_spaces(std::move(step.to));
-      }
       for (SplitStep& step : out_.splits) step.regex = unescape_spaces(std::move(step.regex));
     }
     return std::move(out_);
@@ -201,7 +202,7 @@ class Reader {
     } else if (type == "Punctuation") {
       add({.regex = R"([\p{P}$+<=>^`|~])", .behavior = behavior_of(pre, "pre_tokenizer Punctuation")});
     } else if (type == "Whitespace") {
-      add({.regex = R"(\w+|[^\w\s]+)", .behavior = Behavior::removed, .inverted = true});
+      add({.regex = kWhitespaceRegex, .behavior = Behavior::removed, .inverted = true});
     } else if (type == "WhitespaceSplit") {
       add({.regex = R"(\s)", .behavior = Behavior::removed});
     } else if (type == "Metaspace") {

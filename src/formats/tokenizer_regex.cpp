@@ -80,6 +80,22 @@ CharSet of_classes(rt::CharClass classes) {
   return normalized(std::move(out));
 }
 
+// What Oniguruma's \w matches: Unicode's property Alphabetic, marks, decimal digits and connectors.
+CharSet word_characters() {
+  using rt::bit;
+  using rt::Category;
+  constexpr rt::CharClass kClasses = rt::kLetter | bit(Category::Nl) | bit(Category::Mn) | bit(Category::Mc) |
+                                     bit(Category::Me) | bit(Category::Nd) | bit(Category::Pc);
+  // The symbols that are alphabetic: circled and squared letters; and its own ² ³ ¹ ¼ ½ ¾.
+  return united(of_classes(kClasses), {{0xb2, 0xb3},
+                                       {0xb9, 0xb9},
+                                       {0xbc, 0xbe},
+                                       {0x24b6, 0x24e9},
+                                       {0x1f130, 0x1f149},
+                                       {0x1f150, 0x1f169},
+                                       {0x1f170, 0x1f189}});
+}
+
 std::optional<rt::CharClass> classes_of_property(std::string_view name) {
   using rt::bit;
   using rt::Category;
@@ -411,14 +427,12 @@ class Parser {
   std::optional<CharSet> escaped_class() {
     using rt::bit;
     using rt::Category;
-    constexpr rt::CharClass kWordClasses = rt::kLetter | bit(Category::Mn) | bit(Category::Mc) |
-                                           bit(Category::Me) | bit(Category::Nd) | bit(Category::Pc);
     if (take("s")) return of_classes(rt::kWhitespace);
     if (take("S")) return complement(of_classes(rt::kWhitespace));
     if (take("d")) return of_classes(bit(Category::Nd));
     if (take("D")) return complement(of_classes(bit(Category::Nd)));
-    if (take("w")) return of_classes(kWordClasses);
-    if (take("W")) return complement(of_classes(kWordClasses));
+    if (take("w")) return word_characters();
+    if (take("W")) return complement(word_characters());
     bool negated = starts_with("P");
     if (!take("p") && !take("P")) return std::nullopt;
     std::string_view name;

@@ -639,8 +639,9 @@ SpecialTexts special_texts(const Vocabulary& v, const NormalizerTables& normaliz
     if (!token.is_special()) continue;
     std::string_view text = token.text;
     if ((token.attributes & kNormalized) != 0) {
-      const std::string spaced = v.has(kSpaces) ? unescape_spaces(token.text) : token.text;
-      text = out.normalized.emplace_back(rt::normalize(view, regex_view, spaced));
+      std::string normalized = rt::normalize(view, regex_view, text);
+      if (v.has(kSpaces)) normalized = unescape_spaces(std::move(normalized));
+      text = out.normalized.emplace_back(std::move(normalized));
     }
     if (!text.empty()) out.texts.emplace_back(text, static_cast<int32_t>(i));
   }

@@ -130,10 +130,10 @@ class Encoder {
     // White space that special tokens take is gone before the text is normalized.
     each_segment(input, false, [&](std::string_view segment) {
       at_start_ = segment.data() == input.data();
-      if (t_.normalizer_.steps.empty() && !has(kSpaces)) return encode_normalized(segment);
-      buffers_.push_back(has(kSpaces) ? with_spaces(segment) : std::string(segment));
-      std::string& text = buffers_.back();
-      if (!t_.normalizer_.steps.empty()) text = normalize(t_.normalizer_, t_.regexes_, text);
+      const bool spaces = has(kSpaces) && !has(kPrefixWords);
+      if (t_.normalizer_.steps.empty() && !spaces) return encode_normalized(segment);
+      std::string& text = buffers_.emplace_back(normalize(t_.normalizer_, t_.regexes_, segment));
+      if (spaces) text = with_spaces(text);
       encode_normalized(text);
     });
   }
@@ -210,8 +210,8 @@ class Encoder {
   }
 
   static bool stands_alone(std::string_view input, size_t begin, size_t end) {
-    constexpr CharClass kWord = kLetter | bit(Category::Nd) | bit(Category::Pc) | bit(Category::Mn) |
-                                bit(Category::Mc) | bit(Category::Me);
+    constexpr CharClass kWord = kLetter | bit(Category::Nd) | bit(Category::Nl) | bit(Category::Pc) |
+                                bit(Category::Mn) | bit(Category::Mc) | bit(Category::Me);
     return (begin == 0 || !has_class(input, last_code_point(input.substr(0, begin)), kWord)) &&
            (end == input.size() || !has_class(input, end, kWord));
   }
@@ -276,16 +276,17 @@ class Encoder {
   void take_word(std::string_view word) {
     if (has(kPrefixWords)) {
       const size_t begin = words_->size();
-      if (word[0] != ' ') *words_ += ' ';
-      *words_ += word;
+      const std::string spaced = has(kSpaces) ? with_spaces(word) : std::string(word);
+      if (spaced[0] != ' ') *words_ += ' ';
+      *words_ += spaced;
       word = std::string_view(*words_).substr(begin);
     }
     if (!has(kSpaces) || has(kIgnoreMerges)) return encode_word(word);
     // No piece spans a place before a space but for those in joins_space, so cutting there changes nothing and
-    // keeps the work on each part short.
+    // keeps the work on each part short. Words that got a space of their own are cut at all.
     size_t begin = 0;
     for (size_t i = word.find(' ', 1); i < word.size(); i = word.find(' ', i + 1)) {
-      if (test(t_.header_->joins_space, word[i - 1])) continue;
+      if (!has(kPrefixWords) && test(t_.header_->joins_space, word[i - 1])) continue;
       encode_word(word.substr(begin, i - begin));
       begin = i;
     }
