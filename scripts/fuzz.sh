@@ -19,7 +19,7 @@ targets=("${@:2}")
 # seeds TARGET DIRECTORY: what a target starts from, beside what it found before.
 seeds() {
   case $1 in
-    gguf_fuzz) "$build/tests/fuzz/gguf_fuzz_seeds" "$2" ;;
+    gguf_fuzz | tokenizer_json_fuzz) "$build/tests/fuzz/$1_seeds" "$2" ;;
     hf_config_fuzz) copy "$2" $(find tests/goldens/hf -name '*.json' ! -name tokenizer.json) ;;
     safetensors_fuzz) copy "$2" $(find tests/goldens/hf -name '*.safetensors*') ;;
     template_fuzz) copy "$2" tests/goldens/templates/*.jinja $(find ../shared/data/templates -name '*.jinja' 2>/dev/null) ;;

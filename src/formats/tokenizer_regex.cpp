@@ -319,7 +319,7 @@ class Parser {
       const bool negative = text_[at_ - 1] == '!';
       inner = alternatives(depth + 1);
       close();
-      return look_ahead(std::move(inner), negative);
+      return look_ahead(inner, negative);
     }
     const bool ignore_case = ignore_case_;
     if (take("?i)")) {
@@ -342,7 +342,7 @@ class Parser {
     if (!take(")")) bad("has a '(' without ')'");
   }
 
-  Node look_ahead(Node inner, bool negative) const {
+  Node look_ahead(const Node& inner, bool negative) const {
     const auto simple = [&](const Node& n) -> const Node* {
       const Node* one = &n;
       while ((one->kind == Kind::concat) && one->children.size() == 1) one = one->children.data();

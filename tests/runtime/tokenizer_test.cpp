@@ -579,6 +579,9 @@ TEST(Tokenizer, LongTextsOfOneKind) {
     const auto t = open(v);
     EXPECT_EQ(t->encode(std::string(n, 'a')), Ids(n / 16, longest)) << pre;
     EXPECT_EQ(t->encode(std::string(n, ' ')).size(), n) << pre;
+    // \s+$ and the like look to the run's end from each of its places.
+    EXPECT_EQ(t->encode(std::string(n, ' ') + "x").size(), n + 1) << pre;
+    EXPECT_EQ(t->encode(std::string(n, '\n') + "x").size(), n + 1) << pre;
     EXPECT_EQ(t->encode(std::string(n, '7')).size(), n) << pre;
     EXPECT_EQ(t->encode(std::string(n, '<')).size(), n / 3 + n % 3) << pre;
   }
