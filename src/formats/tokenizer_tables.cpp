@@ -613,6 +613,7 @@ NormalizerTables normalizer_tables(const Metadata& meta, const Pipeline& pipelin
 
 RegexTables regex_tables(const Pipeline& pipeline) {
   std::vector<std::string> expressions;
+  expressions.reserve(pipeline.splits.size());
   for (const SplitStep& split : pipeline.splits) expressions.push_back(split.regex);
   for (const NormalizerStep& step : pipeline.normalizer) {
     if (step.kind == NormalizerStep::Kind::replace) expressions.push_back(step.from);
@@ -651,6 +652,7 @@ SpecialTexts special_texts(const Vocabulary& v, const NormalizerTables& normaliz
 // The scores of Unigram's pieces, and of a character that is none.
 std::vector<double> unigram_scores(const Vocabulary& v, Header& header) {
   std::vector<double> scores;
+  scores.reserve(v.tokens.size());
   double least = 0;
   for (const Token& token : v.tokens) {
     scores.push_back(token.score);
@@ -715,6 +717,7 @@ std::vector<uint8_t> build_tokenizer_tables(const Metadata& meta) {
   for (const auto& [text, id] : specials.texts) set_bit(header.special_first, text[0]);
   const TrieTables special_trie = make_trie(specials.texts);
   std::vector<Split> splits;
+  splits.reserve(v.pipeline.splits.size());
   for (const SplitStep& split : v.pipeline.splits) {
     splits.push_back({split.behavior, split.inverted ? 1u : 0u, split.bytes ? 1u : 0u});
   }

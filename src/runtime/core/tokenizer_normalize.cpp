@@ -131,7 +131,7 @@ class Mapper {
       compose_marks();
       const auto both = marks_.empty() ? composite(*starter_, character) : std::nullopt;
       if (both) {
-        starter_ = *both;
+        starter_ = both;
         return;
       }
       emit();
@@ -149,7 +149,7 @@ class Mapper {
       const bool blocked = kept > 0 && marks_[kept - 1].combining_class >= mark.combining_class;
       const auto both = blocked ? std::nullopt : composite(*starter_, mark.character);
       if (both) {
-        starter_ = *both;
+        starter_ = both;
       } else {
         marks_[kept++] = mark;
       }
