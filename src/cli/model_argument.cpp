@@ -31,6 +31,8 @@ void add_quantization(CLI::App& command, Quantization& quantization, const std::
       ->allow_extra_args(false);
   command.add_option("--imatrix", quantization.imatrix,
                      "llama.cpp's importance matrix: err less where activations are large");
+  command.add_option("--calibration-file", quantization.calibration_file,
+                     "a text to run the model over, for the same without such a file");
 }
 
 }  // namespace forge

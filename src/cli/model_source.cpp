@@ -46,6 +46,7 @@ std::vector<std::string> source_files(const ModelSource& source) {
   std::vector<std::string> files =
       is_directory(source.path) ? huggingface_files(source.path) : model_files(source.path);
   if (!source.quantization.imatrix.empty()) files.push_back(source.quantization.imatrix);
+  if (!source.quantization.calibration_file.empty()) files.push_back(source.quantization.calibration_file);
   for (const std::string& text : source.adapters)
     std::ranges::move(adapter_files(parse_adapter_argument(text).path), std::back_inserter(files));
   return files;

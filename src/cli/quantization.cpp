@@ -1,5 +1,6 @@
 #include "cli/quantization.h"
 
+#include "cli/calibration.h"
 #include "core/error.h"
 #include "quantize/quantize.h"
 #include "runtime/host/team.h"
@@ -15,6 +16,7 @@ std::string describe(const Quantization& quantization) {
   std::string text = quantization.type;
   for (const std::string& choice : quantization.tensor_types) text += ", " + choice;
   if (!quantization.imatrix.empty()) text += ", weighted by an importance matrix";
+  if (!quantization.calibration_file.empty()) text += ", weighted by activations";
   return text;
 }
 
@@ -35,6 +37,7 @@ std::vector<std::string> quantization_settings(const Quantization& quantization)
   std::vector<std::string> settings = {"quantize " + quantization.type};
   for (const std::string& choice : quantization.tensor_types) settings.push_back("tensor type " + choice);
   if (!quantization.imatrix.empty()) settings.emplace_back("imatrix");
+  if (!quantization.calibration_file.empty()) settings.emplace_back("calibration");
   return settings;
 }
 
@@ -44,13 +47,16 @@ Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantizat
   const Recipe& recipe = find_recipe(quantization.type);
   std::vector<TensorType> overrides;
   for (const std::string& choice : quantization.tensor_types) overrides.push_back(parse_tensor_type(choice));
+  if (!quantization.imatrix.empty() && !quantization.calibration_file.empty())
+    fail_usage("--imatrix and --calibration-file: one of them says what matters, not both");
   Importances importances;
   if (!quantization.imatrix.empty()) importances = read_imatrix(quantization.imatrix);
+  if (!quantization.calibration_file.empty()) importances = calibrate(model, quantization.calibration_file);
 
   const std::vector<DType> types = choose_types(model, recipe, overrides, note);
   QuantizeReport report;
   Checkpoint out = quantize(model, types,
-                            {.importances = quantization.imatrix.empty() ? nullptr : &importances,
+                            {.importances = importances.of_tensor.empty() ? nullptr : &importances,
                              .n_threads = rt::cpu_budget().n_workers(),
                              .progress = progress},
                             report);

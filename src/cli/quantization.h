@@ -14,7 +14,8 @@ namespace forge {
 struct Quantization {
   std::string type;                       // a recipe's name; empty: the model stays as it is
   std::vector<std::string> tensor_types;  // "PATTERN=TYPE", see parse_tensor_type
-  std::string imatrix;                    // a file of importances
+  // Where importances come from, one of the two or neither: a file of them, or a text to run the model over.
+  std::string imatrix, calibration_file;
 
   bool wanted() const { return !type.empty(); }
 };

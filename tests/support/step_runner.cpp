@@ -68,6 +68,8 @@ std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch, uint
   args.scratch = scratch_.data;
   args.barrier = &barrier;
   args.n_workers = n_workers_;
+  args.trace = trace;
+  args.trace_context = trace_context;
   std::vector<std::thread> threads;
   for (uint32_t w = 1; w < n_workers_; ++w) threads.emplace_back([&, w] { code_.step(&code_, &args, w); });
   code_.step(&code_, &args, 0);

@@ -32,6 +32,9 @@ class StepRunner {
   std::vector<float> last_of_prompt(std::span<const int32_t> tokens, uint32_t cut);
 
   std::vector<float> hidden;  // of the last step, [rows, n_hidden]
+  // As in StepArgs.
+  decltype(rt::StepArgs::trace) trace = nullptr;
+  void* trace_context = nullptr;
 
  private:
   const rt::ModelCode& code_;

@@ -20,7 +20,7 @@ struct CommandEntry {
   std::string_view summary;
 };
 
-constexpr std::array<CommandEntry, 8> kCommands = {{
+constexpr std::array<CommandEntry, 9> kCommands = {{
     {"generate", generate_command, "continue a text"},
     {"chat", chat_command, "talk with the model"},
     {"bench", bench_command, "measure speed and memory"},
@@ -28,6 +28,7 @@ constexpr std::array<CommandEntry, 8> kCommands = {{
     {"tokenize", tokenize_command, "text to tokens"},
     {"detokenize", detokenize_command, "tokens to text"},
     {"logits", logits_command, "write the logits of given tokens"},
+    {"activations", activations_command, "how large each stage's values are over a text"},
     {"info", info_command, "what was compiled; --verify checks the weights"},
 }};
 

@@ -47,6 +47,7 @@ int perplexity_command(Program& program, std::span<const std::string> args);
 int tokenize_command(Program& program, std::span<const std::string> args);
 int detokenize_command(Program& program, std::span<const std::string> args);
 int logits_command(Program& program, std::span<const std::string> args);
+int activations_command(Program& program, std::span<const std::string> args);
 int info_command(Program& program, std::span<const std::string> args);
 
 inline constexpr int kMisuse = 2;
