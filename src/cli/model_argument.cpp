@@ -24,6 +24,8 @@ void add_model(CLI::App& command, ModelSource& model, const std::string& argumen
 
 void add_quantization(CLI::App& command, Quantization& quantization, const std::string& type) {
   command.add_option(type, quantization.type, "the type of the weights: " + recipe_names());
+  command.add_option("--fit", quantization.fit,
+                     "SIZE, as 600MB: instead of a type, those of the least estimated damage that fit");
   command
       .add_option("--tensor-type", quantization.tensor_types,
                   "PATTERN=TYPE: the type of the matrices whose names match, as attn_v=q8_0 or "

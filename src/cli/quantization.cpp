@@ -1,7 +1,12 @@
 #include "cli/quantization.h"
 
+#include <algorithm>
+#include <map>
+
 #include "cli/calibration.h"
 #include "core/error.h"
+#include "formats/gguf_encoding.h"
+#include "quantize/fit.h"
 #include "quantize/quantize.h"
 #include "runtime/host/team.h"
 
@@ -13,11 +18,24 @@ constexpr int64_t kQuantizationVersion = 2;
 
 // One line for `info`.
 std::string describe(const Quantization& quantization) {
-  std::string text = quantization.type;
+  std::string text = quantization.fit.empty() ? quantization.type : "fit " + quantization.fit;
   for (const std::string& choice : quantization.tensor_types) text += ", " + choice;
   if (!quantization.imatrix.empty()) text += ", weighted by an importance matrix";
   if (!quantization.calibration_file.empty()) text += ", weighted by activations";
   return text;
+}
+
+// A tensor's entry in a GGUF header and the padding behind its data, about.
+constexpr uint64_t kHeaderBytesPerTensor = 128;
+
+// The first recipe that is mostly of the type that most weights have.
+const Recipe& recipe_of_most(const Checkpoint& model, const std::vector<DType>& types) {
+  std::map<DType, int64_t> weights;
+  for (size_t i = 0; i < types.size(); ++i)
+    weights[types[i]] += model.tensors[i].rows() * model.tensors[i].cols();
+  const DType most = std::ranges::max_element(weights, {}, [](const auto& w) { return w.second; })->first;
+  const auto it = std::ranges::find(all_recipes(), most, &Recipe::type);
+  return it == all_recipes().end() ? find_recipe("f32") : *it;
 }
 
 Metadata quantized_metadata(const Checkpoint& model, const Quantization& quantization, uint32_t file_type) {
@@ -34,7 +52,7 @@ Metadata quantized_metadata(const Checkpoint& model, const Quantization& quantiz
 
 std::vector<std::string> quantization_settings(const Quantization& quantization) {
   if (!quantization.wanted()) return {};
-  std::vector<std::string> settings = {"quantize " + quantization.type};
+  std::vector<std::string> settings = {"quantize " + quantization.type, "fit " + quantization.fit};
   for (const std::string& choice : quantization.tensor_types) settings.push_back("tensor type " + choice);
   if (!quantization.imatrix.empty()) settings.emplace_back("imatrix");
   if (!quantization.calibration_file.empty()) settings.emplace_back("calibration");
@@ -44,7 +62,11 @@ std::vector<std::string> quantization_settings(const Quantization& quantization)
 Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantization,
                           const std::function<void(std::string_view line)>& note,
                           const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  const Recipe& recipe = find_recipe(quantization.type);
+  if (!quantization.type.empty() && !quantization.fit.empty())
+    fail_usage("--fit {}: chooses the types itself, there can be no type {} as well", quantization.fit,
+               quantization.type);
+  const Recipe* recipe = quantization.fit.empty() ? &find_recipe(quantization.type) : nullptr;
+  const uint64_t size = quantization.fit.empty() ? 0 : parse_size(quantization.fit);
   std::vector<TensorType> overrides;
   for (const std::string& choice : quantization.tensor_types) overrides.push_back(parse_tensor_type(choice));
   if (!quantization.imatrix.empty() && !quantization.calibration_file.empty())
@@ -53,14 +75,24 @@ Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantizat
   if (!quantization.imatrix.empty()) importances = read_imatrix(quantization.imatrix);
   if (!quantization.calibration_file.empty()) importances = calibrate(model, quantization.calibration_file);
 
-  const std::vector<DType> types = choose_types(model, recipe, overrides, note);
+  const Importances* known = importances.of_tensor.empty() ? nullptr : &importances;
+  const unsigned n_threads = rt::cpu_budget().n_workers();
+  std::vector<DType> types;
+  if (recipe != nullptr) {
+    types = choose_types(model, *recipe, overrides, note);
+  } else {
+    const uint64_t header = encode_metadata(model.meta).size() + kHeaderBytesPerTensor * model.tensors.size();
+    const Fit fit = fit_types(model, size > header ? size - header : 0, overrides, known, n_threads);
+    types = fit.types;
+    recipe = &recipe_of_most(model, types);
+    for (const std::string& line : fit.plan) {
+      if (note) note(line);
+    }
+  }
   QuantizeReport report;
-  Checkpoint out = quantize(model, types,
-                            {.importances = importances.of_tensor.empty() ? nullptr : &importances,
-                             .n_threads = rt::cpu_budget().n_workers(),
-                             .progress = progress},
-                            report);
-  out.meta = quantized_metadata(model, quantization, recipe.file_type);
+  Checkpoint out =
+      quantize(model, types, {.importances = known, .n_threads = n_threads, .progress = progress}, report);
+  out.meta = quantized_metadata(model, quantization, recipe->file_type);
   if (note) {
     for (const std::string& line : describe(report)) note(line);
   }

@@ -12,12 +12,13 @@
 namespace forge {
 
 struct Quantization {
-  std::string type;                       // a recipe's name; empty: the model stays as it is
+  std::string type;  // a recipe's name
+  std::string fit;   // or a size that all tensors and the metadata fit in; neither: the model stays as it is
   std::vector<std::string> tensor_types;  // "PATTERN=TYPE", see parse_tensor_type
   // Where importances come from, one of the two or neither: a file of them, or a text to run the model over.
   std::string imatrix, calibration_file;
 
-  bool wanted() const { return !type.empty(); }
+  bool wanted() const { return !type.empty() || !fit.empty(); }
 };
 
 // What shapes the quantized model besides the files it is made from, a string each.

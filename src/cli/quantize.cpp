@@ -21,7 +21,8 @@ uint64_t tensor_bytes(const Checkpoint& checkpoint) {
 }
 
 void quantize(Flags& flags) {
-  if (!flags.model.quantization.wanted()) fail_usage("quantize: no --type given (see forge quantize --help)");
+  if (!flags.model.quantization.wanted())
+    fail_usage("quantize: no --type and no --fit given (see forge quantize --help)");
   fetch_model(flags.model);
   refuse_to_replace_model(flags.model, flags.output);
   ProgressBar progress;

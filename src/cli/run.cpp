@@ -39,7 +39,7 @@ constexpr std::string_view kOwnHelp =
     "  --lora PATH[:SCALE]   an adapter to merge into the model, a PEFT directory or a GGUF file; "
     "repeatable\n"
     "  --override KEY=VALUE  the value of a metadata key in place of the file's; repeatable\n"
-    "  --quantize TYPE       as in forge compile, with --tensor-type, --imatrix and\n"
+    "  --quantize TYPE       as in forge compile, with --fit, --tensor-type, --imatrix and\n"
     "                        --calibration-file\n"
     "  --interpret[=graph]   run the reference interpreter: the optimized graph, whose bits the program's "
     "are, or the\n"
@@ -90,7 +90,8 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
     } else if (value_of("--lora", value)) {
       out.build.model.adapters.push_back(value);
     } else if (Quantization& quantization = out.build.model.quantization;
-               value_of("--quantize", quantization.type) || value_of("--imatrix", quantization.imatrix) ||
+               value_of("--quantize", quantization.type) || value_of("--fit", quantization.fit) ||
+               value_of("--imatrix", quantization.imatrix) ||
                value_of("--calibration-file", quantization.calibration_file)) {
     } else if (value_of("--tensor-type", value)) {
       quantization.tensor_types.push_back(value);

@@ -4,11 +4,11 @@
 #include <atomic>
 #include <cmath>
 #include <memory>
-#include <thread>
 
 #include "core/error.h"
 #include "formats/gguf_encoding.h"
 #include "quantize/encode.h"
+#include "quantize/parallel.h"
 
 namespace forge {
 namespace {
@@ -59,30 +59,6 @@ struct Rows {
     return sums;
   }
 };
-
-// Calls work(chunk, thread) for 0 <= chunk < n on n_threads threads, this one being thread 0; an exception of one ends
-// the others and is thrown again.
-void in_parallel(size_t n, unsigned n_threads,
-                 const std::function<void(size_t chunk, unsigned thread)>& work) {
-  std::atomic<size_t> next = 0;
-  std::vector<std::exception_ptr> errors(n_threads);
-  const auto run = [&](unsigned thread) {
-    try {
-      for (size_t chunk = next++; chunk < n; chunk = next++) work(chunk, thread);
-    } catch (...) {
-      errors[thread] = std::current_exception();
-      next = n;
-    }
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (unsigned t = 1; t < n_threads; ++t) threads.emplace_back(run, t);
-    run(0);
-  }
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
-}
 
 }  // namespace
 

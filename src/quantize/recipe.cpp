@@ -169,6 +169,13 @@ TensorType parse_tensor_type(const std::string& text) {
   return {text.substr(0, equals), *type};
 }
 
+const TensorType* find_override(const Tensor& tensor, std::span<const TensorType> overrides) {
+  const auto it = std::ranges::find_if(overrides, [&](const TensorType& t) {
+    return ::fnmatch(("*" + t.pattern + "*").c_str(), tensor.name.c_str(), 0) == 0;
+  });
+  return it == overrides.end() ? nullptr : &*it;
+}
+
 std::string_view tensor_class(std::string_view name) {
   if (name.ends_with(".weight")) name.remove_suffix(std::string_view(".weight").size());
   if (tensor_layer(name)) name.remove_prefix(name.find('.', 4) + 1);
@@ -225,11 +232,9 @@ std::vector<DType> choose_types(const Checkpoint& checkpoint, const Recipe& reci
     types.push_back(tensor.type);
     if (!is_quantizable(tensor)) continue;
     DType wanted = recipe_type(recipe, shape, tensor);
-    for (size_t i = 0; i < overrides.size(); ++i) {
-      if (::fnmatch(("*" + overrides[i].pattern + "*").c_str(), tensor.name.c_str(), 0) != 0) continue;
-      wanted = overrides[i].type;
-      used[i] = true;
-      break;
+    if (const TensorType* match = find_override(tensor, overrides)) {
+      wanted = match->type;
+      used[static_cast<size_t>(match - overrides.data())] = true;
     }
     const DType chosen = fitting_type(wanted, tensor.cols());
     const auto bytes = [&](DType type) { return row_bytes(type, static_cast<size_t>(tensor.cols())); };

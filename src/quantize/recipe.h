@@ -55,6 +55,9 @@ struct TensorType {
 // Throws a usage Error where it is none.
 TensorType parse_tensor_type(const std::string& text);
 
+// The first of `overrides` that matches the tensor's name; null where none does.
+const TensorType* find_override(const Tensor& tensor, std::span<const TensorType> overrides);
+
 // "attn_q" for "blk.3.attn_q.weight", "token_embd" for "token_embd.weight".
 std::string_view tensor_class(std::string_view name);
 // 3 for "blk.3.attn_q.weight"; nullopt outside the layers.

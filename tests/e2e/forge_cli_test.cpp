@@ -136,7 +136,7 @@ TEST_F(ForgeCli, QuantizesToAFileAndAtCompileTime) {
   EXPECT_EQ(error("$forge quantize $model $model --type q4_0", 2),
             "forge: " + model_ + ": the output would replace the model");
   EXPECT_EQ(error("$forge quantize $model x.gguf", 2),
-            "forge: quantize: no --type given (see forge quantize --help)");
+            "forge: quantize: no --type and no --fit given (see forge quantize --help)");
   EXPECT_NE(error("$forge quantize $model x.gguf --type q9", 2).find("no quantization 'q9'; there are f32,"),
             std::string::npos);
   EXPECT_NE(error("$forge generate $model --quantize q4_0 --imatrix /dev/null abc", 1).find("/dev/null"),
