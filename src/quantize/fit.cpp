@@ -139,8 +139,9 @@ Fit fit_types(const Checkpoint& checkpoint, uint64_t budget, std::span<const Ten
     fit.bytes += unit.choices[0].bytes;
   }
   if (fit.bytes > budget)
-    fail_usage("{}: {} is too small: the matrices alone take {} in the smallest types", checkpoint.path,
-               size_text(budget), size_text(fit.bytes));
+    fail_usage(
+        "{}: too large for that size: the tensors take {} in the smallest types, and {} are left for them",
+        checkpoint.path, size_text(fit.bytes), size_text(budget));
   for (;;) {
     Unit* best = nullptr;
     double best_slope = 0;

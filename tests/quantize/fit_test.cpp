@@ -39,8 +39,8 @@ TEST(Fit, KeepsToTheSizeAndUsesIt) {
     last = fit.bytes;
   }
   EXPECT_EQ(last, all);  // with room for it everything gets the largest candidate
-  expect_error([&] { fit_types(model, all / 8, {}, nullptr, 1); }, {"is too small: the matrices alone take"},
-               2);
+  expect_error([&] { fit_types(model, all / 8, {}, nullptr, 1); },
+               {"too large for that size: the tensors take"}, 2);
 }
 
 TEST(Fit, GivesBitsToWhatErrsMost) {
