@@ -21,6 +21,7 @@ seeds() {
   case $1 in
     gguf_fuzz | tokenizer_json_fuzz) "$build/tests/fuzz/$1_seeds" "$2" ;;
     hf_config_fuzz) copy "$2" $(find tests/goldens/hf -name '*.json' ! -name tokenizer.json) ;;
+    imatrix_fuzz) copy "$2" tests/goldens/imatrix/* ;;
     safetensors_fuzz) copy "$2" $(find tests/goldens/hf -name '*.safetensors*') ;;
     template_fuzz) copy "$2" tests/goldens/templates/*.jinja $(find ../shared/data/templates -name '*.jinja' 2>/dev/null) ;;
     *) copy "$2" $(find "tests/fuzz/seeds/${1%_fuzz}" -type f 2>/dev/null) ;;

@@ -73,6 +73,14 @@ TEST_F(Imatrix, ReadsGguf) {
   EXPECT_EQ(i.of_tensor.at("a"), (std::vector<float>{1, 2}));
 }
 
+// The same entries in both formats; imatrix_fuzz starts from them.
+TEST_F(Imatrix, ReadsTheGoldenFiles) {
+  const Importances older = read_imatrix(FORGE_SOURCE_DIR "/tests/goldens/imatrix/older.dat");
+  const Importances current = read_imatrix(FORGE_SOURCE_DIR "/tests/goldens/imatrix/current.gguf");
+  EXPECT_EQ(older.of_tensor, current.of_tensor);
+  EXPECT_EQ(older.of_tensor.at("blk.0.attn_q.weight"), (std::vector<float>{1, 2, 0, 0.5f}));
+}
+
 TEST_F(Imatrix, RefusesWhatIsNone) {
   expect_error([&] { read_gguf_of({{"a", {1}}}, "model"); }, {"a GGUF file of type \"model\""});
   expect_error([&] { read_gguf_of({{"a.in_sum2", {1}}}); }, {"tensor \"a\".counts is missing"});
