@@ -7,6 +7,7 @@
 
 #include "core/base64.h"
 #include "core/error.h"
+#include "formats/gguf_encoding.h"
 #include "formats/tokenizer_pipeline.h"
 
 namespace forge {
@@ -38,7 +39,7 @@ struct Vocabulary {
   // Grows to hold the id, with unused tokens in between.
   void set(int64_t id, const std::string& text, int64_t type) {
     if (id < 0 || static_cast<size_t>(id) >= kMaxTokens) {
-      fail("token '{}': the id {} is not in 0 to {}", text, id, kMaxTokens - 1);
+      fail("token {}: the id {} is not in 0 to {}", quote(text), id, kMaxTokens - 1);
     }
     grow(static_cast<size_t>(id) + 1);
     tokens[static_cast<size_t>(id)] = text;
@@ -61,7 +62,7 @@ void read_bpe_vocabulary(const Json& model, Vocabulary& v) {
   const Json* vocab = member(model, "vocab");
   if (vocab == nullptr || !vocab->is_object()) fail("model: vocab is no object of tokens and their ids");
   for (const auto& [text, id] : vocab->items()) {
-    if (!id.is_number_integer()) fail("model: vocab: the id of '{}' is no integer", text);
+    if (!id.is_number_integer()) fail("model: vocab: the id of {} is no integer", quote(text));
     const auto number = id.get<int64_t>();
     if (v.is_taken(number)) fail("model: vocab: two tokens have the id {}", number);
     v.set(number, text, kNormalToken);

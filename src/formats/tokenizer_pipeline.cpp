@@ -1,6 +1,7 @@
 #include "formats/tokenizer_pipeline.h"
 
 #include "core/error.h"
+#include "formats/gguf_encoding.h"
 #include "formats/json.h"
 #include "formats/tokenizer_regex.h"
 
@@ -49,7 +50,7 @@ Behavior behavior_of(const Json& object, std::string_view what) {
   if (name == "Contiguous") return Behavior::contiguous;
   if (name == "MergedWithPrevious") return Behavior::merged_previous;
   if (name == "MergedWithNext") return Behavior::merged_next;
-  fail("tokenizer: {}: behavior '{}' is not supported", what, name);
+  fail("tokenizer: {}: behavior {} is not supported", what, quote(name));
 }
 
 std::string unescape_spaces(std::string text) {
@@ -81,7 +82,7 @@ class Reader {
     const std::string type = text_of(model, "type", "model");
     const bool unigram = type == "Unigram";
     if (!unigram && type != "BPE")
-      fail("tokenizer: model '{}' is not supported; expected BPE or Unigram", type);
+      fail("tokenizer: model {} is not supported; expected BPE or Unigram", quote(type));
     out_.byte_fallback = flag_of(model, "byte_fallback", false, "model");
     if (unigram || flag_of(model, "fuse_unk", false, "model")) out_.flags |= kFuseUnknown;
     if (flag_of(model, "ignore_merges", false, "model")) out_.flags |= kIgnoreMerges;
@@ -148,7 +149,7 @@ class Reader {
     } else if (type == "Precompiled") {
       add({Kind::charsmap});
     } else {
-      fail("tokenizer: normalizer '{}' is not supported", type);
+      fail("tokenizer: normalizer {} is not supported", quote(type));
     }
   }
 
@@ -208,7 +209,7 @@ class Reader {
     } else if (type == "Metaspace") {
       read_metaspace(pre);
     } else {
-      fail("tokenizer: pre_tokenizer '{}' is not supported", type);
+      fail("tokenizer: pre_tokenizer {} is not supported", quote(type));
     }
   }
 
@@ -227,7 +228,7 @@ class Reader {
       add_prefix();
       if (scheme == "first") out_.flags |= kPrefixFirst;
     } else if (scheme != "never") {
-      fail("tokenizer: pre_tokenizer Metaspace: prepend_scheme '{}' is not supported", scheme);
+      fail("tokenizer: pre_tokenizer Metaspace: prepend_scheme {} is not supported", quote(scheme));
     }
     if (splits) add({.regex = " ", .behavior = Behavior::merged_next});
   }

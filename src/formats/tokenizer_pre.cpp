@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "formats/gguf_encoding.h"
 #include "formats/tokenizer_pipeline.h"
 #include "runtime/core/unicode.h"
 
@@ -139,7 +140,7 @@ Pipeline pipeline_of_name(std::string_view name) {
       known += its_name;
     }
   }
-  fail("tokenizer.ggml.pre: unknown pre-tokenizer '{}'; known are {}", name, known);
+  fail("tokenizer.ggml.pre: unknown pre-tokenizer {}; known are {}", quote(name), known);
 }
 
 std::optional<std::string_view> name_of_splits(std::vector<SplitStep> splits, uint32_t flags) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "formats/gguf_encoding.h"
 #include "runtime/core/unicode.h"
 
 namespace forge {
@@ -148,13 +149,7 @@ std::optional<rt::CharClass> classes_of_property(std::string_view name) {
 }
 
 // How messages name an expression.
-std::string quoted(std::string_view expression) {
-  constexpr size_t kShown = 100;
-  size_t end = 0;
-  while (end < expression.size() && end < kShown) end += rt::decode_utf8(expression, end).bytes;
-  return fmt::format("regular expression '{}{}'", expression.substr(0, end),
-                     end < expression.size() ? "…" : "");
-}
+std::string quoted(std::string_view expression) { return "regular expression " + quote(expression); }
 
 // ---- syntax ----
 
@@ -331,7 +326,7 @@ class Parser {
     } else if (take("?-i:")) {
       ignore_case_ = false;
     } else if (!take("?:") && starts_with("?")) {
-      bad(fmt::format("'({}' is not supported", text_.substr(at_, 3)));
+      bad(fmt::format("a group that begins with {} is not supported", quote(text_.substr(at_ - 1, 4))));
     }
     inner = alternatives(depth + 1);
     close();
@@ -447,7 +442,7 @@ class Parser {
       at_ += name.size();
     }
     const auto classes = classes_of_property(name);
-    if (!classes) bad(fmt::format("the character property '{}' is not supported", name.substr(0, 40)));
+    if (!classes) bad(fmt::format("the character property {} is not supported", quote(name)));
     if (ignore_case_ && (name == "Lu" || name == "Ll" || name == "Lt")) {
       bad("a property of case inside of (?i…) is not supported");
     }

@@ -12,6 +12,7 @@
 #include <unordered_map>
 
 #include "core/error.h"
+#include "formats/gguf_encoding.h"
 #include "formats/tokenizer_pipeline.h"
 #include "formats/tokenizer_regex.h"
 #include "formats/unicode_normalization.h"
@@ -132,10 +133,10 @@ void read_pipeline(const Metadata& meta, const std::string& model, Vocabulary& v
     v.pipeline = pipeline_of_name(meta.string("tokenizer.ggml.pre").value_or(otherwise));
   } else {
     fail(
-        "tokenizer.ggml.model: unknown tokenizer '{}'; known are llama (SentencePiece BPE), gpt2 (byte-level "
+        "tokenizer.ggml.model: unknown tokenizer {}; known are llama (SentencePiece BPE), gpt2 (byte-level "
         "BPE), "
         "gemma4 (BPE of characters) and t5 (SentencePiece Unigram)",
-        model);
+        quote(model));
   }
   // Where the tokenizer came from a tokenizer.json, this says more.
   if (const std::optional<std::string> pipeline = meta.string("tokenizer.forge.pipeline")) {
@@ -175,8 +176,8 @@ Vocabulary read_vocabulary(const Metadata& meta) {
     if (token.text.empty()) continue;  // can be predicted, but stands for nothing
     const auto [it, is_new] = v.ids.emplace(token.text, static_cast<int32_t>(i));
     if (!is_new) {
-      fail("tokenizer.ggml.tokens: tokens {} and {} are both '{}'; expected distinct ones", it->second, i,
-           token.text);
+      fail("tokenizer.ggml.tokens: tokens {} and {} are both {}; expected distinct ones", it->second, i,
+           quote(token.text));
     }
   }
   return v;

@@ -100,21 +100,21 @@ TEST(TokenizerJson, RefusesWithTheReason) {
     EXPECT_NE(message.find(what), std::string::npos) << message;
   };
   names(refusal(Json::array()), "tokenizer.json: model");
-  names(with("/model/type", "\"WordPiece\""), "'WordPiece'");
+  names(with("/model/type", "\"WordPiece\""), "WordPiece");
   names(with("/model/vocab", "[]"), "vocab");
   names(with("/model/vocab/a", "1"), "id 1");
   names(with("/model/vocab/a", "-1"), "-1");
   names(with("/model/vocab/a", "99999999"), "99999999");
-  names(with("/model/vocab/a", "0.5"), "'a'");
+  names(with("/model/vocab/a", "0.5"), "\"a\"");
   names(with("/model/merges", "[[\"a\"]]"), "entry 0");
   names(with("/model/continuing_subword_prefix", "\"##\""), "continuing_subword_prefix");
-  names(with("/normalizer", R"({"type": "Nmt"})"), "'Nmt'");
-  names(with("/pre_tokenizer", R"({"type": "UnicodeScripts"})"), "'UnicodeScripts'");
-  names(with("/pre_tokenizer", R"({"type": "Split", "pattern": {"Regex": "a"}, "behavior": "Odd"})"),
-        "'Odd'");
+  names(with("/normalizer", R"({"type": "Nmt"})"), "Nmt");
+  names(with("/pre_tokenizer", R"({"type": "UnicodeScripts"})"), "UnicodeScripts");
+  names(with("/pre_tokenizer", R"({"type": "Split", "pattern": {"Regex": "a"}, "behavior": "Odd"})"), "Odd");
   names(with("/normalizer", R"({"type": "Replace", "pattern": {"Regex": "(?<=a)b"}, "content": ""})"),
         "(?<=");
-  names(with("/normalizer", R"({"type": "Replace", "pattern": {"Regex": "a*"}, "content": ""})"), "'a*'");
+  names(with("/normalizer", R"({"type": "Replace", "pattern": {"Regex": "a*"}, "content": ""})"), "a*");
+  names(with("/normalizer", R"({"type": "Line\nbreak"})"), "Line\\x0abreak");
   names(with("/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "?"})"), "base64");
   names(with("/normalizer", R"({"type": "Precompiled", "precompiled_charsmap": "AAAA"})"), "charsmap");
   names(with("/added_tokens/0/content", "\"\""), "added_tokens");

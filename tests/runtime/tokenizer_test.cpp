@@ -606,10 +606,10 @@ TEST(TokenizerTables, RefuseWithTheReason) {
   };
   EXPECT_EQ(with([](Vocab&) {}), "(accepted)");
   const std::string model = with([](Vocab& x) { x.model = "bert"; });
-  EXPECT_NE(model.find("'bert'"), std::string::npos) << model;
+  EXPECT_NE(model.find("bert"), std::string::npos) << model;
   EXPECT_NE(model.find("llama"), std::string::npos) << model;
   const std::string pre = with([](Vocab& x) { x.pre = "klingon"; });
-  EXPECT_NE(pre.find("'klingon'"), std::string::npos) << pre;
+  EXPECT_NE(pre.find("klingon"), std::string::npos) << pre;
   for (const char* known : {"default", "gpt-2", "llama-bpe", "qwen2", "smollm", "starcoder"}) {
     EXPECT_NE(pre.find(known), std::string::npos) << pre;
   }
