@@ -19,6 +19,7 @@ constexpr uint32_t kContext = 512, kChunks = 64;
 // not traced.
 Checkpoint widened(const Checkpoint& model) {
   std::vector<DType> types;
+  types.reserve(model.tensors.size());
   for (const Tensor& tensor : model.tensors)
     types.push_back(info(tensor.type).block_weights > 1 ? DType::f16 : tensor.type);
   QuantizeReport report;

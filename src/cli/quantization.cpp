@@ -68,6 +68,7 @@ Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantizat
   const Recipe* recipe = quantization.fit.empty() ? &find_recipe(quantization.type) : nullptr;
   const uint64_t size = quantization.fit.empty() ? 0 : parse_size(quantization.fit);
   std::vector<TensorType> overrides;
+  overrides.reserve(quantization.tensor_types.size());
   for (const std::string& choice : quantization.tensor_types) overrides.push_back(parse_tensor_type(choice));
   if (!quantization.imatrix.empty() && !quantization.calibration_file.empty())
     fail_usage("--imatrix and --calibration-file: one of them says what matters, not both");
