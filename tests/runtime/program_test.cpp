@@ -433,7 +433,8 @@ TEST_F(ProgramTest, ChatDropsTheOldestTurns) {
   for (int i = 0; i < 6; ++i) input += "question number " + std::to_string(i) + "\n";
   const Outcome r = run({"chat", "--temp", "0", "-n", "40", "--ctx", "200"}, {.input = input});
   EXPECT_EQ(r.status, 0) << r.err;
-  EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 6 + 5) << r.out;  // answers, and what stands between them
+  EXPECT_EQ(std::count(r.out.begin(), r.out.end(), '\n'), 6 + 5)
+      << r.out;  // answers, and what stands between them
   EXPECT_TRUE(contains(r.err, "the oldest turn was dropped")) << r.err;
   // An answer longer than the context makes room for itself, and says when it can't any more.
   const Outcome endless = run({"chat", "--temp", "0", "--ctx", "100"}, {.input = "a\nb\n"});
