@@ -2,6 +2,7 @@
 // what is refused.
 #include "models/huggingface.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -98,7 +99,7 @@ TEST_P(HuggingFace, KeepsMatricesInTheFile) {
 class HuggingFaceDirectory : public testing::Test {
  protected:
   void copy(const std::string& golden) const {
-    for (const auto& entry : std::filesystem::directory_iterator(kGoldens + "hf/" + golden))
+    for (const auto& entry : std::filesystem::directory_iterator(fmt::format("{}hf/{}", kGoldens, golden)))
       write_file(directory_.file(entry.path().filename()), read_file(entry.path()));
   }
   Json json(const std::string& name) const { return parse_json(name, read_file(directory_.file(name))); }
