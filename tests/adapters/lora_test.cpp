@@ -216,7 +216,7 @@ TEST_F(Lora, RefusesOtherMethodsByName) {
 }
 
 TEST_F(Lora, RefusesTensorsItCantMerge) {
-  const auto refuse_tensors = [&](std::vector<FloatTensor> tensors,
+  const auto refuse_tensors = [&](const std::vector<FloatTensor>& tensors,
                                   std::initializer_list<std::string_view> parts) {
     const std::string path = write_peft(tensors);
     expect_error([&] { read_adapter(path, base()); }, parts);
