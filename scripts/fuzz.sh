@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fuzzes: scripts/fuzz.sh [SECONDS [TARGET...]]. Builds the targets of tests/fuzz in build/fuzz with the sanitizers and
+# Fuzzes: scripts/fuzz.sh [SECONDS [TARGET...]]. Builds the targets of tests/fuzz in build/sanitized, as scripts/test.sh does, and
 # runs each for SECONDS (default 60). Corpora grow under $FORGE_FUZZ_DIR (default ~/.cache/forge-fuzz), outside the
 # tree. A finding is named, kept there, and fails the run.
 set -uo pipefail
@@ -7,7 +7,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 seconds=${1:-60}
 [[ $seconds =~ ^[1-9][0-9]*$ ]] || { echo "usage: scripts/fuzz.sh [SECONDS [TARGET...]]" >&2; exit 2; }
 root=${FORGE_FUZZ_DIR:-${XDG_CACHE_HOME:-${HOME:?set FORGE_FUZZ_DIR}/.cache}/forge-fuzz}
-build=build/fuzz
+build=build/sanitized
 
 mkdir -p "$build" && cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" \
   -DFORGE_SANITIZE=ON -DFORGE_FUZZ=ON -DFORGE_TESTS=ON >"$build/configure.log" 2>&1 ||

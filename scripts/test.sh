@@ -47,7 +47,7 @@ python3 scripts/tidy.py build && : >"$results/clang-tidy.passed"
 
 step "build with sanitizers"
 cmake -G Ninja -S . -B build/sanitized -DCMAKE_BUILD_TYPE=None -DCMAKE_CXX_FLAGS="-O1 -g1" -DFORGE_SANITIZE=ON \
-  -DFORGE_TESTS=ON >"$results/configure.log" 2>&1 || { cat "$results/configure.log"; fatal "configuring"; }
+  -DFORGE_FUZZ=ON -DFORGE_TESTS=ON >"$results/configure.log" 2>&1 || { cat "$results/configure.log"; fatal "configuring"; }
 if ninja -C build/sanitized; then
   step "tests with sanitizers"
   suite build/sanitized sanitized -LE not_sanitized

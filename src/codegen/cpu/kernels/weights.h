@@ -286,8 +286,8 @@ FORGE_INLINE void decode_row(const uint8_t* matrix, uint32_t row, float* out) {
       F::tiles(group + kScaleStreamBytes<F, K> + block * F::kCodeBytes, sub, t);
       const Scales w = F::scales(group + block * F::kScaleBytes, sub);
       for (uint32_t i = 0; i < 32; ++i) {
-        const uint32_t half = F::kHalves ? i / 16 : 0;
-        out[k + i] = w.half[half][lane] * (float)(t[i / 4][4 * lane + i % 4] - kZero);
+        const uint32_t half = F::kHalves ? i / 16 : 0, tile = i / 4;
+        out[k + i] = w.half[half][lane] * (float)(t[tile][4 * lane + i % 4] - kZero);
         if constexpr (F::kMinimum) out[k + i] += w.minimum[half][lane];
       }
     }
