@@ -264,7 +264,8 @@ TEST_F(Lora, GgufAdapters) {
   EXPECT_EQ(read().updates.at(0).scale, 1.0);
   file.tensors.pop_back();
   expect_error(read, {"\"blk.0.ffn_down.weight\" has no lora_b"});
-  add("blk.0.ffn_down.weight.lora_b", matrix("b", 64, 3));
+  const FloatTensor wide = matrix("b", 64, 3);
+  add("blk.0.ffn_down.weight.lora_b", wide);
   expect_error(read, {"lora_a [2, 96] and lora_b [64, 3], expected [rank, in] and [out, rank]"});
   file.tensors[1].name = "x";
   expect_error(read, {"tensor \"x\" is no lora_a and no lora_b"});

@@ -642,7 +642,7 @@ struct AttentionCase {
         q(normal(size_t{kContext} * q_stride, 70, 2)),
         k(normal(size_t{kContext} * kv_stride, 71, 2)),
         v(normal(size_t{kContext} * kv_stride, 72)),
-        angles(size_t{kContext} * s.n_rot),
+        angles(size_t{kContext} * std::max(1U, s.n_rot)),
         rotated(q.size()),
         expected(q.size()) {
     // Beyond float16: held at its ends.
