@@ -116,11 +116,16 @@ FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t pag
   }
 }
 
-// Queries that share a pass over keys and values, and tiles of 16 positions that share a pass over a query: as many
-// independent sums as the registers hold.
-constexpr uint32_t kQueryBlock = kRowBlock > 4 ? 4 : 2;
-constexpr uint32_t kTiles = kRowBlock > 4 ? 4 : 2;
-static_assert(kPage % (16 * kTiles) == 0);
+// Queries that share a pass over keys and values; and tiles of 16 positions (of scores) or 16 dimensions (of weighted
+// values) that share a pass over R queries: as many independent sums as the registers hold.
+constexpr uint32_t kQueryBlock = 4;
+#if defined(__AVX512F__)
+template <int R>
+constexpr uint32_t kTiles = 4;
+#else
+template <int R>
+constexpr uint32_t kTiles = kQueryBlock / R;
+#endif
 
 constexpr uint32_t pad_ctx(uint32_t ctx) { return (ctx + kPage - 1) / kPage * kPage; }
 // Floats of scratch that attention needs.
@@ -143,9 +148,11 @@ template <class Shape, uint32_t ctx_max, int R>
   using Kv = KvLayout<Shape>;
   constexpr uint32_t dim = Shape::head_dim;
   constexpr uint64_t stride = pad_ctx(ctx_max);
+  constexpr uint32_t n_tiles = kTiles<R>;
+  static_assert(kPage % (16 * n_tiles) == 0);
   const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
   // Tiles in front of the first query's window are skipped: all they would add is zeros.
-  const uint32_t begin = first[0] / (16 * kTiles) * (16 * kTiles), end = limit[R - 1];
+  const uint32_t begin = first[0] / (16 * n_tiles) * (16 * n_tiles), end = limit[R - 1];
   const auto sees = [&](int r, uint32_t p) __attribute__((always_inline)) {
     const i32x16 position = lane + (int32_t)p;
     return (position >= (int32_t)first[r]) & (position < (int32_t)limit[r]);
@@ -153,18 +160,18 @@ template <class Shape, uint32_t ctx_max, int R>
 
   f32x16 top[R];
   for (int r = 0; r < R; ++r) top[r] = splat(-__builtin_inff());
-  for (uint32_t p0 = begin; p0 < end; p0 += 16 * kTiles) {
+  for (uint32_t p0 = begin; p0 < end; p0 += 16 * n_tiles) {
     const _Float16* keys =
         (const _Float16*)(kv.page(p0) + head * Kv::kKeyHead) + (uint64_t)(p0 % kPage) * dim;
-    f32x16 acc[R][kTiles] = {};
+    f32x16 acc[R][n_tiles] = {};
     for (uint32_t d = 0; d < dim; ++d) {
-      for (uint32_t t = 0; t < kTiles; ++t) {
+      for (uint32_t t = 0; t < n_tiles; ++t) {
         const f32x16 k = to_f32(load<f16x16>(keys + (uint64_t)16 * (t * dim + d)));
         for (int r = 0; r < R; ++r) acc[r][t] = fma(splat(query[r][d]), k, acc[r][t]);
       }
     }
     for (int r = 0; r < R; ++r) {
-      for (uint32_t t = 0; t < kTiles; ++t) {
+      for (uint32_t t = 0; t < n_tiles; ++t) {
         // Lanes at or behind the limit may hold anything (a page is not cleared): they are replaced, not multiplied
         // away.
         const uint32_t p = p0 + 16 * t;
@@ -189,7 +196,8 @@ template <class Shape, uint32_t ctx_max, int R>
     inv[r] = 1.0F / reduce_add(sum);
   }
 
-  constexpr uint32_t chunk = Kv::kPadDim < 64 ? Kv::kPadDim : 64;  // dimensions in registers at a time
+  constexpr uint32_t chunk =
+      Kv::kPadDim < 16 * n_tiles ? Kv::kPadDim : 16 * n_tiles;  // dimensions in registers
   for (uint32_t d0 = 0; d0 < Kv::kPadDim; d0 += chunk) {
     f32x16 acc[R][chunk / 16] = {};
     const uint32_t n = Kv::kPadDim - d0 < chunk ? (Kv::kPadDim - d0) / 16 : chunk / 16;
@@ -245,16 +253,12 @@ FORGE_INLINE void attention_rows(const Worker& w, uint32_t row, uint32_t n_rows,
       limit[i] = (uint32_t)w.args.positions[r] + 1;
       first[i] = scoring.window != 0 && limit[i] > scoring.window ? limit[i] - scoring.window : 0;
     }
-    if (n == kQueryBlock) {
-      attend<Shape, ctx_max, kQueryBlock>(kv, head, query, first, limit, scoring, scores, to);
-      done += kQueryBlock;
-    } else if (kQueryBlock > 2 && n >= 2) {
-      attend<Shape, ctx_max, 2>(kv, head, query, first, limit, scoring, scores, to);
-      done += 2;
-    } else {
-      attend<Shape, ctx_max, 1>(kv, head, query, first, limit, scoring, scores, to);
-      done += 1;
-    }
+    const auto run = n == 4   ? attend<Shape, ctx_max, 4>
+                     : n == 3 ? attend<Shape, ctx_max, 3>
+                     : n == 2 ? attend<Shape, ctx_max, 2>
+                              : attend<Shape, ctx_max, 1>;
+    run(kv, head, query, first, limit, scoring, scores, to);
+    done += n;
   }
 }
 

@@ -34,17 +34,11 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
   }
 }
 
-// Integer dot products of four tiles (16 k) with one row.
-template <class F>
-FORGE_INLINE i32x16 dot16(i32x16 acc, const u8x64* tiles, const int8_t* q) {
-  for (int t = 0; t < 4; ++t) acc = dot4<F::kWide>(acc, tiles[t], load<int32_t>(q + 4 * t));
-  return acc;
-}
-
 template <class F, uint32_t K, int M>
   requires(!IsFloat<F>)
 FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t row, f32x16 (&acc)[M]) {
-  constexpr bool offset = F::kWide ? kWideNeedsOffset : F::kZeroShift >= 0;
+  constexpr bool offset = is_wide(F::kTop) ? kWideNeedsOffset : F::kZeroShift >= 0;
+  constexpr int R = kRowsTogether ? M : 1;
   constexpr uint32_t kSubs = F::kBlock / 32, kLine = 64;
   const Q8Row<K>* rows = (const Q8Row<K>*)x.q8 + row;
   const uint8_t* s = group;
@@ -59,24 +53,37 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
       u8x64 t[8];
       F::tiles(q, sub, t);
       const Scales w = F::scales(s, sub);
-      for (int m = 0; m < M; ++m) {
-        const Q8Row<K>& a = rows[m];
+      for (int m0 = 0; m0 < M; m0 += R) {
+        const Q8Row<K>* a = rows + m0;
         if constexpr (F::kHalves) {
           for (int h = 0; h < 2; ++h) {
-            i32x16 sum = {};
-            if constexpr (offset) sum = splat(a.nhalf[h][b]) << F::kZeroShift;
-            sum = dot16<F>(sum, t + 4 * h, a.q + 32 * b + 16 * h);
-            acc[m] = fma(to_f32(sum), w.half[h] * a.d[b], acc[m]);
-            if constexpr (F::kMinimum)
-              acc[m] = fma(w.minimum[h], splat(a.d[b] * (float)-a.nhalf[h][b]), acc[m]);
+            i32x16 sum[R] = {};
+            const int8_t* q8[R];
+            for (int r = 0; r < R; ++r) {
+              if constexpr (offset) sum[r] = splat(a[r].nhalf[h][b]) << F::kZeroShift;
+              q8[r] = a[r].q + 32 * b + 16 * h;
+            }
+            dots<F::kTop, 4>(sum, t + 4 * h, q8);
+            for (int r = 0; r < R; ++r) {
+              f32x16& to = acc[m0 + r];
+              to = fma(to_f32(sum[r]), w.half[h] * a[r].d[b], to);
+              if constexpr (F::kMinimum)
+                to = fma(w.minimum[h], splat(a[r].d[b] * (float)-a[r].nhalf[h][b]), to);
+            }
           }
         } else {
-          i32x16 sum = {};
-          if constexpr (offset) sum = splat(a.nsum[b]) << F::kZeroShift;
-          sum = dot16<F>(sum, t, a.q + 32 * b);
-          sum = dot16<F>(sum, t + 4, a.q + 32 * b + 16);
-          acc[m] = fma(to_f32(sum), w.half[0] * a.d[b], acc[m]);
-          if constexpr (F::kMinimum) acc[m] = fma(w.minimum[0], splat(a.dsum[b]), acc[m]);
+          i32x16 sum[R] = {};
+          const int8_t* q8[R];
+          for (int r = 0; r < R; ++r) {
+            if constexpr (offset) sum[r] = splat(a[r].nsum[b]) << F::kZeroShift;
+            q8[r] = a[r].q + 32 * b;
+          }
+          dots<F::kTop, 8>(sum, t, q8);
+          for (int r = 0; r < R; ++r) {
+            f32x16& to = acc[m0 + r];
+            to = fma(to_f32(sum[r]), w.half[0] * a[r].d[b], to);
+            if constexpr (F::kMinimum) to = fma(w.minimum[0], splat(a[r].dsum[b]), to);
+          }
         }
       }
     }
@@ -99,12 +106,10 @@ FORGE_INLINE void group_sums(const uint8_t* matrix, uint32_t group, const Activa
   const uint8_t* g = matrix + group * kGroupBytes<F, K>;
   if (n == kRowBlock) return sums_of_rows<F, K, kRowBlock>(g, x, row, out);
   for (uint32_t m = 0; m < n;) {
-    if constexpr (kRowBlock > 4) {
-      if (n - m >= 4) {
-        sums_of_rows<F, K, 4>(g, x, row + m, out + 16 * m);
-        m += 4;
-        continue;
-      }
+    if (kRowBlock > 2 && n - m >= kRowBlock / 2) {
+      sums_of_rows<F, K, kRowBlock / 2>(g, x, row + m, out + 16 * m);
+      m += kRowBlock / 2;
+      continue;
     }
     sums_of_rows<F, K, 1>(g, x, row + m, out + 16 * m);
     ++m;

@@ -27,6 +27,7 @@ typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 typedef uint16_t u16x32 __attribute__((vector_size(64)));
+typedef int16_t i16x32 __attribute__((vector_size(64)));
 typedef uint8_t u8x64 __attribute__((vector_size(64)));
 typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
@@ -112,45 +113,30 @@ FORGE_INLINE Registers registers(V v) {
 }
 #endif
 
-// Whether dot4's sum of wide weights is that of w * a; otherwise it is that of (w - 128) * a.
+// Levels above 127 are wide: they have all eight bits, with zero at 128.
+constexpr bool is_wide(int top) { return top > 127; }
+
+// Whether `dots` takes wide weights w as they are; otherwise its sums are those of (w - 128), and no zero term is due.
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
 constexpr bool kWideNeedsOffset = true;
 #else
 constexpr bool kWideNeedsOffset = false;
 #endif
 
-// acc[i] + sum over j of w[4i + j] * a[j]: unsigned weights, four signed activations that all lanes share.
-// Exact, in any order. Weights up to 127: 127 * 127 * 2 fits the 16 bits of AVX2's intermediate sums. Wide
-// weights have all eight bits with zero at 128 and would overflow there, so their sign moves to the activation
-// instead, which takes 128 from each; where the hardware multiplies unsigned bytes exactly, the caller starts
-// acc at -128 * sum(a) (kWideNeedsOffset).
-template <bool wide>
+// dots: sum[r][i] += the sum over tiles t and j of tiles[t][4i + j] * q[r][4t + j]: unsigned weights up to `top`, and for
+// each row four signed activations a tile that all lanes share. Exact, in any order.
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
+// One instruction multiplies and adds: row after row.
+constexpr bool kRowsTogether = false;
+
 FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
 #if defined(__AVX512VNNI__)
   return (i32x16)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, _mm512_set1_epi32(a));
-#elif defined(__AVX2__)
-#if defined(__AVX512BW__)
-  if constexpr (!wide) {
-    const __m512i p = _mm512_maddubs_epi16((__m512i)w, _mm512_set1_epi32(a));
-    return acc + (i32x16)_mm512_madd_epi16(p, _mm512_set1_epi16(1));
-  }
-#endif
+#elif defined(__AVXVNNI__)
   Registers sum = registers(acc);
   const Registers x = registers(w);
-  for (int i = 0; i < 2; ++i) {
-#if defined(__AVXVNNI__)
+  for (int i = 0; i < 2; ++i)
     sum.half[i] = _mm256_dpbusd_avx_epi32(sum.half[i], x.half[i], _mm256_set1_epi32(a));
-#else
-    __m256i u = x.half[i], s = _mm256_set1_epi32(a);
-    if constexpr (wide) {
-      const __m256i q = _mm256_xor_si256(u, _mm256_set1_epi8((char)0x80));
-      u = _mm256_abs_epi8(q);
-      s = _mm256_sign_epi8(s, q);
-    }
-    const __m256i p = _mm256_maddubs_epi16(u, s);
-    sum.half[i] = _mm256_add_epi32(sum.half[i], _mm256_madd_epi16(p, _mm256_set1_epi16(1)));
-#endif
-  }
   return __builtin_bit_cast(i32x16, sum);
 #else
   const int8_t b[4] = {(int8_t)a, (int8_t)(a >> 8), (int8_t)(a >> 16), (int8_t)(a >> 24)};
@@ -159,6 +145,73 @@ FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
   return acc;
 #endif
 }
+
+template <int top, int n_tiles, int R>
+FORGE_INLINE void dots(i32x16 (&sum)[R], const u8x64* tiles, const int8_t* const (&q)[R]) {
+  for (int r = 0; r < R; ++r)
+    for (int t = 0; t < n_tiles; ++t) sum[r] = dot4(sum[r], tiles[t], load<int32_t>(q[r] + 4 * t));
+}
+#else
+// Products of bytes are added in pairs to 16 bits, and these in pairs to 32 bits. As many tiles as cannot overflow the 16
+// bits, top * 127 * 2 a tile, are added there first. The sign of a wide weight moves to the activation (its magnitude, up
+// to 128, fits once), which takes 128 from it. Rows together: what is made of a tile then serves all of them.
+constexpr bool kRowsTogether = true;
+
+struct PairFactor {  // a tile's unsigned factor; of wide weights their signed value too
+  u8x64 factor, value;
+};
+template <bool wide>
+FORGE_INLINE PairFactor pair_factor(u8x64 tile) {
+  if constexpr (!wide) return {tile, tile};
+  const u8x64 value = tile ^ 0x80;
+  Registers magnitude = registers(value);
+  for (__m256i& half : magnitude.half) half = _mm256_abs_epi8(half);
+  return {__builtin_bit_cast(u8x64, magnitude), value};
+}
+
+template <bool wide>
+FORGE_INLINE i16x32 pair_products(const PairFactor& w, int32_t a) {
+#if defined(__AVX512BW__)
+  if constexpr (!wide) return (i16x32)_mm512_maddubs_epi16((__m512i)w.factor, _mm512_set1_epi32(a));
+#endif
+  const Registers factor = registers(w.factor), value = registers(w.value);
+  Registers product;
+  for (int i = 0; i < 2; ++i) {
+    const __m256i s = _mm256_set1_epi32(a);
+    product.half[i] = _mm256_maddubs_epi16(factor.half[i], wide ? _mm256_sign_epi8(s, value.half[i]) : s);
+  }
+  return __builtin_bit_cast(i16x32, product);
+}
+
+FORGE_INLINE i32x16 add_pairs(i16x32 v) {
+#if defined(__AVX512BW__)
+  return (i32x16)_mm512_madd_epi16((__m512i)v, _mm512_set1_epi16(1));
+#else
+  Registers sum = registers(v);
+  for (__m256i& half : sum.half) half = _mm256_madd_epi16(half, _mm256_set1_epi16(1));
+  return __builtin_bit_cast(i32x16, sum);
+#endif
+}
+
+template <int top, int n_tiles, int R>
+FORGE_INLINE void dots(i32x16 (&sum)[R], const u8x64* tiles, const int8_t* const (&q)[R]) {
+  constexpr bool wide = is_wide(top);
+  constexpr int fit = 32767 / (2 * 127 * (wide ? 128 : top));
+  // Eight would fit four bits, and ran at little more than half the speed (bench/NOTES.md).
+  constexpr int together = fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  for (int t0 = 0; t0 < n_tiles; t0 += together) {
+    i16x32 pairs[R];
+    for (int t = t0; t < t0 + together; ++t) {
+      const PairFactor w = pair_factor<wide>(tiles[t]);
+      for (int r = 0; r < R; ++r) {
+        const i16x32 product = pair_products<wide>(w, load<int32_t>(q[r] + 4 * t));
+        pairs[r] = t == t0 ? product : pairs[r] + product;
+      }
+    }
+    for (int r = 0; r < R; ++r) sum[r] += add_pairs(pairs[r]);
+  }
+}
+#endif
 
 // table[index] for indices up to 15.
 FORGE_INLINE u8x64 lookup(u8x16 table, u8x64 index) {
@@ -181,9 +234,11 @@ FORGE_INLINE u8x64 multiply(u8x64 v, uint16_t m) {
   return (u8x64)(((x * m) & 0x00FF) | ((x & 0xFF00) * m));
 }
 
-// Rows that one pass over the weights serves: as many accumulators as fit the register file.
+// Rows that one pass over the weights serves.
 #if defined(__AVX512F__)
-constexpr int kRowBlock = 8;
+constexpr int kRowBlock = 8;  // as many accumulators as fit the register file
+#elif defined(__AVX2__)
+constexpr int kRowBlock = 4;  // as many integer sums as fit it
 #else
 constexpr int kRowBlock = 2;
 #endif

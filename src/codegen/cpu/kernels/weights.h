@@ -34,14 +34,14 @@ FORGE_INLINE void plane_tiles(const uint8_t* q, u8x64 (&t)[8]) {
   if constexpr (p > 1) plane_tiles<bits, p / 2, below + (bits & p)>(q + 64 * (bits & p), t);
 }
 
-// --- codes: bytes of 32 k (16 rows), log2 of the zero point (-1: none), whether levels need all eight bits; and
-// the tiles of levels of the 32 k number `sub` of a block.
+// --- codes: bytes of 32 k (16 rows), log2 of the zero point (-1: none), the largest level; and the tiles of levels of
+// the 32 k number `sub` of a block.
 
 template <int bits, int zero_shift>
 struct Integers {
   static constexpr uint32_t kCodeBytes32 = 64 * bits;
   static constexpr int kZeroShift = zero_shift;
-  static constexpr bool kWide = bits == 8;
+  static constexpr int kTop = (1 << bits) - 1;
   FORGE_INLINE void tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
     plane_tiles<bits>(codes + kCodeBytes32 * sub, t);
   }
@@ -52,7 +52,11 @@ template <int bits, class Levels>
 struct Indices {
   static constexpr uint32_t kCodeBytes32 = 64 * bits;
   static constexpr int kZeroShift = Levels::kZeroShift;
-  static constexpr bool kWide = kZeroShift == 7;
+  static constexpr int kTop = [] {
+    int top = 0;
+    for (const int level : Levels::kLevels) top = level > top ? level : top;
+    return top + (1 << kZeroShift);
+  }();
   FORGE_INLINE void tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
     u8x16 table;
     for (int i = 0; i < 16; ++i) table[i] = (uint8_t)(Levels::kLevels[i] + (1 << kZeroShift));
@@ -88,8 +92,7 @@ struct Iq3SLevels {
 
 struct Signs {  // a set bit is +1, a clear one -1
   static constexpr uint32_t kCodeBytes32 = 64;
-  static constexpr int kZeroShift = 0;
-  static constexpr bool kWide = false;
+  static constexpr int kZeroShift = 0, kTop = 2;
   FORGE_INLINE void tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
     plane_tiles<1>(codes + kCodeBytes32 * sub, t);
     for (int i = 0; i < 8; ++i) t[i] += t[i];
@@ -101,8 +104,7 @@ struct Signs {  // a set bit is +1, a clear one -1
 // have 80 k as five times 16, the last one has 16 k as four times 4.
 struct Trits {
   static constexpr uint32_t kCodeBytes32 = 104;
-  static constexpr int kZeroShift = 0;
-  static constexpr bool kWide = false;
+  static constexpr int kZeroShift = 0, kTop = 2;
   FORGE_INLINE void tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
     static constexpr uint16_t kPower[5] = {1, 3, 9, 27, 81};
     for (uint32_t i = 0; i < 8; ++i) {
