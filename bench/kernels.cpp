@@ -151,7 +151,7 @@ void silu_mul(benchmark::State& state) {
 }
 
 struct Shape {  // of SmolLM2-135M
-  static constexpr uint32_t n_heads = 9, n_kv_heads = 3, head_dim = 64, n_rot = 64;
+  static constexpr uint32_t n_heads = 9, n_kv_heads = 3, head_dim = 64;
   static constexpr bool neox = false;
 };
 constexpr uint32_t kContext = 8192, kWidth = Shape::n_heads * Shape::head_dim,
@@ -189,14 +189,15 @@ void rope(benchmark::State& state) {
   const Conversation c(kMaxRows, kMaxRows);
   const Worker worker{c.args, 0};
   const Range rows = everything(kMaxRows);
-  const std::vector<double> frequency(Shape::n_rot / 2, 0.1);
+  constexpr uint32_t n_rot = Shape::head_dim;
+  const std::vector<double> frequency(n_rot / 2, 0.1);
   const std::vector<float> q = some_floats(1ULL * kMaxRows * kWidth),
                            kv = some_floats(1ULL * kMaxRows * kKvWidth);
-  std::vector<float> angles(1ULL * kMaxRows * Shape::n_rot), out(q.size());
-  rope_angles(worker, rows, frequency.data(), Shape::n_rot / 2, angles.data());
+  std::vector<float> angles(1ULL * kMaxRows * n_rot), out(q.size());
+  rope_angles(worker, rows, frequency.data(), n_rot / 2, 1.0F, angles.data(), n_rot);
   while (state.KeepRunning()) {
-    rope_kv<Shape>(worker, rows, everything(Shape::n_kv_heads), Conversation::kPageBytes, 0, angles.data(),
-                   q.data(), kv.data(), kv.data(), kWidth, kKvWidth, out.data());
+    rope_kv<Shape, n_rot>(worker, rows, everything(Shape::n_kv_heads), Conversation::kPageBytes, 0,
+                          angles.data(), n_rot, q.data(), kv.data(), kv.data(), kWidth, kKvWidth, out.data());
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
   }
@@ -211,13 +212,13 @@ void attention(benchmark::State& state) {
   const Worker worker{c.args, 0};
   const std::vector<float> q = some_floats(1ULL * rows * kWidth);
   std::vector<float> out(q.size()), scores(kScoreFloats<kContext>);
-  const float scale = 0.125F;
+  const Scoring scoring{.scale = 0.125F};
   while (state.KeepRunning()) {
     if (rows == 1)
       attention_heads<Shape, kContext>(worker, everything(Shape::n_kv_heads), Conversation::kPageBytes, 0,
-                                       scale, q.data(), out.data(), kWidth, scores.data());
+                                       scoring, q.data(), out.data(), kWidth, scores.data());
     else
-      attention_blocks<Shape, kContext>(worker, Conversation::kPageBytes, 0, scale, q.data(), out.data(),
+      attention_blocks<Shape, kContext>(worker, Conversation::kPageBytes, 0, scoring, q.data(), out.data(),
                                         kWidth, scores.data());
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
