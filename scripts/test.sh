@@ -28,7 +28,7 @@ step "packages"
 scripts/setup.sh || fatal "installing packages"
 
 step "build"
-cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Release -DFORGE_TESTS=ON >build-configure.log 2>&1 ||
+cmake -G Ninja -S . -B build -DCMAKE_BUILD_TYPE=Release -DFORGE_TESTS=ON -DFORGE_BENCH=ON >build-configure.log 2>&1 ||
   { cat build-configure.log; fatal "configuring"; }
 mv build-configure.log build/configure.log
 ninja -C build || fatal "the build"
