@@ -38,8 +38,11 @@ template <class F, uint32_t K, int M>
   requires(!IsFloat<F>)
 FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t row, f32x16 (&acc)[M]) {
   constexpr bool offset = is_wide(F::kTop) ? kWideNeedsOffset : F::kZeroShift >= 0;
-  constexpr int R = kRowsTogether ? M : 1;
+  constexpr int R = M < kRowsTogether ? M : kRowsTogether;
+  // Sums of more rows lie in memory anyway.
+  constexpr int kUnroll = M > kRegisterRows ? 1 : M;
   constexpr uint32_t kSubs = F::kBlock / 32, kLine = 64;
+  constexpr int kRuns = F::kHalves ? 2 : 1, kRunTiles = 8 / kRuns;  // of one scale
   const Q8Row<K>* rows = (const Q8Row<K>*)x.q8 + row;
   const uint8_t* s = group;
   const uint8_t* q = group + kScaleStreamBytes<F, K>;
@@ -50,39 +53,29 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
         for (uint32_t i = F::kCodeBytes / kLine * sub / kSubs; i < F::kCodeBytes / kLine * (sub + 1) / kSubs;
              ++i)
           __builtin_prefetch(q + kPrefetch + kLine * i);
-      u8x64 t[8];
-      F::tiles(q, sub, t);
+      u8x64 space[8];
+      const auto tiles = factors<F::kTop>(F::tiles(q, sub, space));
       const Scales w = F::scales(s, sub);
-      for (int m0 = 0; m0 < M; m0 += R) {
-        const Q8Row<K>* a = rows + m0;
-        if constexpr (F::kHalves) {
-          for (int h = 0; h < 2; ++h) {
-            i32x16 sum[R] = {};
-            const int8_t* q8[R];
-            for (int r = 0; r < R; ++r) {
-              if constexpr (offset) sum[r] = splat(a[r].nhalf[h][b]) << F::kZeroShift;
-              q8[r] = a[r].q + 32 * b + 16 * h;
-            }
-            dots<F::kTop, 4>(sum, t + 4 * h, q8);
-            for (int r = 0; r < R; ++r) {
-              f32x16& to = acc[m0 + r];
-              to = fma(to_f32(sum[r]), w.half[h] * a[r].d[b], to);
-              if constexpr (F::kMinimum)
-                to = fma(w.minimum[h], splat(a[r].d[b] * (float)-a[r].nhalf[h][b]), to);
-            }
-          }
-        } else {
+#pragma clang loop unroll_count(kUnroll)
+      for (int m = 0; m < M; m += R) {
+        const Q8Row<K>* a = rows + m;
+        for (int h = 0; h < kRuns; ++h) {
+          const auto negative_sum = [&](int r) __attribute__((always_inline)) {
+            return F::kHalves ? a[r].nhalf[h][b] : a[r].nsum[b];
+          };
           i32x16 sum[R] = {};
           const int8_t* q8[R];
           for (int r = 0; r < R; ++r) {
-            if constexpr (offset) sum[r] = splat(a[r].nsum[b]) << F::kZeroShift;
-            q8[r] = a[r].q + 32 * b;
+            if constexpr (offset) sum[r] = splat(negative_sum(r)) << F::kZeroShift;
+            q8[r] = a[r].q + 32 * b + 4 * kRunTiles * h;
           }
-          dots<F::kTop, 8>(sum, t, q8);
+          dots<kRunTiles>(sum, tiles, kRunTiles * h, q8);
           for (int r = 0; r < R; ++r) {
-            f32x16& to = acc[m0 + r];
-            to = fma(to_f32(sum[r]), w.half[0] * a[r].d[b], to);
-            if constexpr (F::kMinimum) to = fma(w.minimum[0], splat(a[r].dsum[b]), to);
+            acc[m + r] = fma(to_f32(sum[r]), w.half[h] * a[r].d[b], acc[m + r]);
+            if constexpr (F::kMinimum)
+              acc[m + r] =
+                  fma(w.minimum[h], splat(F::kHalves ? a[r].d[b] * (float)-negative_sum(r) : a[r].dsum[b]),
+                      acc[m + r]);
           }
         }
       }
@@ -99,21 +92,12 @@ template <class F, uint32_t K, int M>
   for (int m = 0; m < M; ++m) store(out + 16 * m, acc[m]);
 }
 
-// Sums of rows row .. row + n - 1 (n <= kRowBlock) of one group to out[n][16].
-template <class F, uint32_t K>
-FORGE_INLINE void group_sums(const uint8_t* matrix, uint32_t group, const Activation<K>& x, uint32_t row,
-                             uint32_t n, float* out) {
-  const uint8_t* g = matrix + group * kGroupBytes<F, K>;
-  if (n == kRowBlock) return sums_of_rows<F, K, kRowBlock>(g, x, row, out);
-  for (uint32_t m = 0; m < n;) {
-    if (kRowBlock > 2 && n - m >= kRowBlock / 2) {
-      sums_of_rows<F, K, kRowBlock / 2>(g, x, row + m, out + 16 * m);
-      m += kRowBlock / 2;
-      continue;
-    }
-    sums_of_rows<F, K, 1>(g, x, row + m, out + 16 * m);
-    ++m;
-  }
+// Sums of rows row .. row + n - 1 of one group to out[n][16]: M at a time, then fewer.
+template <class F, uint32_t K, int M = IsFloat<F> ? kRegisterRows : kRowBlock>
+FORGE_INLINE void group_sums(const uint8_t* group, const Activation<K>& x, uint32_t row, uint32_t n,
+                             float* out) {
+  for (; n >= M; n -= M, row += M, out += 16 * M) sums_of_rows<F, K, M>(group, x, row, out);
+  if constexpr (M > 1) group_sums<F, K, (M > 4 ? M / 2 : 1)>(group, x, row, n, out);
 }
 
 // Groups that share a pass over the rows, so that activations come from the nearest cache more often.
@@ -149,7 +133,7 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight, c
                          Map map = {}) {
   for_tiles(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
     alignas(64) float acc[kRowBlock][16];
-    group_sums<F, K>(weight, g, x, row, n, acc[0]);
+    group_sums<F, K>(weight + g * kGroupBytes<F, K>, x, row, n, acc[0]);
     for (uint32_t m = 0; m < n; ++m) {
       const uint64_t at = (uint64_t)(row + m) * to.stride + 16 * g;
       f32x16 v = load<f32x16>(acc[m]);
@@ -167,8 +151,8 @@ FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gat
                                const Activation<K>& x, Output to, F activation) {
   for_tiles(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
     alignas(64) float a[kRowBlock][16], b[kRowBlock][16];
-    group_sums<FGate, K>(gate, g, x, row, n, a[0]);
-    group_sums<FUp, K>(up, g, x, row, n, b[0]);
+    group_sums<FGate, K>(gate + g * kGroupBytes<FGate, K>, x, row, n, a[0]);
+    group_sums<FUp, K>(up + g * kGroupBytes<FUp, K>, x, row, n, b[0]);
     for (uint32_t m = 0; m < n; ++m)
       store(to.out + (uint64_t)(row + m) * to.stride + 16 * g,
             activation(load<f32x16>(a[m])) * load<f32x16>(b[m]));

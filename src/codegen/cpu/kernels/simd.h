@@ -123,11 +123,31 @@ constexpr bool kWideNeedsOffset = true;
 constexpr bool kWideNeedsOffset = false;
 #endif
 
-// dots: sum[r][i] += the sum over tiles t and j of tiles[t][4i + j] * q[r][4t + j]: unsigned weights up to `top`, and for
-// each row four signed activations a tile that all lanes share. Exact, in any order.
+// A pass over the weights serves kRowBlock rows; `dots` takes kRowsTogether of them at once, as many as have their sums in
+// registers.
+//
+// dots: sum[r][i] += the sum over tiles t and j of tile[t][4i + j] * q[r][4t + j]: unsigned weights up to `top`, and for
+// each row four signed activations a tile that all lanes share. Exact, in any order. `Factors` are eight tiles in the form
+// that it multiplies with, made once for all rows.
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
 // One instruction multiplies and adds: row after row.
-constexpr bool kRowsTogether = false;
+constexpr int kRowsTogether = 1;
+#if defined(__AVX512F__)
+constexpr int kRowBlock = 8;
+#elif defined(__AVX2__)
+constexpr int kRowBlock = 4;
+#else
+constexpr int kRowBlock = 2;
+#endif
+
+template <int top>
+struct Factors {
+  const uint8_t* tiles;
+};
+template <int top>
+FORGE_INLINE Factors<top> factors(const uint8_t* tiles) {
+  return {tiles};
+}
 
 FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
 #if defined(__AVX512VNNI__)
@@ -146,35 +166,58 @@ FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
 #endif
 }
 
-template <int top, int n_tiles, int R>
-FORGE_INLINE void dots(i32x16 (&sum)[R], const u8x64* tiles, const int8_t* const (&q)[R]) {
+template <int n_tiles, int top, int R>
+FORGE_INLINE void dots(i32x16 (&sum)[R], const Factors<top>& w, int first, const int8_t* const (&q)[R]) {
   for (int r = 0; r < R; ++r)
-    for (int t = 0; t < n_tiles; ++t) sum[r] = dot4(sum[r], tiles[t], load<int32_t>(q[r] + 4 * t));
+    for (int t = 0; t < n_tiles; ++t)
+      sum[r] = dot4(sum[r], load<u8x64>(w.tiles + 64 * (first + t)), load<int32_t>(q[r] + 4 * t));
 }
 #else
 // Products of bytes are added in pairs to 16 bits, and these in pairs to 32 bits. As many tiles as cannot overflow the 16
 // bits, top * 127 * 2 a tile, are added there first. The sign of a wide weight moves to the activation (its magnitude, up
-// to 128, fits once), which takes 128 from it. Rows together: what is made of a tile then serves all of them.
-constexpr bool kRowsTogether = true;
+// to 128, fits once), which takes 128 from it.
+#if defined(__AVX512F__)
+constexpr int kRowsTogether = 8, kRowBlock = 8;
+#else
+constexpr int kRowsTogether = 4, kRowBlock = 16;
+#endif
 
-struct PairFactor {  // a tile's unsigned factor; of wide weights their signed value too
-  u8x64 factor, value;
+template <int top>
+struct Factors {
+  const uint8_t* tiles;
+  inline __attribute__((always_inline)) u8x64 factor(int t) const { return load<u8x64>(tiles + 64 * t); }
+  inline __attribute__((always_inline)) u8x64 value(int t) const { return factor(t); }
 };
-template <bool wide>
-FORGE_INLINE PairFactor pair_factor(u8x64 tile) {
-  if constexpr (!wide) return {tile, tile};
-  const u8x64 value = tile ^ 0x80;
-  Registers magnitude = registers(value);
-  for (__m256i& half : magnitude.half) half = _mm256_abs_epi8(half);
-  return {__builtin_bit_cast(u8x64, magnitude), value};
+template <int top>
+  requires(is_wide(top))
+struct Factors<top> {
+  u8x64 magnitudes[8], values[8];
+  inline __attribute__((always_inline)) u8x64 factor(int t) const { return magnitudes[t]; }
+  inline __attribute__((always_inline)) u8x64 value(int t) const { return values[t]; }
+};
+template <int top>
+FORGE_INLINE Factors<top> factors(const uint8_t* tiles) {
+  if constexpr (!is_wide(top)) {
+    return {tiles};
+  } else {
+    Factors<top> f;
+    for (int t = 0; t < 8; ++t) {
+      f.values[t] = load<u8x64>(tiles + 64 * t) ^ 0x80;
+      Registers magnitude = registers(f.values[t]);
+      for (__m256i& half : magnitude.half) half = _mm256_abs_epi8(half);
+      f.magnitudes[t] = __builtin_bit_cast(u8x64, magnitude);
+    }
+    return f;
+  }
 }
 
-template <bool wide>
-FORGE_INLINE i16x32 pair_products(const PairFactor& w, int32_t a) {
+template <int top>
+FORGE_INLINE i16x32 pair_products(const Factors<top>& w, int t, int32_t a) {
+  constexpr bool wide = is_wide(top);
 #if defined(__AVX512BW__)
-  if constexpr (!wide) return (i16x32)_mm512_maddubs_epi16((__m512i)w.factor, _mm512_set1_epi32(a));
+  if constexpr (!wide) return (i16x32)_mm512_maddubs_epi16((__m512i)w.factor(t), _mm512_set1_epi32(a));
 #endif
-  const Registers factor = registers(w.factor), value = registers(w.value);
+  const Registers factor = registers(w.factor(t)), value = registers(w.value(t));
   Registers product;
   for (int i = 0; i < 2; ++i) {
     const __m256i s = _mm256_set1_epi32(a);
@@ -193,25 +236,24 @@ FORGE_INLINE i32x16 add_pairs(i16x32 v) {
 #endif
 }
 
-template <int top, int n_tiles, int R>
-FORGE_INLINE void dots(i32x16 (&sum)[R], const u8x64* tiles, const int8_t* const (&q)[R]) {
-  constexpr bool wide = is_wide(top);
-  constexpr int fit = 32767 / (2 * 127 * (wide ? 128 : top));
-  // Eight would fit four bits, and ran at little more than half the speed (bench/NOTES.md).
-  constexpr int together = fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+template <int n_tiles, int top, int R>
+FORGE_INLINE void dots(i32x16 (&sum)[R], const Factors<top>& w, int first, const int8_t* const (&q)[R]) {
+  constexpr int fit = 32767 / (2 * 127 * (is_wide(top) ? 128 : top));
+  constexpr int together = fit >= n_tiles ? n_tiles : fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+#pragma clang loop unroll(full)
   for (int t0 = 0; t0 < n_tiles; t0 += together) {
-    i16x32 pairs[R];
-    for (int t = t0; t < t0 + together; ++t) {
-      const PairFactor w = pair_factor<wide>(tiles[t]);
-      for (int r = 0; r < R; ++r) {
-        const i16x32 product = pair_products<wide>(w, load<int32_t>(q[r] + 4 * t));
-        pairs[r] = t == t0 ? product : pairs[r] + product;
-      }
-    }
+    i16x32 pairs[R] = {};
+// Tile after tile: unrolled, the additions would be reordered row after row, and every row would load all tiles anew.
+#pragma clang loop unroll(disable)
+    for (int t = t0; t < t0 + together; ++t)
+      for (int r = 0; r < R; ++r) pairs[r] += pair_products(w, first + t, load<int32_t>(q[r] + 4 * t));
     for (int r = 0; r < R; ++r) sum[r] += add_pairs(pairs[r]);
   }
 }
 #endif
+
+// Rows whose float sums the registers hold.
+constexpr int kRegisterRows = kRowsTogether > 1 ? kRowsTogether : kRowBlock;
 
 // table[index] for indices up to 15.
 FORGE_INLINE u8x64 lookup(u8x16 table, u8x64 index) {
@@ -233,15 +275,6 @@ FORGE_INLINE u8x64 multiply(u8x64 v, uint16_t m) {
   const u16x32 x = (u16x32)v;
   return (u8x64)(((x * m) & 0x00FF) | ((x & 0xFF00) * m));
 }
-
-// Rows that one pass over the weights serves.
-#if defined(__AVX512F__)
-constexpr int kRowBlock = 8;  // as many accumulators as fit the register file
-#elif defined(__AVX2__)
-constexpr int kRowBlock = 4;  // as many integer sums as fit it
-#else
-constexpr int kRowBlock = 2;
-#endif
 
 // e^x for x in about [-87, 88], relative error below 2 ulp; below that range the smallest normal number.
 // x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial (coefficients 1/k!, the last ones minimax-adjusted)

@@ -34,16 +34,18 @@ FORGE_INLINE void plane_tiles(const uint8_t* q, u8x64 (&t)[8]) {
   if constexpr (p > 1) plane_tiles<bits, p / 2, below + (bits & p)>(q + 64 * (bits & p), t);
 }
 
-// --- codes: bytes of 32 k (16 rows), log2 of the zero point (-1: none), the largest level; and the tiles of levels of
-// the 32 k number `sub` of a block.
+// --- codes: bytes of 32 k (16 rows), log2 of the zero point (-1: none), the largest level; and where the eight
+// tiles of levels of the 32 k number `sub` of a block are: in `t`, or where they lie if they are levels already.
 
 template <int bits, int zero_shift>
 struct Integers {
   static constexpr uint32_t kCodeBytes32 = 64 * bits;
   static constexpr int kZeroShift = zero_shift;
   static constexpr int kTop = (1 << bits) - 1;
-  FORGE_INLINE void tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
+  FORGE_INLINE const uint8_t* tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
+    if constexpr (bits == 8) return codes + kCodeBytes32 * sub;
     plane_tiles<bits>(codes + kCodeBytes32 * sub, t);
+    return (const uint8_t*)t;
   }
 };
 
@@ -57,11 +59,12 @@ struct Indices {
     for (const int level : Levels::kLevels) top = level > top ? level : top;
     return top + (1 << kZeroShift);
   }();
-  FORGE_INLINE void tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
+  FORGE_INLINE const uint8_t* tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
     u8x16 table;
     for (int i = 0; i < 16; ++i) table[i] = (uint8_t)(Levels::kLevels[i] + (1 << kZeroShift));
     plane_tiles<bits>(codes + kCodeBytes32 * sub, t);
     for (int i = 0; i < 8; ++i) t[i] = lookup(table, t[i]);
+    return (const uint8_t*)t;
   }
 };
 struct Iq4Levels {
@@ -93,9 +96,10 @@ struct Iq3SLevels {
 struct Signs {  // a set bit is +1, a clear one -1
   static constexpr uint32_t kCodeBytes32 = 64;
   static constexpr int kZeroShift = 0, kTop = 2;
-  FORGE_INLINE void tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
+  FORGE_INLINE const uint8_t* tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
     plane_tiles<1>(codes + kCodeBytes32 * sub, t);
     for (int i = 0; i < 8; ++i) t[i] += t[i];
+    return (const uint8_t*)t;
   }
 };
 
@@ -105,7 +109,7 @@ struct Signs {  // a set bit is +1, a clear one -1
 struct Trits {
   static constexpr uint32_t kCodeBytes32 = 104;
   static constexpr int kZeroShift = 0, kTop = 2;
-  FORGE_INLINE void tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
+  FORGE_INLINE const uint8_t* tiles(const uint8_t* codes, uint32_t sub, u8x64 (&t)[8]) {
     static constexpr uint16_t kPower[5] = {1, 3, 9, 27, 81};
     for (uint32_t i = 0; i < 8; ++i) {
       const uint32_t vector = sub < 5 ? i : sub == 7 && i >= 4 ? 12 : 8 + i % 4;
@@ -114,6 +118,7 @@ struct Trits {
       t[i] = (u8x64)(rest > 85) + (u8x64)(rest > 170);  // minus the trit, 3 * rest / 256
       t[i] = -t[i];
     }
+    return (const uint8_t*)t;
   }
 };
 
@@ -285,11 +290,11 @@ FORGE_INLINE void decode_row(const uint8_t* matrix, uint32_t row, float* out) {
     for (uint32_t k = 0; k < K; k += 32) {
       const uint32_t block = k / F::kBlock, sub = k % F::kBlock / 32;
       u8x64 t[8];
-      F::tiles(group + kScaleStreamBytes<F, K> + block * F::kCodeBytes, sub, t);
+      const uint8_t* levels = F::tiles(group + kScaleStreamBytes<F, K> + block * F::kCodeBytes, sub, t);
       const Scales w = F::scales(group + block * F::kScaleBytes, sub);
       for (uint32_t i = 0; i < 32; ++i) {
         const uint32_t half = F::kHalves ? i / 16 : 0, tile = i / 4;
-        out[k + i] = w.half[half][lane] * (float)(t[tile][4 * lane + i % 4] - kZero);
+        out[k + i] = w.half[half][lane] * (float)(levels[64 * tile + 4 * lane + i % 4] - kZero);
         if constexpr (F::kMinimum) out[k + i] += w.minimum[half][lane];
       }
     }
