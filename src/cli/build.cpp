@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <string_view>
-#include <utility>
 
 #include "core/error.h"
 #include "core/mapped_file.h"
@@ -28,17 +27,13 @@ void print_note(std::string_view line) { fmt::print(stderr, "forge: {}\n", line)
 
 Checkpoint read_model(const ModelSource& source, const Note& note, ProgressBar& progress) {
   progress.begin("parse");
-  bool quantizing = false;
-  return read_model(
-      source,
-      [&](std::string_view line) {
-        progress.erase();
-        if (note) note(line);
-      },
-      [&](uint64_t done, uint64_t total) {
-        if (!std::exchange(quantizing, true)) progress.begin("quantize");
-        progress.bytes(done, total);
-      });
+  return read_model(source,
+                    [&](std::string_view line) {
+                      progress.erase();
+                      if (note) note(line);
+                    },
+                    {.begin = [&](std::string_view phase) { progress.begin(phase); },
+                     .bytes = [&](uint64_t done, uint64_t total) { progress.bytes(done, total); }});
 }
 
 // What replaced the model it is made from would cost the user the model.

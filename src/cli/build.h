@@ -22,7 +22,7 @@ struct BuildOptions {
 
 // For read_model: on stderr.
 void print_note(std::string_view line);
-// read_model with the bar: phases "parse" and, where that is asked for, "quantize". `note` may be null.
+// read_model with the bar: phases "parse" and those of quantizing, where that is asked for. `note` may be null.
 Checkpoint read_model(const ModelSource& source, const Note& note, ProgressBar& progress);
 // Throws a usage Error where an output at `path` would replace a file of the model.
 void refuse_to_replace_model(const ModelSource& model, const std::string& path);

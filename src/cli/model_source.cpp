@@ -27,8 +27,7 @@ Checkpoint read_file(const std::string& path) {
 
 }  // namespace
 
-Checkpoint read_model(const ModelSource& source, const Note& note,
-                      const std::function<void(uint64_t done, uint64_t total)>& quantizing) {
+Checkpoint read_model(const ModelSource& source, const Note& note, const QuantizationProgress& quantizing) {
   Checkpoint checkpoint = read_file(source.path);
   for (const std::string& assignment : source.overrides) override_metadata(checkpoint.meta, assignment);
   checkpoint.alignment = data_alignment(source.path, checkpoint.meta);

@@ -24,10 +24,9 @@ struct ModelSource {
 // Told, a line each, what the user should know of what is done to the model; may be null.
 using Note = std::function<void(std::string_view line)>;
 
-// The model with all that the options ask for; `quantizing` (may be null) is told how far that is, in bytes. Throws
-// Error.
+// The model with all that the options ask for. Throws Error.
 Checkpoint read_model(const ModelSource& source, const Note& note,
-                      const std::function<void(uint64_t done, uint64_t total)>& quantizing = nullptr);
+                      const QuantizationProgress& quantizing = {});
 
 // The files that shape what read_model gives.
 std::vector<std::string> source_files(const ModelSource& source);

@@ -18,7 +18,7 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  // "download", "quantize", "parse", "optimize", "generate", "compile" or "pack" begins.
+  // "download", "calibrate", "fit", "quantize", "parse", "optimize", "generate", "compile" or "pack" begins.
   void begin(std::string_view phase);
   // Within the current phase.
   void bytes(uint64_t done, uint64_t total);

@@ -61,7 +61,7 @@ std::vector<std::string> quantization_settings(const Quantization& quantization)
 
 Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantization,
                           const std::function<void(std::string_view line)>& note,
-                          const std::function<void(uint64_t done, uint64_t total)>& progress) {
+                          const QuantizationProgress& progress) {
   if (!quantization.type.empty() && !quantization.fit.empty())
     fail_usage("--fit {}: chooses the types itself, there can be no type {} as well", quantization.fit,
                quantization.type);
@@ -74,7 +74,13 @@ Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantizat
     fail_usage("--imatrix and --calibration-file: one of them says what matters, not both");
   Importances importances;
   if (!quantization.imatrix.empty()) importances = read_imatrix(quantization.imatrix);
-  if (!quantization.calibration_file.empty()) importances = calibrate(model, quantization.calibration_file);
+  const auto begin = [&](std::string_view phase) {
+    if (progress.begin) progress.begin(phase);
+  };
+  if (!quantization.calibration_file.empty()) {
+    begin("calibrate");
+    importances = calibrate(model, quantization.calibration_file);
+  }
 
   const Importances* known = importances.of_tensor.empty() ? nullptr : &importances;
   const unsigned n_threads = rt::cpu_budget().n_workers();
@@ -82,6 +88,7 @@ Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantizat
   if (recipe != nullptr) {
     types = choose_types(model, *recipe, overrides, note);
   } else {
+    begin("fit");
     const uint64_t header = encode_metadata(model.meta).size() + kHeaderBytesPerTensor * model.tensors.size();
     const Fit fit = fit_types(model, size > header ? size - header : 0, overrides, known, n_threads);
     types = fit.types;
@@ -90,9 +97,10 @@ Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantizat
       if (note) note(line);
     }
   }
+  begin("quantize");
   QuantizeReport report;
-  Checkpoint out =
-      quantize(model, types, {.importances = known, .n_threads = n_threads, .progress = progress}, report);
+  Checkpoint out = quantize(
+      model, types, {.importances = known, .n_threads = n_threads, .progress = progress.bytes}, report);
   out.meta = quantized_metadata(model, quantization, recipe->file_type);
   if (note) {
     for (const std::string& line : describe(report)) note(line);

@@ -24,11 +24,16 @@ struct Quantization {
 // What shapes the quantized model besides the files it is made from, a string each.
 std::vector<std::string> quantization_settings(const Quantization& quantization);
 
+// Told how far quantizing is; either may be null.
+struct QuantizationProgress {
+  std::function<void(std::string_view phase)> begin;         // "calibrate", "fit" or "quantize" begins
+  std::function<void(uint64_t done, uint64_t total)> bytes;  // of "quantize"
+};
+
 // The model quantized. Its metadata says so: general.file_type, general.quantization_version, and forge.quantization,
-// which `info` shows. `note` (may be null) is told the errors by class of tensor; `progress` (may be null) the bytes of the
-// model that are done. Throws Error.
+// which `info` shows. `note` (may be null) is told the errors by class of tensor. Throws Error.
 Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantization,
                           const std::function<void(std::string_view line)>& note,
-                          const std::function<void(uint64_t done, uint64_t total)>& progress);
+                          const QuantizationProgress& progress);
 
 }  // namespace forge
