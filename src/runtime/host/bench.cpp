@@ -34,9 +34,11 @@ struct Summary {
   }
 };
 
+constexpr uint32_t kMaxParallel = 256;
+
 struct BenchFlags {
   RunFlags run;
-  uint32_t n_prompt = 512, n_decode = 128, depth = 0, repeats = 5;
+  uint32_t n_prompt = 512, n_decode = 128, depth = 0, parallel = 1, repeats = 5;
   bool json = false;
 };
 
@@ -71,14 +73,19 @@ Status run_prompt(Engine& engine, Sequence& sequence, RandomTokens& random, int3
   return Ok{};
 }
 
-Status run_decode(Engine& engine, Sequence& sequence, RandomTokens& random, uint32_t n) {
-  const BatchSequence sequences[] = {{.kv = &sequence}};
+// n steps, each a token for every sequence.
+Status run_decode(Engine& engine, std::span<Sequence> sequences, RandomTokens& random, uint32_t n) {
+  std::vector<Row> rows(sequences.size());
+  std::vector<BatchSequence> batch(sequences.size());
+  for (size_t s = 0; s < sequences.size(); ++s) batch[s].kv = &sequences[s];
   for (uint32_t i = 0; i < n; ++i) {
-    const Row row{.token = random.next(),
-                  .position = static_cast<int32_t>(sequence.n_past),
-                  .row_class = RowClass::generated,
-                  .want = Want::logits};
-    const auto out = engine.step({.rows = {&row, 1}, .sequences = sequences});
+    for (uint32_t s = 0; s < sequences.size(); ++s)
+      rows[s] = {.sequence = s,
+                 .token = random.next(),
+                 .position = static_cast<int32_t>(sequences[s].n_past),
+                 .row_class = RowClass::generated,
+                 .want = Want::logits};
+    const auto out = engine.step({.rows = rows, .sequences = batch});
     if (!out) return out.error();
   }
   return Ok{};
@@ -214,28 +221,32 @@ Status measure(const Program& program, Session& session, const BenchFlags& f, Be
   Engine& engine = session.engine;
   const int32_t bos = session.tokenizer.adds_bos() ? session.tokenizer.bos() : -1;
   RandomTokens random(program.code->n_vocab);
-  Sequence sequence;
-  const auto restart = [&]() -> Status {
-    engine.pool().truncate(sequence, 0);
-    return run_prompt(engine, sequence, random, bos, f.depth, false);
+  std::vector<Sequence> sequences(f.parallel);
+  const auto restart = [&](std::span<Sequence> some) -> Status {
+    for (Sequence& sequence : sequences) engine.pool().truncate(sequence, 0);
+    for (Sequence& sequence : some) {
+      if (Status s = run_prompt(engine, sequence, random, bos, f.depth, false); !s) return s;
+    }
+    return Ok{};
   };
   if (f.n_prompt != 0) {
+    Sequence& sequence = sequences[0];
     if (Status s = run_prompt(engine, sequence, random, bos, f.n_prompt, true); !s) return s;  // warm-up
     for (uint32_t r = 0; r < f.repeats; ++r) {
-      if (Status s = restart(); !s) return s;
+      if (Status s = restart({&sequence, 1}); !s) return s;
       const double start = seconds_now();
       if (Status s = run_prompt(engine, sequence, random, bos, f.n_prompt, true); !s) return s;
       result.prefill.samples.push_back(f.n_prompt / (seconds_now() - start));
     }
   }
   if (f.n_decode != 0) {
-    engine.pool().truncate(sequence, 0);
-    if (Status s = run_decode(engine, sequence, random, 1); !s) return s;  // warm-up
+    engine.pool().truncate(sequences[0], 0);
+    if (Status s = run_decode(engine, sequences, random, 1); !s) return s;  // warm-up
     for (uint32_t r = 0; r < f.repeats; ++r) {
-      if (Status s = restart(); !s) return s;
+      if (Status s = restart(sequences); !s) return s;
       const double start = seconds_now();
-      if (Status s = run_decode(engine, sequence, random, f.n_decode); !s) return s;
-      result.decode.samples.push_back(f.n_decode / (seconds_now() - start));
+      if (Status s = run_decode(engine, sequences, random, f.n_decode); !s) return s;
+      result.decode.samples.push_back(f.parallel * f.n_decode / (seconds_now() - start));
     }
   }
   // Before the buffers of the measurements that follow.
@@ -248,6 +259,11 @@ Status measure(const Program& program, Session& session, const BenchFlags& f, Be
     result.start.samples.push_back(*seconds);
   }
   return Ok{};
+}
+
+// Weights that decoding reads: a step reads them once for all sequences.
+double bytes_read_a_second(const Program& program, const BenchFlags& f, const BenchResult& r) {
+  return r.decode.median() / f.parallel * static_cast<double>(program.code->weight_bytes_per_token);
 }
 
 void print_json(Program& program, const BenchFlags& f, const BenchResult& r, uint32_t n_threads) {
@@ -267,7 +283,7 @@ void print_json(Program& program, const BenchFlags& f, const BenchResult& r, uin
   o.add("peak_rss_bytes", static_cast<int64_t>(r.peak_rss));
   o.add("weight_bytes_per_token", static_cast<int64_t>(program.code->weight_bytes_per_token));
   o.add("read_bandwidth", r.bandwidth);
-  const double read = r.decode.median() * static_cast<double>(program.code->weight_bytes_per_token);
+  const double read = bytes_read_a_second(program, f, r);
   if (r.decode.samples.empty() || r.bandwidth == 0) {
     o.add_null("decode_bandwidth_share");
   } else {
@@ -276,6 +292,7 @@ void print_json(Program& program, const BenchFlags& f, const BenchResult& r, uin
   o.add("n_prompt", int64_t{f.n_prompt});
   o.add("n_decode", int64_t{f.n_decode});
   o.add("depth", int64_t{f.depth});
+  o.add("parallel", int64_t{f.parallel});
   o.add("repeats", int64_t{f.repeats});
   o.add("threads", int64_t{n_threads});
   o.add("level", std::string_view(program.code->level));
@@ -290,11 +307,12 @@ void print_table(Program& program, const BenchFlags& f, const BenchResult& r, ui
                            ")\n"));
   };
   const std::string depth = f.depth == 0 ? std::string{} : text(" behind ", f.depth);
+  const std::string parallel = f.parallel == 1 ? std::string{} : text(" of ", f.parallel);
   line(text("prefill ", f.n_prompt, depth), r.prefill, 1, "tok/s");
-  line(text("decode ", f.n_decode, depth), r.decode, 1, "tok/s");
+  line(text("decode ", f.n_decode, parallel, depth), r.decode, 1, "tok/s");
   line("start to first token", r.start, 3, "s");
   program.out.write(text("peak memory             ", human_bytes(r.peak_rss), "\n"));
-  const double read = r.decode.median() * static_cast<double>(program.code->weight_bytes_per_token);
+  const double read = bytes_read_a_second(program, f, r);
   program.out.write(
       text("weights read a token    ", human_bytes(program.code->weight_bytes_per_token), ", decode reads ",
            fixed(read / 1e9, 2), " of ", fixed(r.bandwidth / 1e9, 2), " GB/s",
@@ -323,6 +341,10 @@ int bench_command(Program& program, std::span<const std::string> args) {
        .value = "N",
        .help = "untimed tokens in front of both (default 0)",
        .set = into(f.depth, 0)},
+      {.name = "--parallel",
+       .value = "N",
+       .help = "sequences that decode at once; tokens of all count (default 1)",
+       .set = into(f.parallel, 1, kMaxParallel)},
       {.name = "--repeats",
        .letter = 'r',
        .value = "N",
@@ -352,6 +374,7 @@ int bench_command(Program& program, std::span<const std::string> args) {
         kMisuse);
   }
   f.run.ctx = static_cast<uint32_t>(ctx);
+  f.run.n_sequences = f.parallel;
   const auto session = open_session(program, f.run, status);
   if (session == nullptr) return status;
   BenchResult result;

@@ -264,7 +264,7 @@ Result<std::unique_ptr<Session>> make_session(const Program& program, const RunF
   auto threads = ThreadTeam::start(flags.threads != 0 ? flags.threads : budget.n_workers(), budget);
   if (!threads) return threads.error();
   Team& team = (*threads)->team();
-  auto kv = Mapping::reserve(pages_for(ctx) * code.kv_page_bytes);
+  auto kv = Mapping::reserve(flags.n_sequences * pages_for(ctx) * code.kv_page_bytes);
   auto arena = Mapping::reserve(code.arena_bytes);
   auto scratch = Mapping::reserve(team.n_workers * code.scratch_bytes);
   if (!kv) return kv.error();

@@ -62,6 +62,7 @@ bool parse_command(Program& program, const Usage& usage, std::span<const Option>
 struct RunFlags {
   uint32_t threads = 0;
   uint32_t ctx = 0;
+  uint32_t n_sequences = 1;  // that the KV cache has room for at once
 };
 void add_run_options(std::vector<Option>& options, RunFlags& flags);
 
