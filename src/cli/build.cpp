@@ -46,7 +46,7 @@ void refuse_to_replace_model(const ModelSource& model, const std::string& path) 
 
 CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version) {
   CompileOptions out;
-  out.level = &cpu_level(options.cpu);
+  out.target = cpu_target(options.cpu);
   out.ctx = options.ctx;
   out.default_args = options.default_args;
   out.has_chat_template = !options.chat_template_file.empty();
@@ -72,18 +72,17 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   const CompiledModel model = compile_model(checkpoint, compile, [&](std::string_view phase) {
     if (phase != "parse") progress.begin(phase);
   });
-  BuildReport report = {.level = std::string(compile.level->name),
-                        .weights_bytes = model.payload.weights_bytes};
+  BuildReport report = {.target = compile.target.name, .weights_bytes = model.payload.weights_bytes};
   const Progress bytes = [&](uint64_t done, uint64_t total) { progress.bytes(done, total); };
 
   if (output == Output::source) {
     progress.begin("pack");
-    write_source_folder(path, files, model.sources, *compile.level, model.payload, bytes);
+    write_source_folder(path, files, model.sources, compile.target, model.payload, bytes);
     return report;
   }
   progress.begin("compile");
   const LinkedProgram program =
-      build_program(compiler, files, model.sources, *compile.level, Cache::standard(), log);
+      build_program(compiler, files, model.sources, compile.target, Cache::standard(), log);
   report.program_bytes = program.bytes.size();
   report.cached = program.cached;
   progress.begin("pack");
@@ -110,7 +109,7 @@ std::string build_summary(const BuildReport& report, const std::string& path, co
           ? "source"
           : fmt::format("code {}{}", rt::human_bytes(report.program_bytes), report.cached ? " (cached)" : "");
   return fmt::format("{}: {}, weights {}, for {}; {:.2f} s ({})", path, code,
-                     rt::human_bytes(report.weights_bytes), report.level, total, times);
+                     rt::human_bytes(report.weights_bytes), report.target, total, times);
 }
 
 }  // namespace forge

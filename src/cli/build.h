@@ -37,7 +37,7 @@ enum class Output : uint8_t {
 };
 
 struct BuildReport {
-  std::string level;
+  std::string target;
   uint64_t program_bytes = 0, weights_bytes = 0;  // the linked code; the packed weights
   bool cached = false;                            // the code was
 };

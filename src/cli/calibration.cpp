@@ -53,13 +53,13 @@ Importances calibrate(const Checkpoint& model, const std::string& text_file) {
   const ForgeFiles files = find_forge_files();
   const Checkpoint floats = widened(model);
   CompileOptions options;
-  options.level = &cpu_level("native");
+  options.target = cpu_target("native");
   options.ctx = std::min(kContext, build_graph(floats, 0).ctx_max);
   options.has_chat_template = true;  // none
   options.compiler = compiler.version;
   const CompiledModel compiled = compile_model(floats, options, nullptr);
   const LinkedProgram program =
-      build_program(compiler, files, compiled.sources, *options.level, Cache::standard(), nullptr);
+      build_program(compiler, files, compiled.sources, options.target, Cache::standard(), nullptr);
 
   const ScratchDirectory directory;
   const std::string path = directory.path() + "/program", squares = directory.path() + "/squares";

@@ -49,7 +49,7 @@ std::string program_name(const BuildOptions& options) {
   for (const std::string& file : source_files(options.model)) identities.push_back(file_identity(file));
   std::vector<std::string_view> parts = {
       "forge program 3",    forge,   files_hash,
-      compile.level->name,  context, compile.has_chat_template ? "own template" : "",
+      compile.target.name,  context, compile.has_chat_template ? "own template" : "",
       compile.chat_template};
   parts.insert(parts.end(), identities.begin(), identities.end());
   std::string stem = model_name(options.model).substr(0, 100);

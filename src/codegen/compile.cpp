@@ -87,7 +87,7 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   manifest["source.sha256"] =
       checkpoint.source_sha256.empty() ? source_sha256(checkpoint) : checkpoint.source_sha256;
   manifest["ctx.default"] = std::to_string(default_context(checkpoint, m.source));
-  manifest["target"] = fmt::format("{} {}", m.plan.target, options.level->name);
+  manifest["target"] = fmt::format("{} {}", m.plan.target, options.target.name);
   manifest["compiler"] = options.compiler;
   if (const auto quantization = checkpoint.meta.string(kQuantizationKey))
     manifest["quantization"] = *quantization;
@@ -134,7 +134,7 @@ CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& 
   m.optimized = optimize(m.source);
   m.plan = lower_cpu(m.optimized, rope_factors(checkpoint, m.optimized));
   enter("generate");
-  m.sources["model.cpp"] = emit_cpu(m.optimized, m.plan, *options.level);
+  m.sources = emit_cpu(m.optimized, m.plan, options.target);
 
   PayloadInput& payload = m.payload;
   payload.plan_hash = plan_hash(m.plan, m.optimized);

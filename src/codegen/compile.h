@@ -17,20 +17,19 @@
 namespace forge {
 
 struct CompileOptions {
-  const CpuLevel* level = nullptr;  // toolchain/cpu_level.h
-  uint32_t ctx = 0;                 // positions; 0: the smaller of the model's and 8192
-  std::string default_args;         // what the program does when started with nothing
-  std::string chat_template;        // the template's text; empty: the checkpoint's own
-  bool has_chat_template = false;   // --chat-template was given (an empty text switches the template off)
-  std::string compiler;             // the C++ compiler's identity, for `info`
+  CpuTarget target;                // toolchain/cpu_level.h
+  uint32_t ctx = 0;                // positions; 0: the smaller of the model's and 8192
+  std::string default_args;        // what the program does when started with nothing
+  std::string chat_template;       // the template's text; empty: the checkpoint's own
+  bool has_chat_template = false;  // --chat-template was given (an empty text switches the template off)
+  std::string compiler;            // the C++ compiler's identity, for `info`
 };
 
 struct CompiledModel {
   Graph source;     // as built
   Graph optimized;  // after all passes
   Plan plan;
-  std::map<std::string, std::string>
-      sources;           // file name -> generated text; model.cpp is compiled for the level
+  std::map<std::string, std::string> sources;  // file name -> generated text, one a level (CpuTarget::source)
   PayloadInput payload;  // its pack functions read the checkpoint, which must outlive them
 };
 

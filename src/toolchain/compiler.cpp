@@ -67,14 +67,20 @@ std::string error_line(const ProcessResult& result) {
                                : std::string(first_line(result.output));
 }
 
-void run(const std::string& program, const std::vector<std::string>& arguments, const std::string& directory,
-         std::string_view what, const Log& log = nullptr) {
-  std::vector<std::string> argv = {program};
-  argv.insert(argv.end(), arguments.begin(), arguments.end());
-  if (log) log(fmt::format("{}", fmt::join(argv, " ")));
-  const ProcessResult result = run_process(argv, directory);
-  if (log && !result.output.empty()) log(result.output);
-  if (result.status != 0) fail("{} failed: {}", what, error_line(result));
+// Runs the program once for each list of arguments, all at the same time.
+void run(const std::string& program, const std::vector<std::vector<std::string>>& runs,
+         const std::string& directory, std::string_view what, const Log& log = nullptr) {
+  std::vector<std::vector<std::string>> commands;
+  for (const std::vector<std::string>& arguments : runs) {
+    std::vector<std::string>& argv = commands.emplace_back(1, program);
+    argv.insert(argv.end(), arguments.begin(), arguments.end());
+    if (log) log(fmt::format("{}", fmt::join(argv, " ")));
+  }
+  const std::vector<ProcessResult> results = run_processes(commands, directory);
+  for (const ProcessResult& result : results)
+    if (log && !result.output.empty()) log(result.output);
+  for (const ProcessResult& result : results)
+    if (result.status != 0) fail("{} failed: {}", what, error_line(result));
 }
 
 void write_sources(const Sources& sources, const std::string& directory) {
@@ -90,6 +96,8 @@ std::vector<uint8_t> read_file(const std::string& path) {
   const MappedFile map(path);
   return {map.bytes().begin(), map.bytes().end()};
 }
+
+std::string object_name(const std::string& source) { return fs::path(source).replace_extension(".o"); }
 
 std::string executable_directory() {
   char path[PATH_MAX];
@@ -177,7 +185,8 @@ std::string forge_files_hash(const ForgeFiles& files) {
   return hash_parts(parts);
 }
 
-std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& include_directory) {
+std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& source,
+                                           const std::string& include_directory) {
   std::vector<std::string> out = {
       "-std=c++20",
       "-O3",
@@ -193,36 +202,40 @@ std::vector<std::string> compile_arguments(const CpuLevel& level, const std::str
       "-I" + include_directory,
   };
   for (std::string& flag : level.flags()) out.push_back(std::move(flag));
-  for (const char* argument : {"-c", "model.cpp", "-o", "model.o"}) out.emplace_back(argument);
+  for (const std::string& argument : {std::string("-c"), source, std::string("-o"), object_name(source)})
+    out.push_back(argument);
   return out;
 }
 
-std::vector<std::string> link_arguments(const std::string& linker, const std::string& runtime_archive,
-                                        const std::string& output) {
-  return {"-static",
-          linker.empty() ? "-fuse-ld=lld" : "--ld-path=" + linker,
-          "-Wl,--gc-sections",
-          "-Wl,--strip-all",
-          "-Wl,--build-id=none",
-          "model.o",
-          runtime_archive,
-          "-o",
-          output};
+std::vector<std::string> link_arguments(const CpuTarget& target, const std::string& linker,
+                                        const std::string& runtime_archive, const std::string& output) {
+  std::vector<std::string> out = {"-static", linker.empty() ? "-fuse-ld=lld" : "--ld-path=" + linker,
+                                  "-Wl,--gc-sections", "-Wl,--strip-all", "-Wl,--build-id=none"};
+  for (size_t i = 0; i < target.levels.size(); ++i) out.push_back(object_name(target.source(i)));
+  for (const std::string& argument : {runtime_archive, std::string("-o"), output}) out.push_back(argument);
+  return out;
 }
 
 LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
-                            const CpuLevel& level, const Cache& cache, const Log& log) {
+                            const CpuTarget& target, const Cache& cache, const Log& log) {
+  const auto compilations = [&](const std::string& include_directory) {
+    std::vector<std::vector<std::string>> runs;
+    for (size_t i = 0; i < target.levels.size(); ++i)
+      runs.push_back(compile_arguments(*target.levels[i], target.source(i), include_directory));
+    return runs;
+  };
   // Paths of forge's own files don't shape the program, so the key has their contents and not where they lie.
   const std::string files_hash = forge_files_hash(files);
-  std::vector<std::string> arguments = compile_arguments(level, "");
-  for (std::string& a : link_arguments("", "", "")) arguments.push_back(std::move(a));
+  std::vector<std::string> arguments = link_arguments(target, "", "", "");
+  for (std::vector<std::string>& run : compilations(""))
+    for (std::string& a : run) arguments.push_back(std::move(a));
   std::vector<std::string_view> parts = {"forge code 1", compiler.identity, files_hash};
   parts.insert(parts.end(), arguments.begin(), arguments.end());
   for (const auto& [name, text] : sources) {
     parts.emplace_back(name);
     parts.emplace_back(text);
   }
-  const std::string name = fmt::format("{}-{}", level.name, hash_parts(parts).substr(0, 32));
+  const std::string name = fmt::format("{}-{}", target.name, hash_parts(parts).substr(0, 32));
   if (auto bytes = cache.load_code(name)) {
     if (log) log(fmt::format("cached code: {}", name));
     return {.bytes = std::move(*bytes), .cached = true};
@@ -230,10 +243,10 @@ LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, c
 
   const ScratchDirectory scratch;
   write_sources(sources, scratch.path());
-  run(compiler.clang, compile_arguments(level, files.include_directory), scratch.path(),
-      "compiling the generated code", log);
-  run(compiler.clang, link_arguments(compiler.linker, files.runtime_archive, "program"), scratch.path(),
-      "linking the program", log);
+  run(compiler.clang, compilations(files.include_directory), scratch.path(), "compiling the generated code",
+      log);
+  run(compiler.clang, {link_arguments(target, compiler.linker, files.runtime_archive, "program")},
+      scratch.path(), "linking the program", log);
   LinkedProgram program = {.bytes = read_file(scratch.path() + "/program")};
   cache.store_code(name, program.bytes);
   return program;
@@ -243,7 +256,7 @@ void compile_object(const Compiler& compiler, const ForgeFiles& files, const Sou
                     const CpuLevel& level, const std::string& path) {
   const ScratchDirectory scratch;
   write_sources(sources, scratch.path());
-  run(compiler.clang, compile_arguments(level, files.include_directory), scratch.path(),
+  run(compiler.clang, {compile_arguments(level, "model.cpp", files.include_directory)}, scratch.path(),
       "compiling the generated code");
   fs::copy_file(scratch.path() + "/model.o", path, fs::copy_options::overwrite_existing);
 }
@@ -252,11 +265,11 @@ void build_shared_library(const Compiler& compiler, const ForgeFiles& files, con
                           const CpuLevel& level, const std::string& path) {
   const ScratchDirectory scratch;
   write_sources(sources, scratch.path());
-  std::vector<std::string> arguments = compile_arguments(level, files.include_directory);
+  std::vector<std::string> arguments = compile_arguments(level, "model.cpp", files.include_directory);
   arguments.emplace_back("-fPIC");
   arguments.emplace_back("-fvisibility=default");
-  run(compiler.clang, arguments, scratch.path(), "compiling the generated code");
-  run(compiler.clang, {"-shared", "--ld-path=" + compiler.linker, "model.o", "-o", "model.so"},
+  run(compiler.clang, {arguments}, scratch.path(), "compiling the generated code");
+  run(compiler.clang, {{"-shared", "--ld-path=" + compiler.linker, "model.o", "-o", "model.so"}},
       scratch.path(), "linking the shared library");
   fs::copy_file(scratch.path() + "/model.so", path, fs::copy_options::overwrite_existing);
 }

@@ -38,15 +38,16 @@ std::vector<std::pair<std::string, std::string>> read_headers(const ForgeFiles& 
 // SHA-256 over the contents of all of them.
 std::string forge_files_hash(const ForgeFiles& files);
 
-// Generated source: file name -> text. model.cpp is compiled; it may include the others.
+// Generated source: file name -> text. Those that CpuTarget::source() names are compiled; they may include others.
 using Sources = std::map<std::string, std::string>;
 
-// The arguments that compile model.cpp to model.o for the level, without the compiler's own path.
-std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& include_directory);
-// The arguments that link model.o with the runtime to `output`; an empty linker leaves the choice of an lld
-// to clang.
-std::vector<std::string> link_arguments(const std::string& linker, const std::string& runtime_archive,
-                                        const std::string& output);
+// The arguments that compile `source` to `source`.o for the level, without the compiler's own path.
+std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& source,
+                                           const std::string& include_directory);
+// The arguments that link the objects of all levels with the runtime to `output`; an empty linker leaves the choice of an
+// lld to clang.
+std::vector<std::string> link_arguments(const CpuTarget& target, const std::string& linker,
+                                        const std::string& runtime_archive, const std::string& output);
 
 struct LinkedProgram {
   std::vector<uint8_t> bytes;  // a static ELF executable without payload
@@ -56,9 +57,9 @@ struct LinkedProgram {
 // Told the commands that are run and all that they print; may be null.
 using Log = std::function<void(std::string_view line)>;
 
-// Compiles and links, or takes the program from the cache. Throws Error with the compiler's first error line.
+// Compiles (all levels at once) and links, or takes the program from the cache. Throws Error with the compiler's first error line.
 LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
-                            const CpuLevel& level, const Cache& cache, const Log& log = nullptr);
+                            const CpuTarget& target, const Cache& cache, const Log& log = nullptr);
 // Compiles model.cpp to the object file `path`, uncached: for tests that look at the object.
 void compile_object(const Compiler& compiler, const ForgeFiles& files, const Sources& sources,
                     const CpuLevel& level, const std::string& path);

@@ -1,5 +1,7 @@
 #include "toolchain/cpu_level.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 #if defined(__x86_64__)
@@ -8,6 +10,8 @@
 
 namespace forge {
 namespace {
+
+constexpr std::string_view kPortable = "portable";
 
 // XCR0 state components: SSE and AVX; opmask, upper halves of ZMM0-15, ZMM16-31; AMX configuration and data.
 constexpr uint64_t kYmm = 0x6;
@@ -112,12 +116,29 @@ const CpuLevel& native_cpu_level() {
 
 const CpuLevel& cpu_level(std::string_view name) {
   if (name == "native") return native_cpu_level();
-  std::string known = "native";
+  std::string known = fmt::format("native, {}", kPortable);
   for (const CpuLevel& level : cpu_levels()) {
     if (level.name == name) return level;
     known += fmt::format(", {}", level.name);
   }
   fail_usage("--cpu {}: no such level; known are {}", name, known);
+}
+
+std::string CpuTarget::source(size_t i) const {
+  return i == 0 ? "model.cpp" : fmt::format("model.{}.cpp", levels[i]->name);
+}
+
+CpuTarget cpu_target(const CpuLevel& level) { return {std::string(level.name), {&level}}; }
+
+CpuTarget cpu_target(std::string_view name) {
+  if (name != kPortable) return cpu_target(cpu_level(name));
+  CpuTarget target = {std::string(kPortable), {}};
+  for (const CpuLevel& level : cpu_levels()) {
+    const bool known = std::ranges::any_of(
+        target.levels, [&](const CpuLevel* below) { return below->kernel_level == level.kernel_level; });
+    if (!known) target.levels.insert(target.levels.begin(), &level);
+  }
+  return target;
 }
 
 }  // namespace forge

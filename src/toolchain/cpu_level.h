@@ -28,11 +28,23 @@ struct CpuLevel {
   std::vector<std::string> flags() const;
 };
 
+// What a program is compiled for: one level, or several of which it takes the highest that the processor has.
+struct CpuTarget {
+  std::string name;                     // of the level, or "portable"
+  std::vector<const CpuLevel*> levels;  // from the highest to the lowest, at least one
+
+  // The file of generated source that is compiled for levels[i]: "model.cpp", "model.x86-64-v3.cpp".
+  std::string source(size_t i) const;
+};
+
 // From the lowest to the highest.
 std::span<const CpuLevel> cpu_levels();
 // The level of that name, or native_cpu_level() for "native". Throws a usage Error that lists the known
 // names.
 const CpuLevel& cpu_level(std::string_view name);
+// That level alone; for "portable" the lowest level of each kernel level.
+CpuTarget cpu_target(std::string_view name);
+CpuTarget cpu_target(const CpuLevel& level);
 // The highest level that this processor and this operating system support, by our own CPUID and XGETBV probe.
 // Throws Error naming the missing feature when even the lowest is out of reach.
 const CpuLevel& native_cpu_level();

@@ -26,9 +26,9 @@
 namespace forge {
 namespace {
 
-// What the signal handler ends: a child (leader of its own process group, so that its children go with it)
-// and a directory. Static memory, since the handler may run at any instruction.
-std::atomic<pid_t> g_child{0};
+// What the signal handler ends: children (a process group of their own, by the number of the first, so that their
+// children go with them) and a directory. Static memory, since the handler may run at any instruction.
+std::atomic<pid_t> g_children{0};
 std::atomic<bool> g_has_directory{false};
 char g_directory[PATH_MAX];
 
@@ -57,10 +57,11 @@ void remove_directory(const char* path) {
 }
 
 void end_child_and_directory() {
-  const pid_t child = g_child.load();
-  if (child > 0) {
-    ::kill(-child, SIGKILL);
-    ::waitpid(child, nullptr, 0);
+  const pid_t group = g_children.load();
+  if (group > 0) {
+    ::kill(-group, SIGKILL);
+    while (::waitpid(-group, nullptr, 0) > 0) {
+    }
   }
   if (g_has_directory.load()) remove_directory(g_directory);
 }
@@ -153,6 +154,38 @@ void remove_abandoned(const std::string& parent) {
   }
 }
 
+struct Child {
+  pid_t pid = 0;
+  int output = -1;  // the end to read of a pipe that is its stdout and stderr
+};
+
+// Starts a process in the group of that number, or as the first of a new one (0). Returns 0 or an errno.
+int start(const std::vector<std::string>& argv, const std::string& directory, pid_t group, Child& child) {
+  int pipe_ends[2];
+  if (::pipe2(pipe_ends, O_CLOEXEC) != 0) return errno;
+  std::vector<std::string> arguments = argv;
+  std::vector<std::string> environment = child_environment(directory);
+  SpawnSettings spawn;
+  posix_spawn_file_actions_addopen(&spawn.actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&spawn.actions, pipe_ends[1], 1);
+  posix_spawn_file_actions_adddup2(&spawn.actions, pipe_ends[1], 2);
+  posix_spawn_file_actions_addchdir_np(&spawn.actions, directory.c_str());
+  int error = 0;
+  {
+    const SignalsHeld held;
+    posix_spawnattr_setsigmask(&spawn.attributes, &held.before());
+    posix_spawnattr_setpgroup(&spawn.attributes, group);
+    posix_spawnattr_setflags(&spawn.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+    error = ::posix_spawn(&child.pid, argv[0].c_str(), &spawn.actions, &spawn.attributes,
+                          pointers(arguments).data(), pointers(environment).data());
+    if (error == 0 && group == 0) g_children.store(child.pid);
+  }
+  ::close(pipe_ends[1]);
+  child.output = pipe_ends[0];
+  if (error != 0) ::close(pipe_ends[0]);
+  return error;
+}
+
 bool is_program(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
 
 }  // namespace
@@ -179,46 +212,43 @@ ScratchDirectory::~ScratchDirectory() {
   if (lock_ >= 0) ::close(lock_);
 }
 
-ProcessResult run_process(const std::vector<std::string>& argv, const std::string& directory) {
-  int pipe_ends[2];
-  if (::pipe2(pipe_ends, O_CLOEXEC) != 0) fail("{}: can't be started: {}", argv[0], std::strerror(errno));
-  std::vector<std::string> arguments = argv;
-  std::vector<std::string> environment = child_environment(directory);
-  SpawnSettings spawn;
-  posix_spawn_file_actions_addopen(&spawn.actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&spawn.actions, pipe_ends[1], 1);
-  posix_spawn_file_actions_adddup2(&spawn.actions, pipe_ends[1], 2);
-  posix_spawn_file_actions_addchdir_np(&spawn.actions, directory.c_str());
-  pid_t child = 0;
-  int error = 0;
-  {
-    const SignalsHeld held;
-    posix_spawnattr_setsigmask(&spawn.attributes, &held.before());
-    posix_spawnattr_setpgroup(&spawn.attributes, 0);
-    posix_spawnattr_setflags(&spawn.attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
-    error = ::posix_spawn(&child, argv[0].c_str(), &spawn.actions, &spawn.attributes,
-                          pointers(arguments).data(), pointers(environment).data());
-    if (error == 0) g_child.store(child);
+std::vector<ProcessResult> run_processes(const std::vector<std::vector<std::string>>& commands,
+                                         const std::string& directory) {
+  std::vector<Child> children;
+  std::string failure;
+  for (const std::vector<std::string>& argv : commands) {
+    const pid_t group = children.empty() ? 0 : children[0].pid;
+    if (const int error = start(argv, directory, group, children.emplace_back()); error != 0) {
+      failure = fmt::format("{}: can't be started: {}", argv[0], std::strerror(error));
+      children.pop_back();
+      if (!children.empty()) ::kill(-children[0].pid, SIGKILL);
+      break;
+    }
   }
-  ::close(pipe_ends[1]);
-  if (error != 0) {
-    ::close(pipe_ends[0]);
-    fail("{}: can't be started: {}", argv[0], std::strerror(error));
+  std::vector<ProcessResult> results(children.size());
+  for (size_t i = 0; i < children.size(); ++i) {
+    results[i].output = read_to_end(children[i].output);
+    ::close(children[i].output);
   }
-  ProcessResult result;
-  result.output = read_to_end(pipe_ends[0]);
-  ::close(pipe_ends[0]);
-  int status = 0;
-  // The child is reaped with the signals held: the handler must never kill a process group that took its
-  // number.
-  siginfo_t ended = {};
-  while (::waitid(P_PID, static_cast<id_t>(child), &ended, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
+  // Children are reaped with the signals held: the handler must never kill a process group that took their number.
+  for (const Child& child : children) {
+    siginfo_t ended = {};
+    while (::waitid(P_PID, static_cast<id_t>(child.pid), &ended, WEXITED | WNOWAIT) != 0 && errno == EINTR) {
+    }
   }
   const SignalsHeld held;
-  ::waitpid(child, &status, 0);
-  g_child.store(0);
-  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  return result;
+  for (size_t i = 0; i < children.size(); ++i) {
+    int status = 0;
+    ::waitpid(children[i].pid, &status, 0);
+    results[i].status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+  g_children.store(0);
+  if (!failure.empty()) fail("{}", failure);
+  return results;
+}
+
+ProcessResult run_process(const std::vector<std::string>& argv, const std::string& directory) {
+  return run_processes({argv}, directory)[0];
 }
 
 std::string find_on_path(const std::string& name) {

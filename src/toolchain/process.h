@@ -27,6 +27,9 @@ struct ProcessResult {
   std::string output;  // stdout and stderr together
 };
 
+// Runs them at the same time, each as run_process does, and waits for all.
+std::vector<ProcessResult> run_processes(const std::vector<std::vector<std::string>>& commands,
+                                         const std::string& directory);
 // Runs argv[0], a path, without a shell, in `directory` (which is also its TMPDIR), with an empty stdin.
 // Throws Error when it can't be started.
 ProcessResult run_process(const std::vector<std::string>& argv, const std::string& directory);

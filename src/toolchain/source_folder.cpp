@@ -13,7 +13,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kReadme = R"(# A compiled language model, as source
 
-- `model.cpp` is the model: the code that forge generated. Files beside it are its parts.
+- `model.cpp` is the model: the code that forge generated. `model.LEVEL.cpp` beside it is the same for a lower level.
 - `include/` holds the kernels that it calls and the contract with the runtime (`runtime/core/step.h`).
 - `libforge_rt.a` is the runtime: command line, tokenizer, sampler, threads.
 - `program.weights` is the payload: manifest, tokenizer tables and packed weights.
@@ -42,16 +42,18 @@ std::string command(const std::vector<std::string>& arguments) {
 }  // namespace
 
 void write_source_folder(const std::string& directory, const ForgeFiles& files, const Sources& sources,
-                         const CpuLevel& level, const PayloadInput& payload, const Progress& progress) {
+                         const CpuTarget& target, const PayloadInput& payload, const Progress& progress) {
   const fs::path folder = directory;
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) fail("{}: can't be created: {}", directory, error.message());
 
-  const std::string script =
-      "#!/bin/sh\n# Compiles the generated code and links it with the runtime to ./program.\n" +
-      std::string("set -eu\ncd \"$(dirname \"$0\")\"\n") + command(compile_arguments(level, "include")) +
-      command(link_arguments("", "libforge_rt.a", "program"));
+  std::string script =
+      "#!/bin/sh\n# Compiles the generated code and links it with the runtime to ./program.\n"
+      "set -eu\ncd \"$(dirname \"$0\")\"\n";
+  for (size_t i = 0; i < target.levels.size(); ++i)
+    script += command(compile_arguments(*target.levels[i], target.source(i), "include"));
+  script += command(link_arguments(target, "", "libforge_rt.a", "program"));
   for (const auto& [name, text] : sources) write_file(folder / name, as_bytes(text), 0644);
   for (const auto& [name, text] : read_headers(files))
     write_file(folder / "include" / name, as_bytes(text), 0644);

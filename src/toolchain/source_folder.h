@@ -13,6 +13,6 @@ namespace forge {
 // program.weights), a README and build.sh, which makes `program` of them. The folder may exist; files in it
 // are replaced one by one.
 void write_source_folder(const std::string& directory, const ForgeFiles& files, const Sources& sources,
-                         const CpuLevel& level, const PayloadInput& payload, const Progress& progress);
+                         const CpuTarget& target, const PayloadInput& payload, const Progress& progress);
 
 }  // namespace forge

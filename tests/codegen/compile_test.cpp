@@ -17,7 +17,7 @@ using Manifest = std::map<std::string, std::string, std::less<>>;
 
 CompiledModel compile(const Checkpoint& checkpoint, uint32_t ctx = 0) {
   CompileOptions options;
-  options.level = &cpu_level("x86-64-v3");
+  options.target = cpu_target("x86-64-v3");
   options.ctx = ctx;
   return compile_model(checkpoint, options, nullptr);
 }

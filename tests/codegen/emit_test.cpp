@@ -32,7 +32,7 @@ TinyModel odd_qwen2() {
 }
 
 CompiledModel compiled(const Checkpoint& checkpoint, const CpuLevel& level) {
-  return compile_model(checkpoint, {.level = &level, .compiler = "test"}, nullptr);
+  return compile_model(checkpoint, {.target = cpu_target(level), .compiler = "test"}, nullptr);
 }
 
 size_t count(std::string_view text, std::string_view what) {
@@ -85,7 +85,8 @@ TEST(Emit, SourceCompilesWithoutAWarning) {
       const TemporaryDirectory directory;
       const std::string& text = m.sources.at("model.cpp");
       write_file(directory.file("model.cpp"), {reinterpret_cast<const uint8_t*>(text.data()), text.size()});
-      std::vector<std::string> command = compile_arguments(cpu_level(level), FORGE_SOURCE_DIR "/src");
+      std::vector<std::string> command =
+          compile_arguments(cpu_level(level), "model.cpp", FORGE_SOURCE_DIR "/src");
       command.insert(command.begin(), compiler.clang);
       command.insert(command.end(), {"-fsyntax-only", "-Wall", "-Wextra", "-Werror"});
       const ProcessResult result = run_process(command, directory.path());
@@ -137,7 +138,7 @@ TEST(Compile, SameInputsGiveTheSameBytes) {
 
 // What no program can be made of.
 TEST(Compile, Errors) {
-  const CompileOptions options = {.level = &cpu_level("x86-64-v3"), .compiler = "test"};
+  const CompileOptions options = {.target = cpu_target("x86-64-v3"), .compiler = "test"};
   TinyModel tiny = mixed_model();
   Checkpoint c = make_checkpoint(tiny);
   for (Tensor& t : c.tensors)

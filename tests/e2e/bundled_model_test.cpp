@@ -7,6 +7,7 @@
 #include "codegen/compile.h"
 #include "core/error.h"
 #include "tests/e2e/command_test.h"
+#include "toolchain/cpu_level.h"
 
 namespace forge {
 namespace {
@@ -45,6 +46,34 @@ TEST_F(BundledModel, LogitsAreTheInterpretersBitForBitWithAnyThreads) {
     output(std::string("./story logits --threads ") + threads + options + "compiled");
     EXPECT_EQ(shell("cmp interpreted compiled").output, "") << threads << " threads";
   }
+}
+
+// Every level is run that this machine has, and by emulation what a machine without AVX-512 and one without AVX do.
+TEST_F(BundledModel, PortableProgramTakesTheBestLevelThatThereIs) {
+  output("$forge compile $model --cpu portable -o portable");
+  const std::string options = std::string(" logits --tokens ") + kTokens + " -o ";
+  output("./story" + options + "native && ./portable" + options + "best && cmp native best");
+  const CpuTarget target = cpu_target("portable");
+  for (const CpuLevel* level : target.levels) {
+    const std::string chosen = fmt::format("FORGE_LEVEL={} ./portable", level->name);
+    if (const std::string_view missing = missing_feature(*level); !missing.empty()) {
+      EXPECT_NE(error(chosen + " info", 1).find(fmt::format("this processor lacks {}, ", missing)),
+                std::string::npos);
+      continue;
+    }
+    output(fmt::format("{}{}level && cmp native level", chosen, options));
+    EXPECT_NE(output(chosen + " info").find(fmt::format(" {}, plan", level->name)), std::string::npos);
+  }
+  EXPECT_EQ(
+      error("FORGE_LEVEL=mips ./portable info", 1),
+      "portable: FORGE_LEVEL=mips: the program was not compiled for that level, but for x86-64-v4+vnni, "
+      "x86-64-v4, x86-64-v3+avxvnni, x86-64-v3");
+  if (find_on_path("qemu-x86_64").empty())
+    GTEST_SKIP() << "qemu-x86_64 is missing: no lesser machine is tried";
+  output("qemu-x86_64 -cpu Haswell ./portable" + options + "haswell 2>/dev/null && cmp native haswell");
+  EXPECT_NE(error("qemu-x86_64 -cpu Nehalem ./portable info 2>&1 | grep -v TCG; exit 1", 1)
+                .find("this processor lacks"),
+            std::string::npos);
 }
 
 TEST_F(BundledModel, TracedTensorsAreTheInterpreters) {
@@ -142,7 +171,7 @@ TEST_F(BundledModel, AProcessorThatLacksAFeatureIsToldSo) {
 bool is_accepted(const std::string& path) {
   try {
     const Checkpoint checkpoint = read_model({.path = path}, nullptr);
-    compile_model(checkpoint, {.level = &cpu_level("x86-64-v3")}, nullptr);
+    compile_model(checkpoint, {.target = cpu_target("x86-64-v3")}, nullptr);
     return true;
   } catch (const Error& e) {
     EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos) << e.what();

@@ -20,7 +20,8 @@ class CommandTest : public testing::Test {
   static void set_up_commands() {
     cache_ = std::make_unique<TemporaryDirectory>();
     ::setenv("FORGE_CACHE_DIR", cache_->file("cache").c_str(), 1);
-    for (const char* name : {"FORGE_CTX", "FORGE_CPU", "FORGE_CLANG", "FORGE_HOME", "FORGE_CACHE_MAX"})
+    for (const char* name :
+         {"FORGE_CTX", "FORGE_CPU", "FORGE_LEVEL", "FORGE_CLANG", "FORGE_HOME", "FORGE_CACHE_MAX"})
       ::unsetenv(name);
   }
   static void TearDownTestSuite() { cache_.reset(); }

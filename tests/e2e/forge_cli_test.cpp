@@ -192,7 +192,7 @@ TEST_F(ForgeCli, AlignmentInAPayloadIsChecked) {
   for (const uint32_t alignment : {0u, 3u, 1u << 21}) {
     Checkpoint checkpoint = test::make_checkpoint({});
     checkpoint.meta.set("general.alignment", {MetaType::u32, MetaType::u32, int64_t{alignment}});
-    const CompiledModel model = compile_model(checkpoint, {.level = &cpu_level("x86-64-v3")}, nullptr);
+    const CompiledModel model = compile_model(checkpoint, {.target = cpu_target("x86-64-v3")}, nullptr);
     write_payload(file("crafted.weights"), model.payload, nullptr);
     EXPECT_NE(error("$forge export-weights crafted.weights -o x.gguf", 1)
                   .find(fmt::format("alignment {}, in key", alignment)),

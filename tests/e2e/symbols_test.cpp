@@ -39,7 +39,8 @@ TEST_P(Symbols, OnlyTheModelCodeLeavesTheObject) {
   if (nm.empty()) GTEST_SKIP() << "llvm-nm-19 is missing: symbols are not checked (package llvm-19)";
   const TemporaryDirectory directory;
   const std::string object = directory.file("model.o");
-  const CompiledModel model = compile_model(test::make_checkpoint({}), {.level = GetParam()}, nullptr);
+  const CompiledModel model =
+      compile_model(test::make_checkpoint({}), {.target = cpu_target(*GetParam())}, nullptr);
   const ForgeFiles files = {.include_directory = FORGE_BUILD_DIR "/share/forge/include",
                             .runtime_archive = ""};
   compile_object(find_compiler(), files, model.sources, *GetParam(), object);

@@ -33,7 +33,7 @@ class Calibration : public testing::Test {
 // Mean squares of the source graph's values over the text, by the interpreter in float32: "layer.value".
 std::map<std::string, std::vector<double>> reference(const Checkpoint& model, const std::string& text) {
   CompileOptions options;
-  options.level = &cpu_level("x86-64-v3");
+  options.target = cpu_target("x86-64-v3");
   const CompiledModel compiled = compile_model(model, options, nullptr);
   const auto tokenizer = rt::Tokenizer::open(compiled.payload.tokenizer);
   std::vector<int32_t> tokens = tokenizer->encode(text);

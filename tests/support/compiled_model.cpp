@@ -14,14 +14,14 @@ namespace forge::test {
 LoadedModel::LoadedModel(const Checkpoint& checkpoint, std::string_view level, uint32_t ctx) {
   setenv("FORGE_HOME", FORGE_BUILD_DIR, 0);
   CompileOptions options;
-  options.level = &cpu_level(level);
+  options.target = cpu_target(level);
   options.ctx = ctx;
   options.compiler = "test";
   model_ = compile_model(checkpoint, options, nullptr);
   std::string directory = (std::filesystem::temp_directory_path() / "forge-test-XXXXXX").string();
   if (mkdtemp(directory.data()) == nullptr) fail("{}: can't be made", directory);
   const std::string path = directory + "/model.so";
-  build_shared_library(find_compiler(), find_forge_files(), model_.sources, *options.level, path);
+  build_shared_library(find_compiler(), find_forge_files(), model_.sources, *options.target.levels[0], path);
   library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   std::filesystem::remove_all(directory);
   if (library_ == nullptr) fail("the compiled model can't be loaded: {}", dlerror());

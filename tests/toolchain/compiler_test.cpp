@@ -36,7 +36,7 @@ extern "C" const forge::rt::ModelCode forge_model_code = {
 class CompilerTest : public testing::Test {
  protected:
   LinkedProgram build(const Sources& from) const {
-    return build_program(compiler_, kFiles, from, cpu_levels()[0], cache_);
+    return build_program(compiler_, kFiles, from, cpu_target(cpu_levels()[0]), cache_);
   }
 
   TemporaryDirectory directory_;
@@ -67,10 +67,10 @@ TEST_F(CompilerTest, CacheIsAskedForAllThatShapesTheProgram) {
   EXPECT_TRUE(again.cached);
   EXPECT_EQ(first.bytes, again.bytes);
   EXPECT_FALSE(build(sources("2")).cached);
-  EXPECT_FALSE(build_program(compiler_, kFiles, sources("1"), cpu_levels()[2], cache_).cached);
+  EXPECT_FALSE(build_program(compiler_, kFiles, sources("1"), cpu_target(cpu_levels()[2]), cache_).cached);
   Compiler other = compiler_;
   other.identity += "x";
-  EXPECT_FALSE(build_program(other, kFiles, sources("1"), cpu_levels()[0], cache_).cached);
+  EXPECT_FALSE(build_program(other, kFiles, sources("1"), cpu_target(cpu_levels()[0]), cache_).cached);
 }
 
 TEST_F(CompilerTest, ForgeFilesCountByTheirContent) {
@@ -93,9 +93,11 @@ TEST_F(CompilerTest, ForgeFilesCountByTheirContent) {
 
 TEST_F(CompilerTest, SameInputsGiveTheSameBytes) {
   const Cache no_cache("", 0);
-  const LinkedProgram one = build_program(compiler_, kFiles, sources("7"), cpu_levels()[0], no_cache);
+  const LinkedProgram one =
+      build_program(compiler_, kFiles, sources("7"), cpu_target(cpu_levels()[0]), no_cache);
   const ScopedVariable elsewhere("TMPDIR", directory_.path());
-  const LinkedProgram two = build_program(compiler_, kFiles, sources("7"), cpu_levels()[0], no_cache);
+  const LinkedProgram two =
+      build_program(compiler_, kFiles, sources("7"), cpu_target(cpu_levels()[0]), no_cache);
   EXPECT_FALSE(two.cached);
   EXPECT_EQ(one.bytes, two.bytes);
 }

@@ -28,10 +28,27 @@ TEST(CpuLevel, UnknownNameListsTheKnownOnes) {
     FAIL() << "no error";
   } catch (const Error& e) {
     EXPECT_EQ(e.status, 2);
-    EXPECT_EQ(std::string(e.what()),
-              "--cpu pentium: no such level; known are native, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, "
-              "x86-64-v4+vnni, sapphirerapids");
+    EXPECT_EQ(
+        std::string(e.what()),
+        "--cpu pentium: no such level; known are native, portable, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, "
+        "x86-64-v4+vnni, sapphirerapids");
   }
+}
+
+TEST(CpuLevel, PortableHasALevelForEachOfTheKernels) {
+  const CpuTarget target = cpu_target("portable");
+  std::vector<std::string_view> levels, kernels;
+  for (const CpuLevel* level : target.levels) {
+    levels.push_back(level->name);
+    kernels.push_back(level->kernel_level);
+  }
+  EXPECT_EQ(levels,
+            (std::vector<std::string_view>{"x86-64-v4+vnni", "x86-64-v4", "x86-64-v3+avxvnni", "x86-64-v3"}));
+  for (const CpuLevel& level : cpu_levels())
+    EXPECT_EQ(std::ranges::count(kernels, level.kernel_level), 1) << level.name;
+  EXPECT_EQ(target.source(0), "model.cpp");
+  EXPECT_EQ(target.source(3), "model.x86-64-v3.cpp");
+  EXPECT_EQ(cpu_target("x86-64-v4").levels, std::vector<const CpuLevel*>{&cpu_level("x86-64-v4")});
 }
 
 TEST(CpuLevel, FlagsAreExplicitAndOneAFeature) {

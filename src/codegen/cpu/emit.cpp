@@ -21,10 +21,17 @@ std::string kernel_type(DType t) {
 
 constexpr std::string_view kDivisions[] = {"rows", "groups", "heads", "blocks", "every worker"};
 
+// The code of the highest level, which the runtime knows; those below it are numbered.
+constexpr std::string_view kFirstSymbol = "forge_model_code";
+std::string code_symbol(size_t i) {
+  return i == 0 ? std::string(kFirstSymbol) : fmt::format("{}_{}", kFirstSymbol, i);
+}
+
 struct Emitter {
   const Graph& g;
   const Plan& plan;
   const CpuLevel& level;
+  std::string symbol, next;  // of this ModelCode and of the next lower one ("": none)
   std::string out = {};
 
   template <class... Args>
@@ -421,25 +428,33 @@ missing_cpu_feature() {
         plan.phases[0].max_rows);
     feature_check();
     out += "}  // namespace\n\n";
-    put("extern \"C\" __attribute__((visibility(\"default\"))) const forge::rt::ModelCode forge_model_code = "
-        "{{\n"
+    if (!next.empty()) put("extern \"C\" const forge::rt::ModelCode {};\n", next);
+    put("extern \"C\" {}const forge::rt::ModelCode {} = {{\n"
         "    .abi = forge::rt::kModelCodeAbi,\n    .plan_hash = {}ULL,\n    .weights_bytes = {},\n    "
         ".n_layers = kLayers,\n"
         "    .n_vocab = {},\n    .n_hidden = {},\n    .ctx_max = kCtx,\n    .max_rows = {},\n    "
         ".max_out_rows = {},\n"
         "    .logits_stride = {},\n    .kv_page_bytes = kPageBytes,\n    .arena_bytes = {},\n"
         "    .scratch_bytes = kScratchBytes,\n    .weight_bytes_per_token = {},\n    .level = \"{}\",\n"
-        "    .missing_cpu_feature = missing_cpu_feature,\n    .step = step,\n    .context = nullptr,\n}};\n",
-        plan_hash(plan, g), plan.weights_bytes, g.n_vocab, g.n_hidden, plan.max_rows, plan.max_out_rows,
-        plan.logits_stride, plan.arena_bytes, plan.weight_bytes_per_token, level.name);
+        "    .missing_cpu_feature = missing_cpu_feature,\n    .step = step,\n    .context = nullptr,\n    "
+        ".next = {},\n}};\n",
+        symbol == kFirstSymbol ? "__attribute__((visibility(\"default\"))) " : "", symbol, plan_hash(plan, g),
+        plan.weights_bytes, g.n_vocab, g.n_hidden, plan.max_rows, plan.max_out_rows, plan.logits_stride,
+        plan.arena_bytes, plan.weight_bytes_per_token, level.name,
+        next.empty() ? "nullptr" : fmt::format("&{}", next));
     return std::move(out);
   }
 };
 
 }  // namespace
 
-std::string emit_cpu(const Graph& graph, const Plan& plan, const CpuLevel& level) {
-  return Emitter{graph, plan, level}.file();
+std::map<std::string, std::string> emit_cpu(const Graph& graph, const Plan& plan, const CpuTarget& target) {
+  std::map<std::string, std::string> files;
+  for (size_t i = 0; i < target.levels.size(); ++i) {
+    const std::string next = i + 1 < target.levels.size() ? code_symbol(i + 1) : "";
+    files[target.source(i)] = Emitter{graph, plan, *target.levels[i], code_symbol(i), next}.file();
+  }
+  return files;
 }
 
 }  // namespace forge

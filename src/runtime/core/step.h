@@ -119,7 +119,9 @@ struct ModelCode {
   // Runs worker `worker` of args.n_workers through the whole step; every worker must call it.
   void (*step)(const ModelCode* self, const StepArgs* args, uint32_t worker);
   void* context;  // for the interpreter; null in generated code
+  // The same model compiled for the next lower level, where the program holds several; else null.
+  const ModelCode* next;
 };
-inline constexpr uint32_t kModelCodeAbi = 1;
+inline constexpr uint32_t kModelCodeAbi = 2;
 
 }  // namespace forge::rt

@@ -94,22 +94,45 @@ int run_program(Program& program, std::vector<std::string> args) {
   return status;
 }
 
+namespace {
+
+// The code that is to run, of those that `best` leads to: the first that the processor has all features for, or the one
+// that FORGE_LEVEL names.
+Result<const ModelCode*> choose_code(const ModelCode* best) {
+  const char* wanted = std::getenv("FORGE_LEVEL");
+  if (wanted != nullptr && *wanted == '\0') wanted = nullptr;
+  std::string levels;
+  const char* missing = nullptr;
+  for (const ModelCode* code = best; code != nullptr; code = code->next) {
+    levels += text(levels.empty() ? "" : ", ", code->level);
+    if (wanted != nullptr && code->level != std::string_view(wanted)) continue;
+    missing = code->missing_cpu_feature();
+    if (missing == nullptr) return code;
+    if (wanted != nullptr) break;
+  }
+  if (missing == nullptr)
+    return Error{
+        text("FORGE_LEVEL=", wanted, ": the program was not compiled for that level, but for ", levels)};
+  return Error{text("this processor lacks ", missing, ", which the program was compiled for (",
+                    wanted != nullptr ? wanted : levels,
+                    "); compile it for this machine with `forge compile --cpu native`")};
+}
+
+}  // namespace
+
 int program_main(const ModelCode* code, int argc, char** argv) {
   Program program;
   program.name = argc > 0 && *argv[0] != '\0' ? argv[0] : "program";
   program.name.erase(0, program.name.rfind('/') + 1);  // npos + 1 is 0
-  if (const char* missing = code->missing_cpu_feature()) {
-    return fail(program,
-                Error{text("this processor lacks ", missing, ", which the program was compiled for (",
-                           code->level, "); compile it for this machine with `forge compile --cpu native`")});
-  }
+  const auto chosen = choose_code(code);
+  if (!chosen) return fail(program, chosen.error());
   program.own_path = own_path();
   if (program.own_path.empty()) {
     return fail(program, Error{"the program can't open its own file; start it by its path, or mount /proc"});
   }
   const auto carried = open_carried_payload(program.own_path);
   if (!carried) return fail(program, carried.error());
-  program.code = code;
+  program.code = *chosen;
   program.payload = &carried->payload;
   program.weights = carried->payload.weights.data();
   return run_program(program, {argv + std::min(argc, 1), argv + argc});
