@@ -46,13 +46,17 @@ void refuse_to_replace_model(const ModelSource& model, const std::string& path) 
 
 CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version) {
   CompileOptions out;
-  out.target = cpu_target(options.cpu);
+  out.target = cpu_target(options.cpu, options.triple);
   out.ctx = options.ctx;
   out.default_args = options.default_args;
   out.has_chat_template = !options.chat_template_file.empty();
   if (out.has_chat_template) out.chat_template = read_text(options.chat_template_file);
   out.compiler = compiler_version;
   return out;
+}
+
+std::string target_text(const CpuTarget& target) {
+  return target.triple() == kHostTriple ? target.name : fmt::format("{}, {}", target.name, target.triple());
 }
 
 BuildReport build_artifact(const BuildOptions& options, Output output, const std::string& path,
@@ -62,8 +66,8 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   if (output == Output::source) refuse_to_replace_model(options.model, path + "/program.weights");
   // What is missing is said before a large model is read.
   const Compiler compiler = find_compiler();
-  const ForgeFiles files = find_forge_files();
   const CompileOptions compile = compile_options(options, compiler.version);
+  const ForgeFiles files = find_forge_files(compile.target.triple());
   const Log log = [&](std::string_view line) {
     if (options.verbose) fmt::print(stderr, "{}\n", line);
   };
@@ -72,7 +76,7 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   const CompiledModel model = compile_model(checkpoint, compile, [&](std::string_view phase) {
     if (phase != "parse") progress.begin(phase);
   });
-  BuildReport report = {.target = compile.target.name, .weights_bytes = model.payload.weights_bytes};
+  BuildReport report = {.target = target_text(compile.target), .weights_bytes = model.payload.weights_bytes};
   const Progress bytes = [&](uint64_t done, uint64_t total) { progress.bytes(done, total); };
 
   if (output == Output::source) {

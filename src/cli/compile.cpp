@@ -56,11 +56,17 @@ void add_compile(CLI::App& forge) {
       ->envname("FORGE_CTX")
       ->check(CLI::Range(1u, 1u << 20));
   command
-      ->add_option("--cpu", flags->build.cpu,
-                   "instruction set: native, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, x86-64-v4+vnni, "
-                   "sapphirerapids; portable: several, of which the program takes the best at its start")
+      ->add_option(
+          "--cpu", flags->build.cpu,
+          "instruction set: native, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, x86-64-v4+vnni, "
+          "sapphirerapids; armv8-a, armv8.2-a+dotprod, apple-m1, armv8.6-a+i8mm; portable: several, of which "
+          "the program takes the best at its start")
       ->envname("FORGE_CPU")
       ->capture_default_str();
+  command->add_option(
+      "--triple", flags->build.triple,
+      "x86_64-linux-gnu or aarch64-linux-gnu: what the program runs on (default: what --cpu says, or "
+      "this machine's)");
   command
       ->add_option("--emit", flags->emit,
                    "exe, or source: a folder with the code and a script that builds it")

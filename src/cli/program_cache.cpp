@@ -42,6 +42,9 @@ std::string file_identity(const std::string& path) {
 // compiler.
 std::string program_name(const BuildOptions& options) {
   const CompileOptions compile = compile_options(options, "");
+  if (compile.target.triple() != kHostTriple)
+    fail_usage("--cpu {}: programs for {} don't run on this machine; forge compile makes one to copy there",
+               options.cpu, compile.target.triple());
   const std::string files_hash = forge_files_hash(find_forge_files());
   const std::string forge = file_identity("/proc/self/exe");
   const std::string context = fmt::format("{}", options.ctx);

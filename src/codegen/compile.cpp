@@ -87,7 +87,7 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   manifest["source.sha256"] =
       checkpoint.source_sha256.empty() ? source_sha256(checkpoint) : checkpoint.source_sha256;
   manifest["ctx.default"] = std::to_string(default_context(checkpoint, m.source));
-  manifest["target"] = fmt::format("{} {}", m.plan.target, options.target.name);
+  manifest["target"] = fmt::format("{} {}, {}", m.plan.target, options.target.name, options.target.triple());
   manifest["compiler"] = options.compiler;
   if (const auto quantization = checkpoint.meta.string(kQuantizationKey))
     manifest["quantization"] = *quantization;

@@ -23,7 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kMinClangVersion = 19;
-constexpr std::string_view kTriple = "x86_64-linux-gnu";
+// Debian's headers and libraries to link programs for kArmTriple with.
+constexpr std::string_view kCrossPackage = "libstdc++-12-dev-arm64-cross";
 
 std::string_view first_line(std::string_view text) { return text.substr(0, text.find('\n')); }
 
@@ -145,16 +146,19 @@ Compiler find_compiler() {
   return found;
 }
 
-ForgeFiles find_forge_files() {
+ForgeFiles find_forge_files(std::string_view triple) {
   const char* home = std::getenv("FORGE_HOME");
   const std::string root = home != nullptr && *home != '\0' ? home : executable_directory() + "/..";
   ForgeFiles files;
   files.include_directory = fs::path(root + "/share/forge/include").lexically_normal();
   files.runtime_archive =
-      fs::path(fmt::format("{}/lib/forge/{}/libforge_rt.a", root, kTriple)).lexically_normal();
+      fs::path(fmt::format("{}/lib/forge/{}/libforge_rt.a", root, triple)).lexically_normal();
   std::error_code error;
   for (const std::string& path : {files.include_directory, files.runtime_archive}) {
     if (!fs::exists(path, error)) {
+      if (triple != kHostTriple && fs::exists(files.include_directory, error))
+        fail("{}: not found; forge was built without programs for {}: install {} and build it anew", path,
+             triple, kCrossPackage);
       fail("{}: not found; forge's own files lie beside it as it was installed, or under FORGE_HOME", path);
     }
   }
@@ -209,8 +213,12 @@ std::vector<std::string> compile_arguments(const CpuLevel& level, const std::str
 
 std::vector<std::string> link_arguments(const CpuTarget& target, const std::string& linker,
                                         const std::string& runtime_archive, const std::string& output) {
-  std::vector<std::string> out = {"-static", linker.empty() ? "-fuse-ld=lld" : "--ld-path=" + linker,
-                                  "-Wl,--gc-sections", "-Wl,--strip-all", "-Wl,--build-id=none"};
+  std::vector<std::string> out = {fmt::format("--target={}", target.triple()),
+                                  "-static",
+                                  linker.empty() ? "-fuse-ld=lld" : "--ld-path=" + linker,
+                                  "-Wl,--gc-sections",
+                                  "-Wl,--strip-all",
+                                  "-Wl,--build-id=none"};
   for (size_t i = 0; i < target.levels.size(); ++i) out.push_back(object_name(target.source(i)));
   for (const std::string& argument : {runtime_archive, std::string("-o"), output}) out.push_back(argument);
   return out;
@@ -220,6 +228,7 @@ LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, c
                             const CpuTarget& target, const Cache& cache, const Log& log) {
   const auto compilations = [&](const std::string& include_directory) {
     std::vector<std::vector<std::string>> runs;
+    runs.reserve(target.levels.size());
     for (size_t i = 0; i < target.levels.size(); ++i)
       runs.push_back(compile_arguments(*target.levels[i], target.source(i), include_directory));
     return runs;

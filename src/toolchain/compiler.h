@@ -32,7 +32,7 @@ struct ForgeFiles {
 
 // Relative to the running executable (bin/../share/forge and bin/../lib/forge, in the build tree as when
 // installed), or under $FORGE_HOME. Throws Error naming the file that is missing.
-ForgeFiles find_forge_files();
+ForgeFiles find_forge_files(std::string_view triple = kHostTriple);
 // The headers, path -> text, in the order of their paths.
 std::vector<std::pair<std::string, std::string>> read_headers(const ForgeFiles& files);
 // SHA-256 over the contents of all of them.

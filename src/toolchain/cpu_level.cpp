@@ -6,12 +6,14 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__)
+#include <sys/auxv.h>
 #endif
 
 namespace forge {
 namespace {
 
-constexpr std::string_view kPortable = "portable";
+constexpr std::string_view kNative = "native", kPortable = "portable";
 
 // XCR0 state components: SSE and AVX; opmask, upper halves of ZMM0-15, ZMM16-31; AMX configuration and data.
 constexpr uint64_t kYmm = 0x6;
@@ -41,6 +43,11 @@ constexpr CpuFeature kSapphireRapids[] = {
     {"amx-int8", 7, 0, 'd', 25, kTile},
 };
 
+// Linux, arch/arm64/include/uapi/asm/hwcap.h.
+constexpr uint32_t kHwcap = 16, kHwcap2 = 26;
+constexpr CpuFeature kDotprod = {"dotprod", kHwcap, 0, 0, 20, 0};
+constexpr CpuFeature kI8mm = {"i8mm", kHwcap2, 0, 0, 13, 0};
+
 std::vector<CpuFeature> join(std::span<const CpuFeature> below, std::span<const CpuFeature> more) {
   std::vector<CpuFeature> all(below.begin(), below.end());
   all.insert(all.end(), more.begin(), more.end());
@@ -52,11 +59,15 @@ std::vector<CpuLevel> make_levels() {
   const std::vector<CpuFeature> v4 = join(v3, kV4);
   const std::vector<CpuFeature> v4_vnni = join(v4, {&kVnni, 1});
   return {
-      {"x86-64-v3", "avx2", v3},
-      {"x86-64-v3+avxvnni", "avxvnni", join(v3, {&kAvxVnni, 1})},
-      {"x86-64-v4", "avx512", v4},
-      {"x86-64-v4+vnni", "avx512vnni", v4_vnni},
-      {"sapphirerapids", "avx512vnni", join(v4_vnni, kSapphireRapids)},
+      {"x86-64-v3", "avx2", kX86Triple, v3},
+      {"x86-64-v3+avxvnni", "avxvnni", kX86Triple, join(v3, {&kAvxVnni, 1})},
+      {"x86-64-v4", "avx512", kX86Triple, v4},
+      {"x86-64-v4+vnni", "avx512vnni", kX86Triple, v4_vnni},
+      {"sapphirerapids", "avx512vnni", kX86Triple, join(v4_vnni, kSapphireRapids)},
+      {"armv8-a", "neon", kArmTriple, {}},
+      {"armv8.2-a+dotprod", "dotprod", kArmTriple, {kDotprod}},
+      {"apple-m1", "dotprod", kArmTriple, {kDotprod}},
+      {"armv8.6-a+i8mm", "i8mm", kArmTriple, {kDotprod, kI8mm}},
   };
 }
 
@@ -77,13 +88,25 @@ bool has(const CpuFeature& feature) {
   const uint32_t word = feature.reg == 'a' ? a : feature.reg == 'b' ? b : feature.reg == 'c' ? c : d;
   return ((word >> feature.bit) & 1) != 0 && (xcr0 & feature.xcr0) == feature.xcr0;
 }
+#elif defined(__aarch64__)
+bool has(const CpuFeature& feature) { return (getauxval(feature.leaf) >> feature.bit & 1) != 0; }
 #else
 bool has(const CpuFeature&) { return false; }
 #endif
 
+std::string known_names() {
+  std::string known = fmt::format("native, {}", kPortable);
+  for (const CpuLevel& level : cpu_levels()) known += fmt::format(", {}", level.name);
+  return known;
+}
+
 }  // namespace
 
 std::vector<std::string> CpuLevel::flags() const {
+  if (triple == kArmTriple) {
+    const bool is_processor = !name.starts_with("armv");
+    return {fmt::format("--target={}", triple), fmt::format("-m{}={}", is_processor ? "cpu" : "arch", name)};
+  }
   std::vector<std::string> out;
   out.reserve(features.size());
   for (const CpuFeature& feature : features) out.push_back(fmt::format("-m{}", feature.name));
@@ -96,6 +119,7 @@ std::span<const CpuLevel> cpu_levels() {
 }
 
 std::string_view missing_feature(const CpuLevel& level) {
+  if (level.triple != kHostTriple) return level.name;
   for (const CpuFeature& feature : level.features) {
     if (!has(feature)) return feature.name;
   }
@@ -107,21 +131,19 @@ const CpuLevel& native_cpu_level() {
   for (size_t i = levels.size(); i-- > 0;) {
     if (missing_feature(levels[i]).empty()) return levels[i];
   }
+  const CpuLevel& lowest = *std::ranges::find(levels, kHostTriple, &CpuLevel::triple);
   fail(
       "this processor lacks {}, which the lowest level {} needs; choose the level of the machine that will "
-      "run "
-      "the program with --cpu",
-      missing_feature(levels[0]), levels[0].name);
+      "run the "
+      "program with --cpu",
+      missing_feature(lowest), lowest.name);
 }
 
 const CpuLevel& cpu_level(std::string_view name) {
-  if (name == "native") return native_cpu_level();
-  std::string known = fmt::format("native, {}", kPortable);
-  for (const CpuLevel& level : cpu_levels()) {
+  if (name == kNative) return native_cpu_level();
+  for (const CpuLevel& level : cpu_levels())
     if (level.name == name) return level;
-    known += fmt::format(", {}", level.name);
-  }
-  fail_usage("--cpu {}: no such level; known are {}", name, known);
+  fail_usage("--cpu {}: no such level; known are {}", name, known_names());
 }
 
 std::string CpuTarget::source(size_t i) const {
@@ -130,10 +152,19 @@ std::string CpuTarget::source(size_t i) const {
 
 CpuTarget cpu_target(const CpuLevel& level) { return {std::string(level.name), {&level}}; }
 
-CpuTarget cpu_target(std::string_view name) {
-  if (name != kPortable) return cpu_target(cpu_level(name));
+CpuTarget cpu_target(std::string_view name, std::string_view triple) {
+  if (!triple.empty() && std::ranges::find(cpu_levels(), triple, &CpuLevel::triple) == cpu_levels().end())
+    fail_usage("--triple {}: not known; there are {} and {}", triple, kX86Triple, kArmTriple);
+  const bool foreign = !triple.empty() && triple != kHostTriple;
+  if (name != kPortable && (name != kNative || !foreign)) {
+    CpuTarget target = cpu_target(cpu_level(name));
+    if (!triple.empty() && triple != target.triple())
+      fail_usage("--cpu {}: a level of {}, not of {}", name, target.triple(), triple);
+    return target;
+  }
   CpuTarget target = {std::string(kPortable), {}};
   for (const CpuLevel& level : cpu_levels()) {
+    if (level.triple != (triple.empty() ? kHostTriple : triple)) continue;
     const bool known = std::ranges::any_of(
         target.levels, [&](const CpuLevel* below) { return below->kernel_level == level.kernel_level; });
     if (!known) target.levels.insert(target.levels.begin(), &level);

@@ -376,6 +376,23 @@ struct Emitter {
 
   // The check must run on a processor that lacks the features this file is compiled for.
   void feature_check() {
+    if (level.triple == kArmTriple)
+      arm_feature_check();
+    else
+      x86_feature_check();
+  }
+
+  void arm_feature_check() {
+    out +=
+        "extern \"C\" unsigned long getauxval(unsigned long) noexcept;\n"
+        "// The first feature that this processor or its operating system lacks, or null.\n"
+        "const char* missing_cpu_feature() {\n";
+    for (const CpuFeature& f : level.features)
+      put("  if ((getauxval({}) >> {} & 1) == 0) return \"{}\";\n", f.leaf, f.bit, f.name);
+    out += "  return nullptr;\n}\n\n";
+  }
+
+  void x86_feature_check() {
     out +=
         R"(// The first feature that this processor or its operating system lacks, or null. Compiled for the plainest x86-64.
 __attribute__((target("no-sse3,no-popcnt,no-avx,no-avx2,no-avx512f,no-bmi,no-bmi2,no-lzcnt,no-movbe,no-fma,no-f16c"))) const char*

@@ -56,6 +56,8 @@ static inline void barrier_wait(Barrier& b) {
     }
 #if defined(__x86_64__)
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
 #endif
   }
   __atomic_store_n(&b.in_vain, 1, __ATOMIC_RELAXED);

@@ -12,6 +12,8 @@
 #include <stdint.h>
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 // A vector wider than the registers is passed in another way at each level; no function that takes one is
@@ -111,13 +113,24 @@ template <class V>
 FORGE_INLINE Registers registers(V v) {
   return __builtin_bit_cast(Registers, v);
 }
+#elif defined(__aarch64__)
+// A vector as four registers of NEON.
+template <class T>
+struct Quarters {
+  T at[4];
+};
+template <class T, class V>
+FORGE_INLINE Quarters<T> quarters(V v) {
+  return __builtin_bit_cast(Quarters<T>, v);
+}
 #endif
 
 // Levels above 127 are wide: they have all eight bits, with zero at 128.
 constexpr bool is_wide(int top) { return top > 127; }
 
 // Whether `dots` takes wide weights w as they are; otherwise its sums are those of (w - 128), and no zero term is due.
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || defined(__ARM_FEATURE_MATMUL_INT8) || \
+    !(defined(__AVX2__) || defined(__aarch64__))
 constexpr bool kWideNeedsOffset = true;
 #else
 constexpr bool kWideNeedsOffset = false;
@@ -129,7 +142,73 @@ constexpr bool kWideNeedsOffset = false;
 // dots: sum[r][i] += the sum over tiles t and j of tile[t][4i + j] * q[r][4t + j]: unsigned weights up to `top`, and for
 // each row four signed activations a tile that all lanes share. Exact, in any order. `Factors` are eight tiles in the form
 // that it multiplies with, made once for all rows.
-#if defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
+#if defined(__aarch64__)
+// A tile is four registers of four outputs; its activations are a lane of the register that has those of four tiles. The
+// dot product of dotprod takes signed factors: wide weights less 128. That of i8mm takes an unsigned one.
+constexpr int kRowsTogether = 4, kRowBlock = 8;
+
+template <int top>
+struct Factors {
+  const uint8_t* tiles;
+};
+template <int top>
+FORGE_INLINE Factors<top> factors(const uint8_t* tiles) {
+  return {tiles};
+}
+
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+typedef uint8x16_t Weights;
+#else
+typedef int8x16_t Weights;
+#endif
+template <bool wide>
+FORGE_INLINE Weights load_weights(const uint8_t* tile) {
+  if constexpr (wide && !kWideNeedsOffset)
+    return (Weights)(vld1q_u8(tile) ^ vdupq_n_u8(0x80));
+  else
+    return (Weights)vld1q_u8(tile);
+}
+
+template <int lane>
+FORGE_INLINE int32x4_t dot4(int32x4_t acc, Weights w, int8x16_t a) {
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+  return vusdotq_laneq_s32(acc, w, a, lane);
+#elif defined(__ARM_FEATURE_DOTPROD)
+  return vdotq_laneq_s32(acc, w, a, lane);
+#else
+  // Products have 16 bits; pairs are added to 32, and pairs of those.
+  const int8x16_t b = (int8x16_t)vdupq_laneq_s32((int32x4_t)a, lane);
+  const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(b)));
+  const int32x4_t high = vpaddlq_s16(vmull_high_s8(w, b));
+  return acc + vpaddq_s32(low, high);
+#endif
+}
+
+template <bool wide, int lane, int R>
+FORGE_INLINE void tile_dots(Quarters<int32x4_t> (&sum)[R], const uint8_t* tile, const int8x16_t (&a)[R]) {
+  for (int i = 0; i < 4; ++i) {
+    const Weights w = load_weights<wide>(tile + 16 * i);
+    for (int r = 0; r < R; ++r) sum[r].at[i] = dot4<lane>(sum[r].at[i], w, a[r]);
+  }
+}
+
+template <int n_tiles, int top, int R>
+FORGE_INLINE void dots(i32x16 (&sum)[R], const Factors<top>& w, int first, const int8_t* const (&q)[R]) {
+  constexpr bool wide = is_wide(top);
+  Quarters<int32x4_t> s[R];
+  for (int r = 0; r < R; ++r) s[r] = quarters<int32x4_t>(sum[r]);
+  for (int t = 0; t < n_tiles; t += 4) {
+    const uint8_t* tile = w.tiles + 64 * (first + t);
+    int8x16_t a[R];
+    for (int r = 0; r < R; ++r) a[r] = vld1q_s8(q[r] + 4 * t);
+    tile_dots<wide, 0>(s, tile, a);
+    tile_dots<wide, 1>(s, tile + 64, a);
+    tile_dots<wide, 2>(s, tile + 128, a);
+    tile_dots<wide, 3>(s, tile + 192, a);
+  }
+  for (int r = 0; r < R; ++r) sum[r] = __builtin_bit_cast(i32x16, s[r]);
+}
+#elif defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
 // One instruction multiplies and adds: row after row.
 constexpr int kRowsTogether = 1;
 #if defined(__AVX512F__)
@@ -263,6 +342,10 @@ FORGE_INLINE u8x64 lookup(u8x16 table, u8x64 index) {
   Registers x = registers(index);
   for (int i = 0; i < 2; ++i)
     x.half[i] = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256((__m128i)table), x.half[i]);
+  return __builtin_bit_cast(u8x64, x);
+#elif defined(__aarch64__)
+  Quarters<uint8x16_t> x = quarters<uint8x16_t>(index);
+  for (uint8x16_t& quarter : x.at) quarter = vqtbl1q_u8((uint8x16_t)table, quarter);
   return __builtin_bit_cast(u8x64, x);
 #else
   for (int i = 0; i < 64; ++i) index[i] = table[index[i]];
