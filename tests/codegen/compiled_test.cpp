@@ -120,23 +120,8 @@ TEST(Compiled, Architectures) {
 }
 
 TEST(Compiled, EveryBlockTypeAtEveryLevel) {
-  // One model holds all types, so that one compile a level covers them: a type for each matrix of each layer.
-  TinyModel tiny;
-  tiny.n_layers = 4;
-  tiny.type = [](const std::string& name) {
-    static constexpr DType kTypes[] = {
-        DType::q8_0,   DType::q4_0,   DType::q4_1,    DType::q5_0,  DType::q5_1,  DType::q4_k,
-        DType::q5_k,   DType::q6_k,   DType::f16,     DType::bf16,  DType::f32,   DType::q2_k,
-        DType::q3_k,   DType::iq4_nl, DType::iq4_xs,  DType::mxfp4, DType::nvfp4, DType::tq1_0,
-        DType::tq2_0,  DType::q1_0,   DType::q2_0,    DType::iq1_s, DType::iq1_m, DType::iq2_xxs,
-        DType::iq2_xs, DType::iq2_s,  DType::iq3_xxs, DType::iq3_s};
-    static constexpr std::string_view kMatrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
-                                                     "ffn_gate", "ffn_up", "ffn_down"};
-    for (size_t i = 0; i < std::size(kMatrices); ++i)
-      if (name.find(kMatrices[i]) != std::string::npos)
-        return kTypes[static_cast<size_t>(name[4] - '0') * std::size(kMatrices) + i];
-    return DType::q6_k;
-  };
+  // One model holds all types, so that one compile a level covers them.
+  const TinyModel tiny = test::every_type_model();
   std::vector<bool> seen(64, false);
   for (const Tensor& t : make_checkpoint(tiny).tensors) seen[static_cast<size_t>(t.type)] = true;
   for (const DTypeInfo& t : all_dtypes())

@@ -1,6 +1,7 @@
 #include "tests/support/tiny_model.h"
 
 #include <fmt/format.h>
+#include <iterator>
 
 #include <array>
 #include <cmath>
@@ -155,6 +156,26 @@ TinyModel odd_model() {
   m.n_vocab = 261;
   m.type = [](const std::string&) { return DType::f32; };
   return m;
+}
+
+TinyModel every_type_model() {
+  TinyModel tiny;
+  tiny.n_layers = 4;
+  tiny.type = [](const std::string& name) {
+    static constexpr DType kTypes[] = {
+        DType::q8_0,   DType::q4_0,   DType::q4_1,    DType::q5_0,  DType::q5_1,  DType::q4_k,
+        DType::q5_k,   DType::q6_k,   DType::f16,     DType::bf16,  DType::f32,   DType::q2_k,
+        DType::q3_k,   DType::iq4_nl, DType::iq4_xs,  DType::mxfp4, DType::nvfp4, DType::tq1_0,
+        DType::tq2_0,  DType::q1_0,   DType::q2_0,    DType::iq1_s, DType::iq1_m, DType::iq2_xxs,
+        DType::iq2_xs, DType::iq2_s,  DType::iq3_xxs, DType::iq3_s};
+    static constexpr std::string_view kMatrices[] = {"attn_q",   "attn_k", "attn_v",  "attn_output",
+                                                     "ffn_gate", "ffn_up", "ffn_down"};
+    for (size_t i = 0; i < std::size(kMatrices); ++i)
+      if (name.find(kMatrices[i]) != std::string::npos)
+        return kTypes[static_cast<size_t>(name[4] - '0') * std::size(kMatrices) + i];
+    return DType::q6_k;
+  };
+  return tiny;
 }
 
 Checkpoint make_checkpoint(const TinyModel& model) { return Builder{model}.build(); }

@@ -24,6 +24,8 @@ struct TinyModel {
 TinyModel small_model();
 // Columns that are no multiple of 32 (floats allow it), one head, one layer, an odd vocabulary.
 TinyModel odd_model();
+// Every weight type that there is: one for each matrix of four layers.
+TinyModel every_type_model();
 
 // Weights are normal with a scale that keeps activations and logits near one.
 Checkpoint make_checkpoint(const TinyModel& model);

@@ -19,7 +19,8 @@ TEST(CpuLevel, NamesThatTheCommandLineTakes) {
     EXPECT_EQ(&cpu_level(level.name), &level);
   }
   EXPECT_EQ(names, (std::vector<std::string_view>{"x86-64-v3", "x86-64-v3+avxvnni", "x86-64-v4",
-                                                  "x86-64-v4+vnni", "sapphirerapids"}));
+                                                  "x86-64-v4+vnni", "sapphirerapids", "armv8-a",
+                                                  "armv8.2-a+dotprod", "apple-m1", "armv8.6-a+i8mm"}));
 }
 
 TEST(CpuLevel, UnknownNameListsTheKnownOnes) {
@@ -31,7 +32,7 @@ TEST(CpuLevel, UnknownNameListsTheKnownOnes) {
     EXPECT_EQ(
         std::string(e.what()),
         "--cpu pentium: no such level; known are native, portable, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, "
-        "x86-64-v4+vnni, sapphirerapids");
+        "x86-64-v4+vnni, sapphirerapids, armv8-a, armv8.2-a+dotprod, apple-m1, armv8.6-a+i8mm");
   }
 }
 
@@ -45,14 +46,41 @@ TEST(CpuLevel, PortableHasALevelForEachOfTheKernels) {
   EXPECT_EQ(levels,
             (std::vector<std::string_view>{"x86-64-v4+vnni", "x86-64-v4", "x86-64-v3+avxvnni", "x86-64-v3"}));
   for (const CpuLevel& level : cpu_levels())
-    EXPECT_EQ(std::ranges::count(kernels, level.kernel_level), 1) << level.name;
+    EXPECT_EQ(std::ranges::count(kernels, level.kernel_level), level.triple == kHostTriple ? 1 : 0)
+        << level.name;
   EXPECT_EQ(target.source(0), "model.cpp");
   EXPECT_EQ(target.source(3), "model.x86-64-v3.cpp");
   EXPECT_EQ(cpu_target("x86-64-v4").levels, std::vector<const CpuLevel*>{&cpu_level("x86-64-v4")});
 }
 
+TEST(CpuLevel, ATripleIsTheLevelsOrChoosesAmongAll) {
+  EXPECT_EQ(cpu_target("armv8-a").triple(), kArmTriple);
+  EXPECT_EQ(cpu_target("portable", kArmTriple).levels,
+            (std::vector<const CpuLevel*>{&cpu_level("armv8.6-a+i8mm"), &cpu_level("armv8.2-a+dotprod"),
+                                          &cpu_level("armv8-a")}));
+  const std::string_view foreign = kHostTriple == kArmTriple ? kX86Triple : kArmTriple;
+  EXPECT_EQ(cpu_target("native", foreign).name, "portable");
+  const auto message = [](std::string_view name, std::string_view triple) {
+    try {
+      (void)cpu_target(name, triple);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  EXPECT_EQ(message("x86-64-v3", kArmTriple),
+            "--cpu x86-64-v3: a level of x86_64-linux-gnu, not of aarch64-linux-gnu");
+  EXPECT_EQ(message("native", "riscv64-linux-gnu"),
+            "--triple riscv64-linux-gnu: not known; there are x86_64-linux-gnu and aarch64-linux-gnu");
+}
+
 TEST(CpuLevel, FlagsAreExplicitAndOneAFeature) {
+  EXPECT_EQ(cpu_level("armv8.2-a+dotprod").flags(),
+            (std::vector<std::string>{"--target=aarch64-linux-gnu", "-march=armv8.2-a+dotprod"}));
+  EXPECT_EQ(cpu_level("apple-m1").flags(),
+            (std::vector<std::string>{"--target=aarch64-linux-gnu", "-mcpu=apple-m1"}));
   for (const CpuLevel& level : cpu_levels()) {
+    if (level.triple != kX86Triple) continue;
     const std::vector<std::string> flags = level.flags();
     EXPECT_EQ(flags.size(), level.features.size());
     EXPECT_EQ(std::set(flags.begin(), flags.end()).size(), flags.size());
@@ -88,6 +116,7 @@ TEST(CpuLevel, ProbeAgreesWithTheKernel) {
     return std::string(name);
   };
   for (const CpuLevel& level : cpu_levels()) {
+    if (level.triple != kHostTriple) continue;
     const auto missing = std::find_if(level.features.begin(), level.features.end(), [&](const CpuFeature& f) {
       return !kernel.contains(kernel_name(f.name));
     });
