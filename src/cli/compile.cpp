@@ -58,7 +58,7 @@ void add_compile(CLI::App& forge) {
   command
       ->add_option(
           "--cpu", flags->build.cpu,
-          "instruction set: native, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, x86-64-v4+vnni, "
+          "instruction set: native, x86-64, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, x86-64-v4+vnni, "
           "sapphirerapids; armv8-a, armv8.2-a+dotprod, apple-m1, armv8.6-a+i8mm; portable: several, of which "
           "the program takes the best at its start")
       ->envname("FORGE_CPU")

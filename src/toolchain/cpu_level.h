@@ -29,7 +29,7 @@ inline constexpr std::string_view kHostTriple = kX86Triple;
 
 struct CpuLevel {
   std::string_view name;          // "x86-64-v4+vnni", as --cpu takes it
-  std::string_view kernel_level;  // which kernels it runs: "avx2", "avxvnni", …, "neon", "dotprod", "i8mm"
+  std::string_view kernel_level;  // which kernels it runs: "generic", "avx2", …, "neon", "dotprod", "i8mm"
   std::string_view triple;
   std::vector<CpuFeature> features;
 

@@ -99,7 +99,9 @@ struct RowKernels {
   Table<HeadNormKernel> head_norm;
   Table<EmbedKernel> embed;
   Table<AttentionKernel> attention;
-  void (*exp)(const float* x, float* y, uint32_t n);  // n: a multiple of 16
+  void (*fma)(const float* a, const float* b, const float* c, float* y, uint32_t n);  // n: a multiple of 16
+  void (*half_to_float)(const uint16_t* x, float* y, uint32_t n);
+  void (*exp)(const float* x, float* y, uint32_t n);
   void (*silu)(const float* x, float* y, uint32_t n);
   void (*gelu)(const float* x, float* y, uint32_t n);
   void (*tanh)(const float* x, float* y, uint32_t n);

@@ -100,6 +100,13 @@ constexpr AttentionKernel kAttentionKernels[] = {
     kAttentionOf<Shape<9, 1, 96, 96, true>>,   // more queries than a block, a head of a chunk and a half
 };
 
+void run_fma(const float* a, const float* b, const float* c, float* y, uint32_t n) {
+  for (uint32_t i = 0; i < n; i += 16)
+    store(y + i, fma(load<f32x16>(a + i), load<f32x16>(b + i), load<f32x16>(c + i)));
+}
+void run_half_to_float(const uint16_t* x, float* y, uint32_t n) {
+  for (uint32_t i = 0; i < n; i += 16) store(y + i, to_f32(load<f16x16>(x + i)));
+}
 template <auto f>
 void run_each(const float* x, float* y, uint32_t n) {
   for (uint32_t i = 0; i < n; i += 16) store(y + i, f(load<f32x16>(x + i)));
@@ -125,10 +132,20 @@ constexpr Table<T> table(const T (&data)[n]) {
 
 }  // namespace
 
-const RowKernels kRows = {table(kNormKernels),  table(kLayerNormKernels), table(kHeadNormKernels),
-                          table(kEmbedKernels), table(kAttentionKernels), run_each<exp>,
-                          run_each<silu>,       run_each<gelu>,           run_each<tanh>,
-                          run_rope_angles,      run_select_rows,          run_output_hidden,
+const RowKernels kRows = {table(kNormKernels),
+                          table(kLayerNormKernels),
+                          table(kHeadNormKernels),
+                          table(kEmbedKernels),
+                          table(kAttentionKernels),
+                          run_fma,
+                          run_half_to_float,
+                          run_each<exp>,
+                          run_each<silu>,
+                          run_each<gelu>,
+                          run_each<tanh>,
+                          run_rope_angles,
+                          run_select_rows,
+                          run_output_hidden,
                           run_multiply};
 
 }  // namespace forge::test::KERNEL_LEVEL

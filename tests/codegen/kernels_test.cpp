@@ -538,6 +538,52 @@ TEST_P(Kernels, FunctionsAreTheInterpreters) {
   compare("tanh", level_.rows.tanh, kernel_tanh);
 }
 
+// Levels without the instructions compute these in several steps.
+TEST_P(Kernels, HalfToFloatIsExact) {
+  Aligned<uint16_t> half(65536);
+  Aligned<float> y(65536), expected(65536);
+  for (uint32_t i = 0; i < 65536; ++i) {
+    half.data[i] = static_cast<uint16_t>(i);
+    expected.data[i] = half_to_float(half.data[i]);
+  }
+  level_.rows.half_to_float(half.data, y.data, 65536);
+  expect_bits(y.data, expected.data, 65536, "halves");
+}
+
+TEST_P(Kernels, FmaRoundsOnce) {
+  constexpr uint32_t kCases = 1u << 20;
+  Aligned<float> a(kCases), b(kCases), c(kCases), y(kCases);
+  std::mt19937 random(7);
+  const auto any = [&] { return std::bit_cast<float>(static_cast<uint32_t>(random())); };
+  for (uint32_t i = 0; i < kCases; ++i) {
+    a.data[i] = any();
+    b.data[i] = any();
+    c.data[i] = any();
+    if (i % 4 == 0) continue;
+    // Factors of 12 bits beside 24, so that products lie on, or a last bit beside, what floats and halves between them
+    // are, moved by what a double can't hold beside them; near cancellation; subnormal results.
+    const float x = static_cast<float>(random() % 4096 + 1),
+                z = static_cast<float>(random() % (1u << 13) + 4096);
+    const float tiny =
+        std::ldexp(static_cast<float>(static_cast<int>(random() % 5) - 2), -static_cast<int>(random() % 100));
+    const float scale = i % 4 == 3 ? 0x1p-80F : 1.0F;
+    a.data[i] = x * scale;
+    b.data[i] = (i % 8 < 4 ? -z : z) * scale;
+    c.data[i] = i % 4 == 1 ? tiny : i % 4 == 2 ? -(a.data[i] * b.data[i]) + tiny : tiny * 0x1p-130F;
+  }
+  level_.rows.fma(a.data, b.data, c.data, y.data, kCases);
+  for (uint32_t i = 0; i < kCases; ++i) {
+    const float expected = std::fma(a.data[i], b.data[i], c.data[i]);
+    if (std::isnan(expected)) {
+      ASSERT_TRUE(std::isnan(y.data[i])) << a.data[i] << " * " << b.data[i] << " + " << c.data[i];
+      continue;
+    }
+    ASSERT_EQ(std::bit_cast<uint32_t>(y.data[i]), std::bit_cast<uint32_t>(expected))
+        << std::hexfloat << a.data[i] << " * " << b.data[i] << " + " << c.data[i] << " = " << expected
+        << ", not " << y.data[i];
+  }
+}
+
 TEST_P(Kernels, EmbedDecodesEveryTypeExactly) {
   for (const EmbedKernel& kernel : level_.rows.embed) {
     const auto type = static_cast<DType>(kernel.type);

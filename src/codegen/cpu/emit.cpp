@@ -376,7 +376,9 @@ struct Emitter {
 
   // The check must run on a processor that lacks the features this file is compiled for.
   void feature_check() {
-    if (level.triple == kArmTriple)
+    if (level.features.empty())
+      out += "const char* missing_cpu_feature() { return nullptr; }\n\n";
+    else if (level.triple == kArmTriple)
       arm_feature_check();
     else
       x86_feature_check();

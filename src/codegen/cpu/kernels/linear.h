@@ -20,7 +20,7 @@ struct Activation {
   uint32_t stride = 0;  // floats
 };
 
-// Bytes ahead at which a lone row's weights are asked for: the hardware's prefetcher stops at page
+// Bytes ahead at which the weights of few rows are asked for: the hardware's prefetcher stops at page
 // boundaries.
 constexpr uint32_t kPrefetch = 4096;
 
@@ -49,8 +49,8 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
   for (uint32_t block = 0; block < K / F::kBlock; ++block, s += F::kScaleBytes, q += F::kCodeBytes) {
     for (uint32_t sub = 0; sub < kSubs; ++sub) {
       const uint32_t b = block * kSubs + sub;  // of the activation
-      if constexpr (
-          M < kRowBlock)  // few rows: the weights come from memory; this part's share of the block's lines
+      // Where rows are few the weights come from memory: this part's share of the block's lines.
+      if constexpr (M < kRowBlock)
         for (uint32_t i = F::kCodeBytes / kLine * sub / kSubs; i < F::kCodeBytes / kLine * (sub + 1) / kSubs;
              ++i)
           __builtin_prefetch(q + kPrefetch + kLine * i);

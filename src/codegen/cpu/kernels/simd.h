@@ -50,14 +50,45 @@ FORGE_INLINE void store(void* p, V v) {
 // A list and not `f32x16{} + x`: adding zero would turn -0 into +0, so the compiler has to keep the addition.
 FORGE_INLINE f32x16 splat(float x) { return f32x16{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x}; }
 FORGE_INLINE i32x16 splat(int32_t x) { return i32x16{} + x; }
-FORGE_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { return __builtin_elementwise_fma(a, b, c); }
 FORGE_INLINE f32x16 max(f32x16 a, f32x16 b) { return a > b ? a : b; }
 FORGE_INLINE f32x16 to_f32(i32x16 v) { return __builtin_convertvector(v, f32x16); }
 FORGE_INLINE f32x16 to_f32(u8x16 v) { return to_f32(__builtin_convertvector(v, i32x16)); }
 FORGE_INLINE f32x16 to_f32(i8x16 v) { return to_f32(__builtin_convertvector(v, i32x16)); }
-FORGE_INLINE f32x16 to_f32(f16x16 v) { return __builtin_convertvector(v, f32x16); }
 FORGE_INLINE f16x16 to_f16(f32x16 v) { return __builtin_convertvector(v, f16x16); }
 FORGE_INLINE f32x16 bf16_to_f32(u16x16 v) { return (f32x16)(__builtin_convertvector(v, u32x16) << 16); }
+
+#if defined(__x86_64__) && !defined(__FMA__)
+// Plain x86-64 would call a library function for each lane. To the same bits, in what it has:
+
+// The product is exact in double. The sum is rounded to odd there: the neighbour with an odd last bit, where it is not
+// exact, so that the second rounding, to float, is of the exact sum (Boldo and Melquiond, "Emulation of FMA and
+// correctly rounded sums", 2008).
+FORGE_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
+  typedef double f64x16 __attribute__((vector_size(128)));
+  typedef int64_t i64x16 __attribute__((vector_size(128)));
+  const f64x16 product = __builtin_convertvector(a, f64x16) * __builtin_convertvector(b, f64x16);
+  const f64x16 addend = __builtin_convertvector(c, f64x16), sum = product + addend;
+  const f64x16 added = sum - product,
+               error = (product - (sum - added)) + (addend - added);  // Knuth's two-sum
+  const i64x16 bits = (i64x16)sum, inexact = (error > 0.0) | (error < 0.0), even = (bits & 1) - 1;
+  const i64x16 away =
+      (((i64x16)error ^ bits) >> 63) | 1;  // 1 where the exact sum is larger in magnitude, else -1
+  return __builtin_convertvector((f64x16)(bits + (inexact & even & away)), f32x16);
+}
+
+// The half's bits are those of a float 2^-112 as large, subnormal ones too; infinity and NaN have an exponent of all
+// ones, and a NaN becomes quiet, as the instruction makes it.
+FORGE_INLINE f32x16 to_f32(f16x16 v) {
+  const u32x16 half = __builtin_convertvector((u16x16)v, u32x16), magnitude = half & 0x7FFF;
+  const f32x16 scaled = (f32x16)(magnitude << 13) * 0x1p112F;
+  const u32x16 special =
+      ((u32x16)(magnitude >= 0x7C00) & 0x7F800000) | ((u32x16)(magnitude > 0x7C00) & 0x00400000);
+  return (f32x16)((u32x16)scaled | special | (half & 0x8000) << 16);
+}
+#else
+FORGE_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) { return __builtin_elementwise_fma(a, b, c); }
+FORGE_INLINE f32x16 to_f32(f16x16 v) { return __builtin_convertvector(v, f32x16); }
+#endif
 
 // Loads of sixteen weights of a float type.
 struct F32 {
@@ -236,6 +267,22 @@ FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
   const Registers x = registers(w);
   for (int i = 0; i < 2; ++i)
     sum.half[i] = _mm256_dpbusd_avx_epi32(sum.half[i], x.half[i], _mm256_set1_epi32(a));
+  return __builtin_bit_cast(i32x16, sum);
+#elif defined(__SSE2__)
+  // Bytes as numbers of 16 bits, even and odd ones apart: an instruction multiplies and adds two of a lane.
+  struct Registers {
+    __m128i quarter[4];
+  };
+  Registers sum = __builtin_bit_cast(Registers, acc);
+  const Registers x = __builtin_bit_cast(Registers, w);
+  const __m128i s = _mm_set1_epi32(a), odd = _mm_srai_epi16(s, 8),
+                even = _mm_srai_epi16(_mm_slli_epi16(s, 8), 8);
+  for (int i = 0; i < 4; ++i) {
+    const __m128i x_even = _mm_and_si128(x.quarter[i], _mm_set1_epi16(0xFF)),
+                  x_odd = _mm_srli_epi16(x.quarter[i], 8);
+    const __m128i products = _mm_add_epi32(_mm_madd_epi16(x_even, even), _mm_madd_epi16(x_odd, odd));
+    sum.quarter[i] = _mm_add_epi32(sum.quarter[i], products);
+  }
   return __builtin_bit_cast(i32x16, sum);
 #else
   const int8_t b[4] = {(int8_t)a, (int8_t)(a >> 8), (int8_t)(a >> 16), (int8_t)(a >> 24)};
