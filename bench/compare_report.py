@@ -226,7 +226,11 @@ def svg(data):
                 length, y = values[name] * scale, top + n * BAR
                 out.append(f'<rect x="{left}" y="{y}" width="{length:.1f}" height="{BAR - 3}" rx="2" '
                            f'fill="{color[name]}"/>')
-                text(left + length + 6, y + BAR - 5, metric.show(values[name]))
+                words = metric.show(values[name])
+                behind = length + 6
+                if limit and behind <= limit * scale + 3 <= behind + 8 * len(words):  # not across the mark
+                    behind = limit * scale + 6
+                text(left + behind, y + BAR - 5, words)
             if limit:
                 out.append(f'<path class="limit" d="M{left + limit * scale:.1f} {top - 2}v{BAR * len(programs) + 1}"/>')
     m = data["machine"]
