@@ -437,13 +437,10 @@ struct Emitter {
 
   void stages() {
     out +=
-        "// What w.mark() ends, by its number: kernel, output, matrices and their types; bytes of weights of "
-        "a "
-        "call and of a\n"
-        "// row, bytes of the cache of a position; operations of a row and of a position; window, wanted "
-        "rows "
-        "only.\n"
-        "constexpr forge::rt::StageInfo kStages[] = {\n";
+        R"(// What w.mark ends, by its number: kernel, output, matrices, their types; bytes of weights of a call and of a row,
+// bytes of the cache of a position; operations of a row and of a position; window; wanted rows only.
+constexpr forge::rt::StageInfo kStages[] = {
+)";
     for (const std::string& row : stage_table) put("    {},\n", row);
     out += "};\n\n";
   }
