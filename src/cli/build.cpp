@@ -23,7 +23,7 @@ std::string read_text(const std::string& path) {
 
 }  // namespace
 
-void print_note(std::string_view line) { fmt::print(stderr, "forge: {}\n", line); }
+void print_note(std::string_view line) { print_to_stderr("forge: {}\n", line); }
 
 Checkpoint read_model(const ModelSource& source, const Note& note, ProgressBar& progress) {
   progress.begin("parse");
@@ -64,12 +64,14 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   refuse_to_replace_model(options.model, path);
   if (output == Output::separate_weights) refuse_to_replace_model(options.model, path + ".weights");
   if (output == Output::source) refuse_to_replace_model(options.model, path + "/program.weights");
+  if (std::error_code error; fs::equivalent(options.chat_template_file, path, error))
+    fail_usage("{}: the output would replace the chat template", path);
   // What is missing is said before a large model is read.
   const Compiler compiler = find_compiler();
   const CompileOptions compile = compile_options(options, compiler.version);
   const ForgeFiles files = find_forge_files(compile.target.triple());
   const Log log = [&](std::string_view line) {
-    if (options.verbose) fmt::print(stderr, "{}\n", line);
+    if (options.verbose) print_to_stderr("{}\n", line);
   };
 
   const Checkpoint checkpoint = read_model(options.model, print_note, progress);

@@ -39,7 +39,7 @@ void compile(Flags& flags) {
   ProgressBar progress;
   const BuildReport report = build_artifact(flags.build, output, path, progress);
   progress.end();
-  fmt::print(stderr, "{}\n", build_summary(report, path, progress));
+  print_to_stderr("{}\n", build_summary(report, path, progress));
 }
 
 }  // namespace

@@ -19,9 +19,11 @@ void add_export_weights(CLI::App& forge) {
   command->footer("example:\n  forge export-weights ./story -o story.gguf");
   command->callback([flags] {
     if (!is_artifact(flags->program)) fail("{}: not a compiled program", flags->program);
-    std::error_code error;
-    if (std::filesystem::equivalent(flags->program, flags->output, error))
-      fail_usage("{}: the output would replace the program", flags->output);
+    for (const std::string& file : {flags->program, flags->program + ".weights"}) {
+      std::error_code error;
+      if (std::filesystem::equivalent(file, flags->output, error))
+        fail_usage("{}: the output would replace the program", flags->output);
+    }
     write_gguf(read_artifact(flags->program), flags->output);
   });
 }

@@ -1,4 +1,5 @@
 #include "cli/fetch_model.h"
+#include "core/error.h"
 
 #include <fmt/format.h>
 
@@ -22,7 +23,7 @@ void fetch_model(ModelSource& source) {
   options.report.note = [&](std::string_view line) {
     bar.end();
     began = false;
-    fmt::print(stderr, "{}\n", line);
+    print_to_stderr("{}\n", line);
   };
   FetchedModel fetched = fetch_model(source.path, options);
   source.path = std::move(fetched.path);

@@ -6,6 +6,7 @@
 #include <new>
 
 #include "cli/commands.h"
+#include "cli/progress.h"
 #include "core/error.h"
 #include "core/output_file.h"
 
@@ -15,7 +16,7 @@ namespace {
 constexpr int kFailure = 1, kMisuse = 2;
 
 int report(std::string_view message, int status) {
-  fmt::print(stderr, "forge: {}\n", message);
+  print_to_stderr("forge: {}\n", message);
   return status;
 }
 
@@ -44,7 +45,7 @@ int run(int argc, char** argv) {
   add_models(app);
   add_export_weights(app);
   if (argc == 1) {
-    fmt::print(stderr, "{}", app.help());
+    print_to_stderr("{}", app.help());
     return kMisuse;
   }
   const std::string first = argv[1];

@@ -1,4 +1,5 @@
 #include "cli/program_cache.h"
+#include "cli/progress.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -99,7 +100,7 @@ std::string cached_program(const BuildOptions& options) {
   const BuildReport report = build_artifact(options, Output::executable, *path, progress);
   progress.end();
   if (options.verbose || ::isatty(STDERR_FILENO) != 0) {
-    fmt::print(stderr, "{}\n", build_summary(report, options.model.path, progress));
+    print_to_stderr("{}\n", build_summary(report, options.model.path, progress));
   }
   cache.prune(*path);
   return *path;

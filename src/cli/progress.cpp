@@ -75,7 +75,7 @@ void ProgressBar::draw(double fraction, std::string_view detail) {
   for (const PhaseSpan& span : kPhases) {
     if (span.name != phase_) continue;
     const int filled = static_cast<int>((span.begin + fraction * (span.end - span.begin)) * kBarWidth);
-    fmt::print(stderr, "\r\033[K[{:#>{}}{: >{}}] {} {}", "", filled, "", kBarWidth - filled, phase_, detail);
+    print_to_stderr("\r\033[K[{:#>{}}{: >{}}] {} {}", "", filled, "", kBarWidth - filled, phase_, detail);
     std::fflush(stderr);
     drawn_ = true;
   }

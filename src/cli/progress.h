@@ -1,13 +1,22 @@
 // What `forge compile` shows while it works: a bar on a terminal, nothing in a pipe.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <cstdint>
+#include <cstdio>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 namespace forge {
+
+// Formatted text on stderr. Nobody is left to tell that stderr can't be written, so that is no error.
+template <class... Args>
+void print_to_stderr(fmt::format_string<Args...> format, Args&&... args) {
+  std::fputs(fmt::format(format, std::forward<Args>(args)...).c_str(), stderr);
+}
 
 class ProgressBar {
  public:

@@ -50,6 +50,17 @@ Metadata quantized_metadata(const Checkpoint& model, const Quantization& quantiz
 
 }  // namespace
 
+bool Quantization::wanted() const {
+  if (!type.empty() || !fit.empty()) return true;
+  const std::string_view alone = !tensor_types.empty()       ? "--tensor-type"
+                                 : !imatrix.empty()          ? "--imatrix"
+                                 : !calibration_file.empty() ? "--calibration-file"
+                                                             : "";
+  if (!alone.empty())
+    fail_usage("{}: says how to quantize, but not to what; add a type, or --fit SIZE", alone);
+  return false;
+}
+
 std::vector<std::string> quantization_settings(const Quantization& quantization) {
   if (!quantization.wanted()) return {};
   std::vector<std::string> settings = {"quantize " + quantization.type, "fit " + quantization.fit};

@@ -18,7 +18,8 @@ struct Quantization {
   // Where importances come from, one of the two or neither: a file of them, or a text to run the model over.
   std::string imatrix, calibration_file;
 
-  bool wanted() const { return !type.empty() || !fit.empty(); }
+  // Whether anything is asked for. Throws a usage Error for options that say how to quantize where none says to what.
+  bool wanted() const;
 };
 
 // What shapes the quantized model besides the files it is made from, a string each.

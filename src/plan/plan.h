@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ir/graph.h"
@@ -30,6 +31,9 @@ enum class Kernel : uint8_t {
   select_rows,
   output_hidden,  // copies the final hidden state to the caller, if it asked
 };
+
+// As above.
+std::string_view kernel_name(Kernel kernel);
 
 // How a stage's work is divided among the workers.
 enum class Division : uint8_t {

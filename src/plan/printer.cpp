@@ -19,7 +19,7 @@ void print_stages(const Phase& p, const Graph& g, const std::vector<Stage>& stag
   auto to = std::back_inserter(out);
   for (const Stage& s : stages) {
     if (s.barrier) fmt::format_to(to, "{}-- barrier\n", indent);
-    fmt::format_to(to, "{}{:<13} by {:<12}", indent, kKernelNames[static_cast<size_t>(s.kernel)],
+    fmt::format_to(to, "{}{:<13} by {:<12}", indent, kernel_name(s.kernel),
                    kDivisionNames[static_cast<size_t>(s.division)]);
     for (const bool write : {false, true}) {
       const char* arrow = write ? " ->" : "  ";
@@ -36,6 +36,8 @@ void print_stages(const Phase& p, const Graph& g, const std::vector<Stage>& stag
 }
 
 }  // namespace
+
+std::string_view kernel_name(Kernel kernel) { return kKernelNames[static_cast<size_t>(kernel)]; }
 
 std::string print(const Plan& plan, const Graph& g) {
   std::string out;

@@ -48,7 +48,7 @@ TEST(Emit, SourceFollowsThePlan) {
   const std::string& text = m.sources.at("model.cpp");
   ASSERT_EQ(m.plan.signatures.size(), 2U);
   // One function for each signature and phase, called from its phase; a barrier where the plan has one.
-  size_t barriers = 0, linears = 0;
+  size_t barriers = 0, linears = 0, calls = 0;
   for (const Phase& p : m.plan.phases) {
     EXPECT_EQ(count(text, "void step_" + p.name + "(const Worker& w) {"), 1U);
     for (size_t s = 0; s < m.plan.signatures.size(); ++s) {
@@ -60,12 +60,20 @@ TEST(Emit, SourceFollowsThePlan) {
       for (const Stage& s : *part) {
         const size_t copies = part == &p.body ? m.plan.signatures.size() : 1;
         barriers += copies * s.barrier;
+        calls +=
+            copies * (s.kernel == Kernel::linear && !is_gated(s.node.epilogue) ? s.node.segments.size() : 1);
         if (s.kernel == Kernel::linear && s.node.epilogue != Epilogue::silu_mul)
           linears += copies * s.node.segments.size();
       }
   }
   EXPECT_EQ(count(text, "w.barrier();"), barriers);
   EXPECT_EQ(count(text, " linear<"), linears);
+  // Each call ends with a mark of its own, and the step begins with one.
+  EXPECT_EQ(count(text, "w.mark("), calls + 1);
+  for (size_t i = 0; i < calls; ++i)
+    EXPECT_EQ(count(text, fmt::format("w.mark({})", i)) + count(text, fmt::format("w.mark({}, ", i)), 1U)
+        << i;
+  EXPECT_NE(text.find(fmt::format(".n_stages = {},", calls)), std::string::npos);
   EXPECT_EQ(count(text, "linear_gated<Q4_0, BF16, 256>"), 2U);  // of one signature, in both phases
   EXPECT_EQ(count(text, "linear_gated<Q4_0, Q5_1, 256>"), 2U);
   EXPECT_EQ(count(text, "linear<Q6_K, 256, F32>"), 2U);

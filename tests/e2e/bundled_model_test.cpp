@@ -1,5 +1,6 @@
 // The bundled model as one program, held against the interpreter and against numbers from elsewhere.
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
@@ -120,6 +121,41 @@ TEST_F(BundledModel, ComparesAsLlamaCppDoes) {
   const std::string itself = output("$forge compare story ./story --file text --ctx 256");
   EXPECT_NE(itself.find("KL divergence, mean       0.000000 +/- 0.000000"), std::string::npos) << itself;
   EXPECT_NE(itself.find("same first token          100.000%"), std::string::npos) << itself;
+}
+
+// 300 tokens are two steps, 6 are 6; every layer's stages appear in each.
+TEST_F(BundledModel, ProfileAndTraceShowEveryStage) {
+  const std::string options = "bench -p 300 -n 6 -r 1 --threads 2 --profile";
+  const auto json = nlohmann::json::parse(output("./story " + options + " --json --trace trace.json"));
+  const Checkpoint checkpoint = read_model({.path = model_}, nullptr);
+  const int n_layers = static_cast<int>(*checkpoint.meta.integer("llama.block_count"));
+  for (const auto& [key, n_steps] : {std::pair{"prefill_profile", 2}, {"decode_profile", 6}}) {
+    const auto& profile = json.at(key);
+    double sum = profile.at("waiting_seconds").get<double>() + profile.at("outside_seconds").get<double>();
+    for (const auto& stage : profile.at("stages")) {
+      sum += stage.at("seconds").get<double>();
+      if (stage.at("stage") == "attention") EXPECT_EQ(stage.at("calls"), n_layers * n_steps);
+      if (stage.at("stage").get<std::string>().starts_with("embed")) EXPECT_EQ(stage.at("calls"), n_steps);
+    }
+    EXPECT_NEAR(sum / profile.at("seconds").get<double>(), 1, 1e-6) << key;  // printed with 9 digits
+  }
+  const auto trace = nlohmann::json::parse(output("cat trace.json"));
+  std::map<std::pair<int, int>, double> end_of;  // by process and thread
+  std::map<std::pair<int, int>, int> attentions;
+  for (const auto& event : trace.at("traceEvents")) {
+    if (event.at("ph") != "X") continue;
+    const std::pair<int, int> worker{event.at("pid"), event.at("tid")};
+    const double begin = event.at("ts"), duration = event.at("dur");
+    EXPECT_GE(begin, end_of[worker] - 1e-4) << event;  // nanoseconds, in microseconds
+    EXPECT_GE(duration, 0);
+    end_of[worker] = begin + duration;
+    attentions[worker] += event.at("name") == "attention";
+  }
+  EXPECT_EQ(end_of.size(), 4U);
+  for (const auto& [worker, n] : attentions) EXPECT_EQ(n, n_layers * (worker.first == 1 ? 2 : 6));
+  EXPECT_NE(output("./story " + options).find("waiting at barriers"), std::string::npos);
+  EXPECT_NE(error("$forge bench --interpret $model --profile", 2).find("leave out --interpret"),
+            std::string::npos);
 }
 
 TEST_F(BundledModel, ChatAnswersThroughTheModelsTemplate) {

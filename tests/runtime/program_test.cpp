@@ -356,6 +356,9 @@ TEST_F(ProgramTest, Bench) {
   EXPECT_TRUE(
       contains(output({"bench", "-p", "0", "-n", "5", "-r", "1", "--json"}), "\"prefill_tok_s\": null"));
   EXPECT_TRUE(contains(output({"bench", "-p", "8", "-n", "5", "-r", "1"}), "start to first token"));
+  // The model of this program logs nothing, as the interpreter.
+  expect_failure({"bench", "--profile"}, 2, "the interpreter has none");
+  expect_failure({"bench", "--trace", directory_.file("trace.json")}, 2, "the interpreter has none");
 }
 
 TEST_F(ProgramTest, DefaultsOfTheModel) {

@@ -70,6 +70,7 @@ std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch, uint
   args.n_workers = n_workers_;
   args.trace = trace;
   args.trace_context = trace_context;
+  args.stage_logs = stage_logs;
   std::vector<std::thread> threads;
   for (uint32_t w = 1; w < n_workers_; ++w) threads.emplace_back([&, w] { code_.step(&code_, &args, w); });
   code_.step(&code_, &args, 0);

@@ -35,6 +35,7 @@ class StepRunner {
   // As in StepArgs.
   decltype(rt::StepArgs::trace) trace = nullptr;
   void* trace_context = nullptr;
+  rt::StageLog* stage_logs = nullptr;
 
  private:
   const rt::ModelCode& code_;

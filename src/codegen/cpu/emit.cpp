@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <iterator>
+#include <span>
 
 #include "core/error.h"
+#include "runtime/core/step.h"
 
 namespace forge {
 namespace {
@@ -19,6 +21,7 @@ std::string kernel_type(DType t) {
   return name;
 }
 
+constexpr std::string_view kIfLogits = "if (w.args.logits != nullptr) ";
 constexpr std::string_view kDivisions[] = {"rows", "groups", "heads", "blocks", "every worker"};
 
 // The code of the highest level, which the runtime knows; those below it are numbered.
@@ -33,6 +36,7 @@ struct Emitter {
   const CpuLevel& level;
   std::string symbol, next;  // of this ModelCode and of the next lower one ("": none)
   std::string out = {};
+  std::vector<std::string> stage_table = {};  // a row for each measured call, in the order of emission
 
   template <class... Args>
   void put(fmt::format_string<Args...> format, Args&&... args) {
@@ -90,6 +94,69 @@ struct Emitter {
     put(", by {}\n", kDivisions[static_cast<size_t>(s.division)]);
   }
 
+  // What a call must read and compute, as rt::StageInfo says.
+  struct Cost {
+    std::vector<WeightId> matrices = {};
+    uint64_t weight_bytes = 0, weight_bytes_per_row = 0, kv_bytes_per_position = 0, operations_per_row = 0,
+             operations_per_position = 0;
+    int64_t window = 0;
+  };
+
+  uint64_t weight_bytes(const Place& p, WeightId id) const {
+    return id == kNoWeight ? 0 : plan.placed(id, g.weights[id].per_layer ? p.example_layer : 0).bytes;
+  }
+
+  Cost linear_cost(const Place& p, std::span<const Segment> segments) const {
+    Cost cost;
+    for (const Segment& s : segments) {
+      const Weight& w = g.weights[s.weight];
+      cost.matrices.push_back(s.weight);
+      cost.weight_bytes += weight_bytes(p, s.weight) + weight_bytes(p, s.bias);
+      cost.operations_per_row += uint64_t{2} * w.rows * w.cols;
+    }
+    return cost;
+  }
+
+  // Of the kernels that are one call; a linear has one for each segment.
+  Cost cost_of(const Stage& s, const Place& p) const {
+    const Node& n = s.node;
+    Cost cost;
+    if (s.kernel == Kernel::embed) {
+      const WeightId table = n.segments[0].weight;
+      cost.matrices = {table};
+      cost.weight_bytes_per_row = row_bytes(g.weights[table].type(p.example_layer), g.weights[table].cols);
+    } else if (s.kernel == Kernel::norm || s.kernel == Kernel::head_norm) {
+      cost.weight_bytes = weight_bytes(p, n.segments[0].weight) + weight_bytes(p, n.segments[0].bias);
+    } else if (s.kernel == Kernel::attention) {
+      cost.kv_bytes_per_position = plan.kv_layer_bytes / rt::kPagePositions;
+      cost.operations_per_position = static_cast<uint64_t>(4 * n.integer("n_heads") * n.integer("head_dim"));
+      cost.window = n.has("window") ? n.integer("window", p.example_layer) : 0;
+    }
+    return cost;
+  }
+
+  // Ends the call that was emitted last, for who measures; `condition` is the call's own.
+  void mark(const Stage& s, const Place& p, std::string_view indent, std::string_view output,
+            const Cost& cost, std::string_view condition = "") {
+    std::string weights, types;
+    for (const WeightId id : cost.matrices) {
+      const std::string_view type = info(g.weights[id].type(p.example_layer)).name;
+      weights += fmt::format("{}{}", weights.empty() ? "" : ", ", g.weights[id].name);
+      if (types != type) types += fmt::format("{}{}", types.empty() ? "" : ", ", type);
+    }
+    const bool head = s.kernel == Kernel::linear && s.node.outputs[0] == g.logits;
+    put("{}{}w.mark({}{});\n", indent, condition, stage_table.size(),
+        p.signature < 0 ? "" : fmt::format(", {}", p.layer));
+    stage_table.push_back(fmt::format(
+        R"({{"{}", "{}", "{}", "{}", {}, {}, {}, {}, {}, {}, {}}})", head ? "head" : kernel_name(s.kernel),
+        output, weights, types, cost.weight_bytes, cost.weight_bytes_per_row, cost.kv_bytes_per_position,
+        cost.operations_per_row, cost.operations_per_position, cost.window, s.rows == RowSet::wanted));
+  }
+
+  std::string output_name(const Stage& s) const {
+    return std::string(s.node.outputs.empty() ? kernel_name(s.kernel) : g.values[s.node.outputs[0]].name);
+  }
+
   void linear(const Stage& s, const Place& p, std::string_view indent) {
     const Node& n = s.node;
     const uint32_t k = g.weights[n.segments[0].weight].cols;
@@ -117,19 +184,20 @@ struct Emitter {
           indent, type(p, n.segments[0].weight), type(p, n.segments[1].weight), k, stride(n.outputs[0]) / 16,
           n_rows, weight(p, n.segments[0].weight), weight(p, n.segments[1].weight), activation, indent,
           to(n.outputs[0]), n.epilogue == Epilogue::silu_mul ? "silu" : "gelu");
+      mark(s, p, indent, output_name(s), linear_cost(p, n.segments));
       return;
     }
     const std::string map = linear_map(n);
     for (size_t i = 0; i < n.segments.size(); ++i) {
       const Segment& segment = n.segments[i];
       const bool has_bias = segment.bias != kNoWeight;
-      const bool is_logits = n.outputs[i] == g.logits;
-      put("{}{}linear<{}, {}{}>(split(w, {}), {}, {}, {},\n{}    {}, {}, {}{});\n", indent,
-          is_logits ? "if (w.args.logits != nullptr) " : "", type(p, segment.weight), k,
-          has_bias ? fmt::format(", {}", type(p, segment.bias)) : "",
+      const std::string_view condition = n.outputs[i] == g.logits ? kIfLogits : "";
+      put("{}{}linear<{}, {}{}>(split(w, {}), {}, {}, {},\n{}    {}, {}, {}{});\n", indent, condition,
+          type(p, segment.weight), k, has_bias ? fmt::format(", {}", type(p, segment.bias)) : "",
           pad16(g.weights[segment.weight].rows) / 16, n_rows, weight(p, segment.weight), activation, indent,
           to(n.outputs[i]), has_bias ? weight(p, segment.bias) : "nullptr",
           n.epilogue == Epilogue::add ? name(p, n.inputs.back()) : "nullptr", map);
+      mark(s, p, indent, g.values[n.outputs[i]].name, linear_cost(p, {&segment, 1}), condition);
     }
   }
 
@@ -257,13 +325,13 @@ struct Emitter {
         put("{}output_hidden<{}>(w, {}, b.{});\n", indent, g.n_hidden, rows(s), buffer(p, g.hidden).name);
         break;
     }
+    if (s.kernel != Kernel::linear) mark(s, p, indent, output_name(s), cost_of(s, p));
     for (ValueId v : n.outputs) {
       if (g.values[v].element != ElementType::f32) continue;
       const std::string_view n_rows = s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows";
       const bool logits = v == g.logits;
-      put("{}{}w.trace(\"{}\", {}, {}, {}, {}, {});\n", indent,
-          logits ? "if (w.args.logits != nullptr) " : "", g.values[v].name, p.layer,
-          logits ? "w.args.logits" : name(p, v), n_rows, g.values[v].cols,
+      put("{}{}w.trace(\"{}\", {}, {}, {}, {}, {});\n", indent, logits ? kIfLogits : "", g.values[v].name,
+          p.layer, logits ? "w.args.logits" : name(p, v), n_rows, g.values[v].cols,
           logits ? plan.logits_stride : stride(v));
     }
   }
@@ -374,6 +442,32 @@ struct Emitter {
     attention_shape();
   }
 
+  void stages() {
+    out +=
+        R"(// What w.mark ends, by its number: kernel, output, matrices, their types; bytes of weights of a call and of a row,
+// bytes of the cache of a position; operations of a row and of a position; window; wanted rows only.
+constexpr forge::rt::StageInfo kStages[] = {
+)";
+    for (const std::string& row : stage_table) put("    {},\n", row);
+    out += "};\n\n";
+  }
+
+  // The most events that a worker logs in a step: its begin, calls and barriers.
+  uint32_t max_stage_events() const {
+    const auto events = [](const std::vector<Stage>& stages) {
+      size_t n = 0;
+      for (const Stage& s : stages) {
+        const bool call_a_segment = s.kernel == Kernel::linear && !is_gated(s.node.epilogue);
+        n += (s.barrier ? 1 : 0) + (call_a_segment ? s.node.segments.size() : 1);
+      }
+      return n;
+    };
+    size_t most = 0;
+    for (const Phase& p : plan.phases)
+      most = std::max(most, 1 + events(p.prologue) + g.n_layers * events(p.body) + events(p.epilogue));
+    return static_cast<uint32_t>(most);
+  }
+
   // The check must run on a processor that lacks the features this file is compiled for.
   void feature_check() {
     if (level.features.empty())
@@ -441,8 +535,10 @@ missing_cpu_feature() {
       for (uint32_t s = 0; s < plan.signatures.size(); ++s) layer_function(p, s);
       phase_function(p);
     }
+    stages();
     put("void step(const forge::rt::ModelCode*, const StepArgs* args, uint32_t index) {{\n"
         "  const Worker w{{*args, index}};\n"
+        "  w.mark(forge::rt::kOutsideStep);\n"
         "  if (args->n_rows <= {}) step_decode(w);\n  else step_batch(w);\n}}\n\n",
         plan.phases[0].max_rows);
     feature_check();
@@ -456,11 +552,12 @@ missing_cpu_feature() {
         "    .logits_stride = {},\n    .kv_page_bytes = kPageBytes,\n    .arena_bytes = {},\n"
         "    .scratch_bytes = kScratchBytes,\n    .weight_bytes_per_token = {},\n    .level = \"{}\",\n"
         "    .missing_cpu_feature = missing_cpu_feature,\n    .step = step,\n    .context = nullptr,\n    "
-        ".next = {},\n}};\n",
+        ".next = {},\n"
+        "    .stages = kStages,\n    .n_stages = {},\n    .max_stage_events = {},\n}};\n",
         symbol == kFirstSymbol ? "__attribute__((visibility(\"default\"))) " : "", symbol, plan_hash(plan, g),
         plan.weights_bytes, g.n_vocab, g.n_hidden, plan.max_rows, plan.max_out_rows, plan.logits_stride,
         plan.arena_bytes, plan.weight_bytes_per_token, level.name,
-        next.empty() ? "nullptr" : fmt::format("&{}", next));
+        next.empty() ? "nullptr" : fmt::format("&{}", next), stage_table.size(), max_stage_events());
     return std::move(out);
   }
 };

@@ -163,6 +163,7 @@ Status Engine::run_cut(const Batch& batch, std::span<const Row> rows, Outputs& o
   args.n_workers = team_->n_workers;
   args.trace = trace_;
   args.trace_context = trace_context_;
+  args.stage_logs = stage_logs_;
   StepJob job{code_, &args};
   run_team(*team_, run_worker, &job);
 

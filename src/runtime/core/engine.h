@@ -98,6 +98,9 @@ class Engine {
     trace_context_ = context;
   }
 
+  // Every worker logs its stages from now on: logs[n_workers], whose memory is the caller's; null ends it.
+  void set_stage_logs(StageLog* logs) { stage_logs_ = logs; }
+
   const ModelCode& code() const { return *code_; }
   KvPool& pool() { return pool_; }
   Team& team() { return *team_; }
@@ -122,6 +125,7 @@ class Engine {
   KvPool pool_;
   TraceFn trace_ = nullptr;
   void* trace_context_ = nullptr;
+  StageLog* stage_logs_ = nullptr;
   std::vector<float> logits_;  // of one code step, grown as wanted
   std::vector<float> hidden_;
   struct {  // the arrays of one code step, kept so that a decode step allocates nothing

@@ -66,6 +66,44 @@ static inline void barrier_wait(Barrier& b) {
   __atomic_sub_fetch(&b.sleepers, 1, __ATOMIC_SEQ_CST);
 }
 
+// Time spent on a stage: from the event before it in the worker's log until `end`.
+struct StageEvent {
+  uint64_t end;    // ticks_now()
+  uint32_t stage;  // an index into ModelCode::stages, or one of those below
+  int32_t layer;   // -1 outside the repeated body
+};
+inline constexpr uint32_t kWaiting = ~0u;          // at a barrier
+inline constexpr uint32_t kOutsideStep = ~0u - 1;  // before the step began
+
+// What a worker did, in memory of the caller. What comes after it is full is counted and left out.
+struct alignas(64) StageLog {
+  StageEvent* next = nullptr;
+  StageEvent* end = nullptr;
+  uint64_t n_lost = 0;
+};
+
+// The processor's steady counter, the same on every core; 0 where there is none that a program may read.
+static inline uint64_t ticks_now() {
+#if defined(__x86_64__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  uint64_t ticks;
+  __asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+  return ticks;
+#else
+  return 0;
+#endif
+}
+
+// Out of line and cold: where nobody measures, a stage costs the test of a pointer.
+static inline __attribute__((noinline, cold)) void log_stage(StageLog& log, uint32_t stage, int32_t layer) {
+  if (log.next == log.end) {
+    ++log.n_lost;
+    return;
+  }
+  *log.next++ = {ticks_now(), stage, layer};
+}
+
 // One step. Rows are sorted by sequence, and within a sequence by consecutive position. All arrays are the
 // caller's.
 struct StepArgs {
@@ -96,6 +134,24 @@ struct StepArgs {
   void (*trace)(void* context, const char* name, int32_t layer, const float* data, uint32_t rows,
                 uint32_t cols, uint32_t stride) = nullptr;
   void* trace_context = nullptr;
+  // [n_workers], each written by its worker, or null: nobody measures.
+  StageLog* stage_logs = nullptr;
+};
+
+// A kernel's call in generated code, and what it must read and compute. Of the weights and the KV cache each byte
+// counts once, whichever workers read it; activations don't count: they stay in the caches.
+struct StageInfo {
+  const char* kernel;   // "linear", "attention", …; "head" for the linear of the logits
+  const char* output;   // names of the values it computes: "ffn_act"
+  const char* weights;  // matrices that it reads: "ffn_gate, ffn_up"; empty where there are none
+  const char* types;    // the types of these: "q4_k, q6_k", once where they are alike
+  uint64_t weight_bytes;
+  uint64_t weight_bytes_per_row;     // of an embedding table
+  uint64_t kv_bytes_per_position;    // for each cached position that a sequence's rows see
+  uint64_t operations_per_row;       // multiplications and additions of its sums of products
+  uint64_t operations_per_position;  // for each row and cached position that it sees
+  uint32_t window;                   // positions that a row sees at most, itself included; 0: all
+  bool wanted_rows;                  // rows are those whose output is wanted
 };
 
 // What generated code (or the interpreter) offers. One constant object named `forge_model_code` in an
@@ -123,6 +179,11 @@ struct ModelCode {
   void* context;  // for the interpreter; null in generated code
   // The same model compiled for the next lower level, where the program holds several; else null.
   const ModelCode* next;
+  // What StageEvent::stage means, and how many events a worker logs in a step at most; null and 0 where the code logs
+  // nothing (the interpreter).
+  const StageInfo* stages;
+  uint32_t n_stages;
+  uint32_t max_stage_events;
 };
 inline constexpr uint32_t kModelCodeAbi = 2;
 

@@ -13,6 +13,7 @@
 
 #include "runtime/core/generation.h"
 #include "runtime/host/json.h"
+#include "runtime/host/profile.h"
 #include "runtime/host/program.h"
 
 namespace forge::rt {
@@ -39,7 +40,8 @@ constexpr uint32_t kMaxParallel = 256;
 struct BenchFlags {
   RunFlags run;
   uint32_t n_prompt = 512, n_decode = 128, depth = 0, parallel = 1, repeats = 5;
-  bool json = false;
+  bool json = false, profile = false;
+  std::string trace;  // a file, or empty
 };
 
 // Random tokens, the same in every run.
@@ -215,7 +217,40 @@ struct BenchResult {
   Summary prefill, decode, start;
   uint64_t peak_rss = 0;
   double bandwidth = 0;
+  StageRun prefill_stages, decode_stages;  // of the run whose time is the median; empty where not recorded
 };
+
+// The stages of `repeats` runs of f.n_prompt tokens (or f.n_decode, one by one): the run whose time is the median.
+// restart() makes the sequence what a run begins with.
+template <class Restart>
+Result<StageRun> record_stages(Engine& engine, Sequence& sequence, RandomTokens& random, int32_t first_token,
+                               const BenchFlags& f, bool decode, const Restart& restart) {
+  const uint32_t n = decode ? f.n_decode : f.n_prompt;
+  const uint32_t rows_a_step = decode ? 1 : engine.code().max_rows;  // as the engine cuts a prompt
+  StageRecorder recorder(engine.code(), engine.team().n_workers, (n + rows_a_step - 1) / rows_a_step);
+  std::vector<StageRun> runs;
+  for (uint32_t r = 0; r < f.repeats; ++r) {
+    if (Status s = restart({&sequence, 1}); !s) return s.error();
+    std::vector<StepShape> steps;
+    Status status = Ok{};
+    engine.set_stage_logs(recorder.logs());
+    recorder.begin();
+    for (uint32_t at = 0; at < n && status; at += rows_a_step) {
+      const uint32_t n_rows = std::min(rows_a_step, n - at);
+      const bool wanted = decode || at + n_rows == n;
+      steps.push_back({.first_position = sequence.n_past, .n_rows = n_rows, .n_out_rows = wanted ? 1U : 0U});
+      status = decode ? run_decode(engine, {&sequence, 1}, random, 1)
+                      : run_prompt(engine, sequence, random, first_token, n_rows, wanted);
+    }
+    runs.push_back(recorder.finish(std::move(steps)));
+    engine.set_stage_logs(nullptr);
+    if (!status) return status.error();
+  }
+  const auto middle = runs.begin() + static_cast<ptrdiff_t>(runs.size() / 2);
+  std::nth_element(runs.begin(), middle, runs.end(),
+                   [](const StageRun& a, const StageRun& b) { return a.seconds < b.seconds; });
+  return std::move(*middle);
+}
 
 Status measure(const Program& program, Session& session, const BenchFlags& f, BenchResult& result) {
   Engine& engine = session.engine;
@@ -258,6 +293,13 @@ Status measure(const Program& program, Session& session, const BenchFlags& f, Be
     if (!seconds) break;
     result.start.samples.push_back(*seconds);
   }
+  if (!f.profile && f.trace.empty()) return Ok{};
+  for (const bool decode : {false, true}) {
+    if ((decode ? f.n_decode : f.n_prompt) == 0) continue;
+    auto run = record_stages(engine, sequences[0], random, bos, f, decode, restart);
+    if (!run) return run.error();
+    (decode ? result.decode_stages : result.prefill_stages) = std::move(*run);
+  }
   return Ok{};
 }
 
@@ -282,6 +324,8 @@ void print_json(Program& program, const BenchFlags& f, const BenchResult& r, uin
   add("start_to_first_token_s", r.start);
   o.add("peak_rss_bytes", static_cast<int64_t>(r.peak_rss));
   o.add("weight_bytes_per_token", static_cast<int64_t>(program.code->weight_bytes_per_token));
+  o.add("weights_bytes", static_cast<int64_t>(program.code->weights_bytes));
+  o.add("kv_page_bytes", static_cast<int64_t>(program.code->kv_page_bytes));
   o.add("read_bandwidth", r.bandwidth);
   const double read = bytes_read_a_second(program, f, r);
   if (r.decode.samples.empty() || r.bandwidth == 0) {
@@ -296,6 +340,16 @@ void print_json(Program& program, const BenchFlags& f, const BenchResult& r, uin
   o.add("repeats", int64_t{f.repeats});
   o.add("threads", int64_t{n_threads});
   o.add("level", std::string_view(program.code->level));
+  if (f.profile) {
+    for (const auto& [key, run] :
+         {std::pair{"prefill_profile", &r.prefill_stages}, {"decode_profile", &r.decode_stages}}) {
+      if (run->steps.empty()) {
+        o.add_null(key);
+      } else {
+        o.add(key, profile_json(sum_up(*run, {program.code->stages, program.code->n_stages}), r.bandwidth));
+      }
+    }
+  }
   program.out.write(o.finish());
 }
 
@@ -319,6 +373,23 @@ void print_table(Program& program, const BenchFlags& f, const BenchResult& r, ui
            r.bandwidth > 0 ? text(" (", fixed(100 * read / r.bandwidth, 0), "%)") : std::string{}, "\n"));
   program.out.write(
       text("threads                 ", n_threads, ", ", program.code->level, ", ", f.repeats, " runs\n"));
+  if (!f.profile) return;
+  const std::span stages(program.code->stages, program.code->n_stages);
+  const std::string limit =
+      r.bandwidth > 0 ? text("; the limit is ", fixed(r.bandwidth / 1e9, 1), " GB/s") : std::string{};
+  if (f.n_prompt != 0)
+    program.out.write(text("\nprefill ", f.n_prompt, depth, ", the whole prompt", limit, "\n",
+                           profile_table(sum_up(r.prefill_stages, stages), 1, r.bandwidth)));
+  if (f.n_decode != 0)
+    program.out.write(text("\ndecode ", f.n_decode, depth, ", a token", limit, "\n",
+                           profile_table(sum_up(r.decode_stages, stages), f.n_decode, r.bandwidth)));
+}
+
+Status write_trace(const Program& program, const BenchFlags& f, const BenchResult& r) {
+  std::vector<NamedRun> runs;
+  if (f.n_prompt != 0) runs.push_back({text("prefill ", f.n_prompt), &r.prefill_stages});
+  if (f.n_decode != 0) runs.push_back({text("decode ", f.n_decode), &r.decode_stages});
+  return write_chrome_trace(f.trace, runs, {program.code->stages, program.code->n_stages});
 }
 
 }  // namespace
@@ -351,6 +422,14 @@ int bench_command(Program& program, std::span<const std::string> args) {
        .help = "runs; the median counts (default 5)",
        .set = into(f.repeats, 1, 1000)},
       {.name = "--json", .help = "one JSON object on standard output", .set = into(f.json)},
+      {.name = "--profile",
+       .help =
+           "where the time goes: each kind of stage beside the read bandwidth (more runs, behind the others)",
+       .set = into(f.profile)},
+      {.name = "--trace",
+       .value = "FILE",
+       .help = "also write workers and stages over time as JSON for chrome://tracing or ui.perfetto.dev",
+       .set = into(f.trace)},
   };
   add_run_options(options, f.run);
   std::erase_if(options, [](const Option& o) { return o.name == "--ctx"; });
@@ -373,6 +452,16 @@ int bench_command(Program& program, std::span<const std::string> args) {
         Error{text("bench: ", ctx, " tokens wanted, the program was compiled for ", program.code->ctx_max)},
         kMisuse);
   }
+  if ((f.profile || !f.trace.empty()) && program.code->n_stages == 0) {
+    return fail(
+        program,
+        Error{"bench: --profile and --trace show the stages of a compiled program, the interpreter has "
+              "none; leave out --interpret"},
+        kMisuse);
+  }
+  if ((f.profile || !f.trace.empty()) && f.parallel > 1)
+    return fail(program, Error{"bench: --profile and --trace are of one sequence; leave out --parallel"},
+                kMisuse);
   f.run.ctx = static_cast<uint32_t>(ctx);
   f.run.n_sequences = f.parallel;
   const auto session = open_session(program, f.run, status);
@@ -386,6 +475,10 @@ int bench_command(Program& program, std::span<const std::string> args) {
     print_json(program, f, result, n_threads);
   } else {
     print_table(program, f, result, n_threads);
+  }
+  if (!f.trace.empty()) {
+    if (const Status written = write_trace(program, f, result); !written)
+      return fail(program, written.error());
   }
   return 0;
 }

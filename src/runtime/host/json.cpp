@@ -16,6 +16,15 @@ std::string number(double value) {
   return {buffer, static_cast<size_t>(std::clamp(n, 0, static_cast<int>(sizeof buffer) - 1))};
 }
 
+std::string joined(const std::vector<std::string>& parts, std::string_view separator) {
+  std::string out;
+  for (const std::string& part : parts) {
+    if (!out.empty()) out += separator;
+    out += part;
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string json_string(std::string_view text) {
@@ -41,10 +50,9 @@ std::string json_string(std::string_view text) {
 }
 
 void JsonObject::add_raw(std::string_view key, std::string_view value) {
-  members_ += members_.empty() ? "\n  " : ",\n  ";
-  members_ += json_string(key);
-  members_ += ": ";
-  members_ += value;
+  std::string& member = members_.emplace_back(json_string(key));
+  member += ": ";
+  member += value;
 }
 
 void JsonObject::add(std::string_view key, std::string_view value) { add_raw(key, json_string(value)); }
@@ -58,6 +66,20 @@ void JsonObject::add(std::string_view key, std::span<const double> values) {
   add_raw(key, list + "]");
 }
 
-std::string JsonObject::finish() const { return "{" + members_ + "\n}\n"; }
+void JsonObject::add(std::string_view key, const JsonObject& object) { add_raw(key, object.in_one_line()); }
+
+void JsonObject::add(std::string_view key, std::span<const JsonObject> objects) {
+  std::string list = "[";
+  for (const JsonObject& o : objects) {
+    list += list.size() > 1 ? ",\n    " : "\n    ";
+    list += o.in_one_line();
+  }
+  add_raw(key, list + "]");
+}
+
+std::string JsonObject::in_one_line() const { return "{" + joined(members_, ", ") + "}"; }
+std::string JsonObject::finish() const {
+  return "{" + (members_.empty() ? "" : "\n  " + joined(members_, ",\n  ")) + "\n}\n";
+}
 
 }  // namespace forge::rt

@@ -132,6 +132,10 @@ int program_main(const ModelCode* code, int argc, char** argv) {
   }
   const auto carried = open_carried_payload(program.own_path);
   if (!carried) return fail(program, carried.error());
+  if (carried->payload.plan_hash != (*chosen)->plan_hash)
+    return fail(program, Error{text(carried->path,
+                                    ": holds the weights of another program; put back the file that was "
+                                    "written with this one, or compile it anew")});
   program.code = *chosen;
   program.payload = &carried->payload;
   program.weights = carried->payload.weights.data();

@@ -14,7 +14,14 @@ struct Worker {
   const StepArgs& args;
   uint32_t index;
 
-  inline __attribute__((always_inline)) void barrier() const { rt::barrier_wait(*args.barrier); }
+  inline __attribute__((always_inline)) void barrier() const {
+    rt::barrier_wait(*args.barrier);
+    mark(rt::kWaiting);
+  }
+  // Ends a stage: to who measures, all since this worker's last mark was spent on it.
+  inline __attribute__((always_inline)) void mark(uint32_t stage, int32_t layer = -1) const {
+    if (__builtin_expect(args.stage_logs != nullptr, 0)) rt::log_stage(args.stage_logs[index], stage, layer);
+  }
   template <class T>
   inline __attribute__((always_inline)) T* arena(uint64_t offset) const {
     return (T*)(args.arena + offset);
