@@ -92,8 +92,9 @@ Result<CarriedPayload> open_carried_payload(const std::string& path) {
     out.path = (resolved ? std::string(target, static_cast<size_t>(n)) : path) + ".weights";
     file = Mapping::file(out.path);
     if (!file) {
-      return Error{text("this program carries no weights, and there is no file of them beside it: ",
-                        file.error().message)};
+      return Error{
+          text("this program carries no payload (truncated?), and there is no file of them beside it: ",
+               file.error().message)};
     }
     *bytes = file->bytes();
   }
