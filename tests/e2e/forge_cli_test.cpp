@@ -178,6 +178,43 @@ TEST_F(ForgeCli, SeparateWeightsAreAnInput) {
             "forge: prog.weights: the output would replace the model");
 }
 
+// What a trial by a new user found.
+TEST_F(ForgeCli, OutputsReplaceNoInput) {
+  output("cp $model m.gguf && $forge compile m.gguf --weights separate -o prog && cp prog.weights before");
+  EXPECT_EQ(error("$forge dump m.gguf --stage plan -o m.gguf", 2),
+            "forge: m.gguf: the output would replace the model");
+  EXPECT_EQ(error("$forge export-weights prog -o prog.weights", 2),
+            "forge: prog.weights: the output would replace the program");
+  EXPECT_EQ(error("echo {{ messages }} >t && $forge compile m.gguf --chat-template t -o t", 2),
+            "forge: t: the output would replace the chat template");
+  output("cmp m.gguf $model && cmp prog.weights before");
+}
+
+TEST_F(ForgeCli, QuantizationOptionsNeedAType) {
+  EXPECT_EQ(error("$forge compile $model -o prog --tensor-type attn_v=q4_0", 2),
+            "forge: --tensor-type: says how to quantize, but not to what; add a type, or --fit SIZE");
+  EXPECT_EQ(error("$forge generate $model --imatrix nofile Hello", 2),
+            "forge: --imatrix: says how to quantize, but not to what; add a type, or --fit SIZE");
+}
+
+TEST_F(ForgeCli, ErrorOutputThatCantBeWrittenChangesNoExitStatus) {
+  for (const char* where : {"2>&-", "2>/dev/full"}) {
+    EXPECT_EQ(shell(fmt::format("$forge compile $model -o prog {}", where)).status, 0) << where;
+    EXPECT_EQ(shell(fmt::format("$forge info nofile {}", where)).status, 1) << where;
+  }
+}
+
+TEST_F(ForgeCli, WeightsOfAnotherProgramAreRefused) {
+  output(
+      "$forge compile $model --weights separate -o one && $forge compile $model --ctx 64 --weights separate "
+      "-o two");
+  output("cp two.weights one.weights");
+  EXPECT_EQ(error("./one info --verify", 1), "one: " + file("one.weights") +
+                                                 ": holds the weights of another program; put back the file "
+                                                 "that was written with this one, or compile it "
+                                                 "anew");
+}
+
 TEST_F(ForgeCli, OtherExecutablesAreRefused) {
   for (const char* command :
        {"generate /bin/true abc", "info /bin/true", "export-weights /bin/true -o x.gguf",
