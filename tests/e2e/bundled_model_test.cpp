@@ -70,7 +70,7 @@ TEST_F(BundledModel, PortableProgramTakesTheBestLevelThatThereIs) {
       "portable: FORGE_LEVEL=mips: the program was not compiled for that level, but for x86-64-v4+vnni, "
       "x86-64-v4, x86-64-v3+avxvnni, x86-64-v3, x86-64");
   if (find_on_path("qemu-x86_64").empty())
-    GTEST_SKIP() << "qemu-x86_64 is missing: no lesser machine is tried";
+    GTEST_SKIP() << "qemu-x86_64 is missing (package qemu-user): no lesser machine is tried";
   for (const char* cpu : {"Haswell", "Nehalem", "qemu64"})
     output(fmt::format("qemu-x86_64 -cpu {} ./portable{}lesser && cmp native lesser", cpu, options));
   output("$forge compile $model --cpu x86-64-v3 -o v3");

@@ -172,20 +172,22 @@ constexpr bool kWideNeedsOffset = false;
 //
 // dots: sum[r][i] += the sum over tiles t and j of tile[t][4i + j] * q[r][4t + j]: unsigned weights up to `top`, and for
 // each row four signed activations a tile that all lanes share. Exact, in any order. `Factors` are eight tiles in the form
-// that it multiplies with, made once for all rows.
-#if defined(__aarch64__)
-// A tile is four registers of four outputs; its activations are a lane of the register that has those of four tiles. The
-// dot product of dotprod takes signed factors: wide weights less 128. That of i8mm takes an unsigned one.
-constexpr int kRowsTogether = 4, kRowBlock = 8;
-
+// that it multiplies with, made once for all rows: as they lie, but for AVX2's wide weights.
 template <int top>
 struct Factors {
   const uint8_t* tiles;
+  inline __attribute__((always_inline)) u8x64 factor(int t) const { return load<u8x64>(tiles + 64 * t); }
+  inline __attribute__((always_inline)) u8x64 value(int t) const { return factor(t); }
 };
 template <int top>
 FORGE_INLINE Factors<top> factors(const uint8_t* tiles) {
   return {tiles};
 }
+
+#if defined(__aarch64__)
+// A tile is four registers of four outputs; its activations are a lane of the register that has those of four tiles. The
+// dot product of dotprod takes signed factors: wide weights less 128. That of i8mm takes an unsigned one.
+constexpr int kRowsTogether = 4, kRowBlock = 8;
 
 #if defined(__ARM_FEATURE_MATMUL_INT8)
 typedef uint8x16_t Weights;
@@ -250,15 +252,6 @@ constexpr int kRowBlock = 4;
 constexpr int kRowBlock = 2;
 #endif
 
-template <int top>
-struct Factors {
-  const uint8_t* tiles;
-};
-template <int top>
-FORGE_INLINE Factors<top> factors(const uint8_t* tiles) {
-  return {tiles};
-}
-
 FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
 #if defined(__AVX512VNNI__)
   return (i32x16)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)w, _mm512_set1_epi32(a));
@@ -295,8 +288,7 @@ FORGE_INLINE i32x16 dot4(i32x16 acc, u8x64 w, int32_t a) {
 template <int n_tiles, int top, int R>
 FORGE_INLINE void dots(i32x16 (&sum)[R], const Factors<top>& w, int first, const int8_t* const (&q)[R]) {
   for (int r = 0; r < R; ++r)
-    for (int t = 0; t < n_tiles; ++t)
-      sum[r] = dot4(sum[r], load<u8x64>(w.tiles + 64 * (first + t)), load<int32_t>(q[r] + 4 * t));
+    for (int t = 0; t < n_tiles; ++t) sum[r] = dot4(sum[r], w.factor(first + t), load<int32_t>(q[r] + 4 * t));
 }
 #else
 // Products of bytes are added in pairs to 16 bits, and these in pairs to 32 bits. As many tiles as cannot overflow the 16
@@ -309,12 +301,6 @@ constexpr int kRowsTogether = 4, kRowBlock = 16;
 #endif
 
 template <int top>
-struct Factors {
-  const uint8_t* tiles;
-  inline __attribute__((always_inline)) u8x64 factor(int t) const { return load<u8x64>(tiles + 64 * t); }
-  inline __attribute__((always_inline)) u8x64 value(int t) const { return factor(t); }
-};
-template <int top>
   requires(is_wide(top))
 struct Factors<top> {
   u8x64 magnitudes[8], values[8];
@@ -322,19 +308,16 @@ struct Factors<top> {
   inline __attribute__((always_inline)) u8x64 value(int t) const { return values[t]; }
 };
 template <int top>
+  requires(is_wide(top))
 FORGE_INLINE Factors<top> factors(const uint8_t* tiles) {
-  if constexpr (!is_wide(top)) {
-    return {tiles};
-  } else {
-    Factors<top> f;
-    for (int t = 0; t < 8; ++t) {
-      f.values[t] = load<u8x64>(tiles + 64 * t) ^ 0x80;
-      Registers magnitude = registers(f.values[t]);
-      for (__m256i& half : magnitude.half) half = _mm256_abs_epi8(half);
-      f.magnitudes[t] = __builtin_bit_cast(u8x64, magnitude);
-    }
-    return f;
+  Factors<top> f;
+  for (int t = 0; t < 8; ++t) {
+    f.values[t] = load<u8x64>(tiles + 64 * t) ^ 0x80;
+    Registers magnitude = registers(f.values[t]);
+    for (__m256i& half : magnitude.half) half = _mm256_abs_epi8(half);
+    f.magnitudes[t] = __builtin_bit_cast(u8x64, magnitude);
   }
+  return f;
 }
 
 template <int top>
