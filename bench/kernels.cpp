@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "codegen/cpu/kernels/kernels.h"
+#include "toolchain/cpu_level.h"
 
 namespace {
 using namespace forge::kernels;
@@ -281,3 +282,9 @@ const bool registered = [] {
 }();
 
 }  // namespace
+
+int main(int argc, char** argv) {
+  (void)forge::native_cpu_level();  // asks Linux for what the level needs
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+}

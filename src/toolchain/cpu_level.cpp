@@ -6,6 +6,8 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
@@ -36,9 +38,7 @@ constexpr CpuFeature kV4[] = {
     {"avx512bw", 7, 0, 'b', 30, kZmm}, {"avx512vl", 7, 0, 'b', 31, kZmm},
 };
 constexpr CpuFeature kVnni = {"avx512vnni", 7, 0, 'c', 11, kZmm};
-constexpr CpuFeature kSapphireRapids[] = {
-    {"avx512bf16", 7, 1, 'a', 5, kZmm},
-    {"amx-bf16", 7, 0, 'd', 22, kTile},
+constexpr CpuFeature kAmx[] = {
     {"amx-tile", 7, 0, 'd', 24, kTile},
     {"amx-int8", 7, 0, 'd', 25, kTile},
 };
@@ -64,7 +64,7 @@ std::vector<CpuLevel> make_levels() {
       {"x86-64-v3+avxvnni", "avxvnni", kX86Triple, join(v3, {&kAvxVnni, 1})},
       {"x86-64-v4", "avx512", kX86Triple, v4},
       {"x86-64-v4+vnni", "avx512vnni", kX86Triple, v4_vnni},
-      {"sapphirerapids", "avx512vnni", kX86Triple, join(v4_vnni, kSapphireRapids)},
+      {"sapphirerapids", "amx", kX86Triple, join(v4_vnni, kAmx)},
       {"armv8-a", "neon", kArmTriple, {}},
       {"armv8.2-a+dotprod", "dotprod", kArmTriple, {kDotprod}},
       {"apple-m1", "dotprod", kArmTriple, {kDotprod}},
@@ -82,10 +82,19 @@ uint64_t read_xcr0() {
   return (static_cast<uint64_t>(high) << 32) | low;
 }
 
+// Linux lends a process the eight kilobytes of tile registers only if it asks (Documentation/arch/x86/xstate.rst).
+bool may_use_tiles() {
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM
+  static const bool may =
+      (read_xcr0() & kTile) == kTile && syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+  return may;
+}
+
 bool has(const CpuFeature& feature) {
   static const uint64_t xcr0 = read_xcr0();
   uint32_t a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(feature.leaf, feature.subleaf, &a, &b, &c, &d) == 0) return false;
+  if (feature.xcr0 == kTile && !may_use_tiles()) return false;
   const uint32_t word = feature.reg == 'a' ? a : feature.reg == 'b' ? b : feature.reg == 'c' ? c : d;
   return ((word >> feature.bit) & 1) != 0 && (xcr0 & feature.xcr0) == feature.xcr0;
 }

@@ -117,6 +117,7 @@ namespace generic { extern const LinearKernels kLinear; extern const RowKernels 
 namespace avx2 { extern const LinearKernels kLinear; extern const RowKernels kRows; }
 namespace avxvnni { extern const LinearKernels kLinear; extern const RowKernels kRows; }
 namespace avx512 { extern const LinearKernels kLinear; extern const RowKernels kRows; }
+namespace amx { extern const LinearKernels kLinear; extern const RowKernels kRows; }
 namespace avx512vnni { extern const LinearKernels kLinear; extern const RowKernels kRows; }
 // clang-format on
 

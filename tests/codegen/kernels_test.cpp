@@ -28,12 +28,13 @@ struct Level {
   const LinearKernels& linear;
   const RowKernels& rows;
 };
-const std::array<Level, 5> kLevels = {{
+const std::array<Level, 6> kLevels = {{
     {"generic", "", generic::kLinear, generic::kRows},
     {"avx2", "x86-64-v3", avx2::kLinear, avx2::kRows},
     {"avxvnni", "x86-64-v3+avxvnni", avxvnni::kLinear, avxvnni::kRows},
     {"avx512", "x86-64-v4", avx512::kLinear, avx512::kRows},
     {"avx512vnni", "x86-64-v4+vnni", avx512vnni::kLinear, avx512vnni::kRows},
+    {"amx", "sapphirerapids", amx::kLinear, amx::kRows},
 }};
 
 class Kernels : public testing::TestWithParam<size_t> {
@@ -217,7 +218,7 @@ float dot(const Weights& w, uint32_t row, const float* x, const Quantized& q) {
   return sum;
 }
 
-constexpr uint32_t kOutputs = 40, kMaxRows = 9;  // two groups and a half; more rows than any block of rows
+constexpr uint32_t kOutputs = 40, kMaxRows = 35;  // two groups and a half; more rows than two blocks of rows
 
 // All outputs of all rows: [kMaxRows, 48], padding zero.
 std::vector<float> reference(const Weights& w, const std::vector<float>& x, uint32_t stride) {
@@ -244,7 +245,7 @@ TEST_P(Kernels, LinearOfEveryTypeAndNumberOfRows) {
     const std::vector<float> x = normal(size_t{kMaxRows} * stride, 7);
     const Q8Rows q8(level_.linear, x, kMaxRows, stride, kernel.cols);
     const std::vector<float> expected = reference(w, x, stride);
-    for (uint32_t n_rows = 1; n_rows <= kMaxRows; ++n_rows) {
+    for (uint32_t n_rows = 1; n_rows <= kMaxRows; n_rows += n_rows < 9 ? 1 : 13) {
       Aligned<float> out((n_rows + 1) * 48);
       LinearCall call = {.group_begin = 0,
                          .group_end = 1,

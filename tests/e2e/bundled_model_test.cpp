@@ -67,8 +67,8 @@ TEST_F(BundledModel, PortableProgramTakesTheBestLevelThatThereIs) {
   }
   EXPECT_EQ(
       error("FORGE_LEVEL=mips ./portable info", 1),
-      "portable: FORGE_LEVEL=mips: the program was not compiled for that level, but for x86-64-v4+vnni, "
-      "x86-64-v4, x86-64-v3+avxvnni, x86-64-v3, x86-64");
+      "portable: FORGE_LEVEL=mips: the program was not compiled for that level, but for sapphirerapids, "
+      "x86-64-v4+vnni, x86-64-v4, x86-64-v3+avxvnni, x86-64-v3, x86-64");
   if (find_on_path("qemu-x86_64").empty())
     GTEST_SKIP() << "qemu-x86_64 is missing (package qemu-user): no lesser machine is tried";
   for (const char* cpu : {"Haswell", "Nehalem", "qemu64"})

@@ -514,6 +514,11 @@ missing_cpu_feature() {
     uint32_t low, high;
     asm volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
     if ((((uint64_t)high << 32 | low) & f.xcr0) != f.xcr0) return f.name;
+    if (f.xcr0 != 0x60000) continue;
+    // Tile registers: arch_prctl(ARCH_REQ_XCOMP_PERM, XTILEDATA), without which Linux doesn't lend them.
+    int64_t error;
+    asm volatile("syscall" : "=a"(error) : "a"(158), "D"(0x1023), "S"(18) : "rcx", "r11", "memory");
+    if (error != 0) return f.name;
   }
   return nullptr;
 }

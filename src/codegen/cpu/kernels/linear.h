@@ -5,6 +5,7 @@
 // bits depend neither on the rows beside it nor on how groups are spread over workers.
 #pragma once
 
+#include "codegen/cpu/kernels/amx.h"
 #include "codegen/cpu/kernels/norm.h"
 #include "codegen/cpu/kernels/step.h"
 #include "codegen/cpu/kernels/weights.h"
@@ -19,10 +20,6 @@ struct Activation {
   const float* f32 = nullptr;
   uint32_t stride = 0;  // floats
 };
-
-// Bytes ahead at which the weights of few rows are asked for: the hardware's prefetcher stops at page
-// boundaries.
-constexpr uint32_t kPrefetch = 4096;
 
 template <IsFloat F, uint32_t K, int M>
 FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t row, f32x16 (&acc)[M]) {
@@ -41,7 +38,7 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
   constexpr int R = M < kRowsTogether ? M : kRowsTogether;
   // Sums of more rows lie in memory anyway.
   constexpr int kUnroll = M > kRegisterRows ? 1 : M;
-  constexpr uint32_t kSubs = F::kBlock / 32, kLine = 64;
+  constexpr uint32_t kSubs = F::kBlock / 32;
   constexpr int kRuns = F::kHalves ? 2 : 1, kRunTiles = 8 / kRuns;  // of one scale
   const Q8Row<K>* rows = (const Q8Row<K>*)x.q8 + row;
   const uint8_t* s = group;
@@ -49,11 +46,8 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
   for (uint32_t block = 0; block < K / F::kBlock; ++block, s += F::kScaleBytes, q += F::kCodeBytes) {
     for (uint32_t sub = 0; sub < kSubs; ++sub) {
       const uint32_t b = block * kSubs + sub;  // of the activation
-      // Where rows are few the weights come from memory: this part's share of the block's lines.
       if constexpr (M < kRowBlock)
-        for (uint32_t i = F::kCodeBytes / kLine * sub / kSubs; i < F::kCodeBytes / kLine * (sub + 1) / kSubs;
-             ++i)
-          __builtin_prefetch(q + kPrefetch + kLine * i);
+        prefetch_codes<F>(q, sub);  // where rows are few the weights come from memory
       u8x64 space[8];
       const auto tiles = factors<F::kTop>(F::tiles(q, sub, space));
       const Scales w = F::scales(s, sub);
@@ -93,26 +87,62 @@ template <class F, uint32_t K, int M>
   for (int m = 0; m < M; ++m) store(out + 16 * m, acc[m]);
 }
 
-// Sums of rows row .. row + n - 1 of one group to out[n][16]: M at a time, then fewer.
+// Sums of rows row .. row + n - 1 of one group to out[n][16] by the vector unit: M at a time, then fewer.
 template <class F, uint32_t K, int M = IsFloat<F> ? kRegisterRows : kRowBlock>
+FORGE_INLINE void vector_sums(const uint8_t* group, const Activation<K>& x, uint32_t row, uint32_t n,
+                              float* out) {
+  for (; n >= M; n -= M, row += M, out += 16 * M) sums_of_rows<F, K, M>(group, x, row, out);
+  if constexpr (M > 1) vector_sums<F, K, (M > 4 ? M / 2 : 1)>(group, x, row, n, out);
+}
+
+#if defined(__AMX_INT8__)
+template <class F, uint32_t K>
 FORGE_INLINE void group_sums(const uint8_t* group, const Activation<K>& x, uint32_t row, uint32_t n,
                              float* out) {
-  for (; n >= M; n -= M, row += M, out += 16 * M) sums_of_rows<F, K, M>(group, x, row, out);
-  if constexpr (M > 1) group_sums<F, K, (M > 4 ? M / 2 : 1)>(group, x, row, n, out);
+  if constexpr (!IsFloat<F>) {
+    if (n >= kTileRows) {
+      Panel<F, K> panel;
+      fill(panel, group);
+      configure_tiles<F::kHalves ? 16 : 32>();
+      for (; n >= kTileRows; n -= kTileRows, row += kTileRows, out += 16 * kTileRows)
+        tile_sums(panel, (const Q8Row<K>*)x.q8 + row, out);
+      _tile_release();
+    }
+  }
+  vector_sums<F, K>(group, x, row, n, out);
 }
+
+// A panel serves as many rows as half of the second cache holds.
+template <uint32_t K>
+constexpr uint32_t kPassRows = [] {
+  constexpr uint32_t row_bytes = 13 * K / 8, fit = (1 << 20) / row_bytes / kTileRows * kTileRows;
+  return fit > 512 ? 512 : fit < kTileRows ? kTileRows : fit;
+}();
+constexpr uint32_t kGroupBlock = ~0u;
+#else
+template <class F, uint32_t K>
+FORGE_INLINE void group_sums(const uint8_t* group, const Activation<K>& x, uint32_t row, uint32_t n,
+                             float* out) {
+  vector_sums<F, K>(group, x, row, n, out);
+}
+
+template <uint32_t K>
+constexpr uint32_t kPassRows = kRowBlock;
 
 // Groups that share a pass over the rows, so that activations come from the nearest cache more often.
 constexpr uint32_t kGroupBlock = 4;
+#endif
 
-// Calls tile(group, row, n) for all groups of the range and all rows in blocks.
-template <class Tile>
+// Calls tile(group, row, n) for all groups of the range and all rows in blocks of kPassRows.
+template <uint32_t K, class Tile>
 FORGE_INLINE void for_tiles(Range groups, uint32_t n_rows, Tile tile) {
-  for (uint32_t g0 = groups.begin; g0 < groups.end; g0 += kGroupBlock) {
-    const uint32_t g1 = g0 + kGroupBlock < groups.end ? g0 + kGroupBlock : groups.end;
-    for (uint32_t row = 0; row < n_rows; row += kRowBlock) {
-      const uint32_t n = n_rows - row < kRowBlock ? n_rows - row : kRowBlock;
+  for (uint32_t g0 = groups.begin; g0 < groups.end;) {
+    const uint32_t g1 = groups.end - g0 > kGroupBlock ? g0 + kGroupBlock : groups.end;
+    for (uint32_t row = 0; row < n_rows; row += kPassRows<K>) {
+      const uint32_t n = n_rows - row < kPassRows<K> ? n_rows - row : kPassRows<K>;
       for (uint32_t g = g0; g < g1; ++g) tile(g, row, n);
     }
+    g0 = g1;
   }
 }
 
@@ -132,8 +162,8 @@ template <class F, uint32_t K, class Bias = F32, class Map = AsItIs>
 FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight, const Activation<K>& x,
                          Output to, const uint8_t* bias = nullptr, const float* addend = nullptr,
                          Map map = {}) {
-  for_tiles(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
-    alignas(64) float acc[kRowBlock][16];
+  for_tiles<K>(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
+    alignas(64) float acc[kPassRows<K>][16];
     group_sums<F, K>(weight + g * kGroupBytes<F, K>, x, row, n, acc[0]);
     for (uint32_t m = 0; m < n; ++m) {
       const uint64_t at = (uint64_t)(row + m) * to.stride + 16 * g;
@@ -150,8 +180,8 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight, c
 template <class FGate, class FUp, uint32_t K, class F>
 FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gate, const uint8_t* up,
                                const Activation<K>& x, Output to, F activation) {
-  for_tiles(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
-    alignas(64) float a[kRowBlock][16], b[kRowBlock][16];
+  for_tiles<K>(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
+    alignas(64) float a[kPassRows<K>][16], b[kPassRows<K>][16];
     group_sums<FGate, K>(gate + g * kGroupBytes<FGate, K>, x, row, n, a[0]);
     group_sums<FUp, K>(up + g * kGroupBytes<FUp, K>, x, row, n, b[0]);
     for (uint32_t m = 0; m < n; ++m)

@@ -264,6 +264,13 @@ struct IQ2_S : Block<256, Indices<3, Iq2Levels>, OddNumbers<8, true>> {};
 struct IQ3_XXS : Block<256, Indices<4, Iq3XxsLevels>, OddNumbers<4, false>> {};
 struct IQ3_S : Block<256, Indices<4, Iq3SLevels>, OddNumbers<1, false>> {};
 
+// The level that stands for zero.
+template <class F>
+constexpr int kZero = [] {
+  if constexpr (F::kZeroShift >= 0) return 1 << F::kZeroShift;
+  return 0;
+}();
+
 // Bytes of the scale stream and of a whole group for K columns.
 template <class F, uint32_t K>
 constexpr uint64_t kScaleStreamBytes = (K / F::kBlock * F::kScaleBytes + 63) / 64 * 64;
@@ -276,6 +283,17 @@ concept IsFloat = requires { typename F::Element; };
 template <IsFloat F, uint32_t K>
 constexpr uint64_t kGroupBytes<F, K> = (K * 16 * sizeof(typename F::Element) + 63) / 64 * 64;
 
+// Bytes ahead at which weights are asked for: the hardware's prefetcher stops at page boundaries.
+constexpr uint32_t kPrefetch = 4096;
+
+// Asks for this part's share of the lines of a block's codes, that far behind q.
+template <class F>
+FORGE_INLINE void prefetch_codes(const uint8_t* q, uint32_t sub) {
+  constexpr uint32_t kSubs = F::kBlock / 32, kLine = 64, kLines = F::kCodeBytes / kLine;
+  for (uint32_t i = kLines * sub / kSubs; i < kLines * (sub + 1) / kSubs; ++i)
+    __builtin_prefetch(q + kPrefetch + kLine * i);
+}
+
 // One row of a packed matrix as floats, exactly as the type's reference decoding gives them: what embed
 // needs.
 template <class F, uint32_t K>
@@ -286,7 +304,6 @@ FORGE_INLINE void decode_row(const uint8_t* matrix, uint32_t row, float* out) {
     for (uint32_t k = 0; k < K; ++k)
       out[k] = load_one<F>(group + (16 * k + lane) * sizeof(typename F::Element));
   } else {
-    constexpr int kZero = F::kZeroShift < 0 ? 0 : 1 << F::kZeroShift;
     for (uint32_t k = 0; k < K; k += 32) {
       const uint32_t block = k / F::kBlock, sub = k % F::kBlock / 32;
       u8x64 t[8];
@@ -294,7 +311,7 @@ FORGE_INLINE void decode_row(const uint8_t* matrix, uint32_t row, float* out) {
       const Scales w = F::scales(group + block * F::kScaleBytes, sub);
       for (uint32_t i = 0; i < 32; ++i) {
         const uint32_t half = F::kHalves ? i / 16 : 0, tile = i / 4;
-        out[k + i] = w.half[half][lane] * (float)(levels[64 * tile + 4 * lane + i % 4] - kZero);
+        out[k + i] = w.half[half][lane] * (float)(levels[64 * tile + 4 * lane + i % 4] - kZero<F>);
         if constexpr (F::kMinimum) out[k + i] += w.minimum[half][lane];
       }
     }
