@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 #include <filesystem>
+#include <limits>
 #include <map>
 #include <unordered_map>
 
@@ -99,6 +100,10 @@ void merge_update(Checkpoint& model, Tensor& t, const Adapter& adapter, const Lo
          update.n_out, update.n_in, model.path, shape_text(t));
   std::vector<float> merged = decode(t);
   add_product(merged, update, static_cast<float>(scale * update.scale));
+  const float largest = stored == DType::f16 ? 65504.0F : std::numeric_limits<float>::max();
+  if (std::ranges::any_of(merged, [&](float x) { return !(std::abs(x) <= largest); }))
+    fail("{}: {} times the update of {} is beyond what {} holds; give a smaller scale (--lora PATH:SCALE)",
+         adapter.path, scale, update.tensor, info(stored).name);
   const auto bytes = std::make_shared<std::vector<uint8_t>>(row_bytes(stored, merged.size()));
   info(stored).encode(merged.data(), bytes->data(), merged.size());
   t.type = stored;

@@ -152,10 +152,14 @@ std::vector<CacheEntry> Cache::list() const {
 
 uint64_t Cache::clear() const {
   uint64_t freed = 0;
+  std::string failure;
   for (const CacheEntry& entry : list()) {
     std::error_code error;
     if (fs::remove(entry.path, error)) freed += entry.bytes;
+    if (error && failure.empty())
+      failure = fmt::format("{}: can't be removed: {}", entry.path, error.message());
   }
+  if (!failure.empty()) fail("{}; {} bytes were freed", failure, freed);
   return freed;
 }
 

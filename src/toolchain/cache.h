@@ -45,7 +45,7 @@ class Cache {
   static void touch(const std::string& path);
 
   std::vector<CacheEntry> list() const;  // longest unused first
-  uint64_t clear() const;                // returns the bytes freed
+  uint64_t clear() const;                // returns the bytes freed; Error naming what can't be removed
   // Removes what is longest unused until the limit holds, but never the file `keep`: an entry that was just
   // made is about to be used, even where it alone is above the limit.
   void prune(const std::string& keep) const;

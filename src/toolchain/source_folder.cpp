@@ -22,6 +22,8 @@ constexpr std::string_view kReadme = R"(# A compiled language model, as source
 (default clang++-19). The code carries the hash of the plan that the payload was packed for, so both belong together.
 )";
 
+constexpr const char *kWeightsName = "program.weights", *kFirstSource = "model.cpp";
+
 std::span<const uint8_t> as_bytes(std::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
@@ -39,12 +41,22 @@ std::string command(const std::vector<std::string>& arguments) {
   return line + "\n";
 }
 
+// The first file of a folder that holds no earlier source of a model; empty where there is none.
+std::string foreign_file(const fs::path& folder) {
+  std::error_code error;
+  if (fs::exists(folder / kWeightsName, error) && fs::exists(folder / kFirstSource, error)) return {};
+  const fs::directory_iterator entries(folder, error);
+  return error || entries == fs::directory_iterator() ? "" : entries->path().filename().string();
+}
+
 }  // namespace
 
 void write_source_folder(const std::string& directory, const ForgeFiles& files, const Sources& sources,
                          const CpuTarget& target, const PayloadInput& payload, const Progress& progress) {
   const fs::path folder = directory;
   std::error_code error;
+  if (const std::string other = foreign_file(folder); !other.empty())
+    fail("{}: holds {}, which is not of --emit source; give a new or an empty folder", directory, other);
   fs::create_directories(folder, error);
   if (error) fail("{}: can't be created: {}", directory, error.message());
 
@@ -61,7 +73,7 @@ void write_source_folder(const std::string& directory, const ForgeFiles& files, 
   write_file(folder / "libforge_rt.a", archive.bytes(), 0644);
   write_file(folder / "README.md", as_bytes(kReadme), 0644);
   write_file(folder / "build.sh", as_bytes(script), 0755);
-  write_payload(folder / "program.weights", payload, progress);
+  write_payload(folder / kWeightsName, payload, progress);
 }
 
 }  // namespace forge

@@ -192,6 +192,13 @@ TEST_F(Lora, TypesThatAreOnlyReadBecomeHalfFloats) {
   EXPECT_NE(notes[0].find("decoded from iq3_xxs, merged and stored as f16"), std::string::npos) << notes[0];
 }
 
+TEST_F(Lora, ScaleBeyondTheTypeIsRefused) {
+  Checkpoint model = base();
+  const Adapter adapter = read_adapter(write_peft(pair("0.mlp.down_proj", 2, 96, 64)), model);
+  expect_error([&] { merge_adapter(model, adapter, 1e99, MergedType::own, nullptr); },
+               {"1e+99 times the update of blk.0.ffn_down.weight is beyond what", "give a smaller scale"});
+}
+
 TEST_F(Lora, MismatchNamesTheTensorAndBothShapes) {
   Checkpoint model = base();
   const std::string wide = write_peft(pair("0.mlp.down_proj", 2, 95, 64));

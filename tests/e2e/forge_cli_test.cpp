@@ -76,6 +76,9 @@ TEST_F(ForgeCli, EmittedSourceBuildsTheSameProgram) {
   output("$forge compile $model --emit source -o source && source/build.sh");
   output("$forge compile $model -o prog --weights separate");
   EXPECT_EQ(shell("cmp source/program prog && cmp source/program.weights prog.weights").output, "");
+  output("$forge compile $model --emit source -o source && mkdir mine && touch mine/model.cpp");
+  EXPECT_EQ(error("$forge compile $model --emit source -o mine", 1),
+            "forge: mine: holds model.cpp, which is not of --emit source; give a new or an empty folder");
 }
 
 TEST_F(ForgeCli, ProgramIsAnInput) {
@@ -188,6 +191,23 @@ TEST_F(ForgeCli, OutputsReplaceNoInput) {
   EXPECT_EQ(error("echo {{ messages }} >t && $forge compile m.gguf --chat-template t -o t", 2),
             "forge: t: the output would replace the chat template");
   output("cmp m.gguf $model && cmp prog.weights before");
+}
+
+TEST_F(ForgeCli, OutputsOfProgramsReplaceNoInput) {
+  output("$forge compile $model -o prog && $forge compile $model --weights separate -o apart");
+  output("seq 2000 >text && cp prog p && cp apart.weights w && cp text t && ln text alias");
+  const auto refusal = [](std::string_view path) {
+    return fmt::format("{}: is what this command reads; give its output another name", path);
+  };
+  EXPECT_EQ(error("./prog logits --tokens 1,2 -o prog", 1), "prog: " + refusal("prog"));
+  EXPECT_EQ(error("./apart logits --tokens 1,2 -o apart.weights", 1), "apart: " + refusal("apart.weights"));
+  EXPECT_EQ(error("./prog generate abc -n 1 --save-state ./prog", 1), "prog: " + refusal("./prog"));
+  EXPECT_EQ(error("./prog perplexity text --ctx 32 --logits alias", 1), "prog: " + refusal("alias"));
+  EXPECT_EQ(error("./prog generate --file text -n 1 --save-state text", 1), "prog: " + refusal("text"));
+  EXPECT_EQ(error("./prog generate abc -n 1 --save-state none/state", 1),
+            "prog: none/state: can't be written (No such file or directory)");
+  output("cmp prog p && cmp apart.weights w && cmp text t");
+  output("./prog generate abc -n 2 --save-state s && ./prog generate --load-state s -n 2 --save-state s def");
 }
 
 TEST_F(ForgeCli, QuantizationOptionsNeedAType) {

@@ -106,7 +106,7 @@ int activations_command(Program& program, std::span<const std::string> args) {
   auto input = read_file(parsed.positionals[0]);
   if (!input) return fail(program, input.error());
   if (input->empty()) return fail(program, Error{text(parsed.positionals[0], ": no text")});
-  const auto session = open_session(program, run, status);
+  const auto session = open_session(program, run, status, output);
   if (session == nullptr) return status;
   const std::vector<int32_t> tokens = session->tokenizer.encode(*input);
   SquareSums sums;

@@ -464,7 +464,7 @@ int bench_command(Program& program, std::span<const std::string> args) {
                 kMisuse);
   f.run.ctx = static_cast<uint32_t>(ctx);
   f.run.n_sequences = f.parallel;
-  const auto session = open_session(program, f.run, status);
+  const auto session = open_session(program, f.run, status, f.trace);
   if (session == nullptr) return status;
   BenchResult result;
   if (const Status measured = measure(program, *session, f, result); !measured) {

@@ -364,7 +364,7 @@ int chat_command(Program& program, std::span<const std::string> args) {
   }
   const auto chat_template = ChatTemplate::parse(program.payload->chat_template);
   if (!chat_template) return fail(program, chat_template.error());
-  const auto session = open_session(program, f.run, status);
+  const auto session = open_session(program, f.run, status, f.save_state);
   if (session == nullptr) return status;
   Conversation conversation(program, *session, *chat_template, f);
   if (!f.load_state.empty()) {

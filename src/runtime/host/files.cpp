@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 namespace forge::rt {
 namespace {
@@ -28,7 +29,27 @@ bool read_all(int fd, size_t limit, std::string& out) {
   return true;
 }
 
+struct FileIdentity {
+  dev_t device;
+  ino_t inode;
+  bool operator==(const FileIdentity&) const = default;
+};
+std::vector<FileIdentity> g_inputs;  // of keep_input; commands read their files in one thread
+
 }  // namespace
+
+void keep_input(const std::string& path) {
+  struct stat info{};
+  if (stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode)) g_inputs.push_back({info.st_dev, info.st_ino});
+}
+
+Status check_output(const std::string& path) {
+  struct stat info{};
+  if (path == "-" || (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))) return Ok{};
+  auto file = FileWriter::create(path);
+  if (!file) return file.error();
+  return Ok{};
+}
 
 Error system_error(std::string_view path, std::string_view what) {
   const char* reason = strerrordesc_np(errno);
@@ -54,6 +75,7 @@ Result<std::string> read_file(const std::string& path) {
   if (!good) error = system_error(standard_input ? "standard input" : path, "can't be read");
   if (!standard_input) close(fd);
   if (!good) return error;
+  if (!standard_input) keep_input(path);
   return out;
 }
 
@@ -114,7 +136,9 @@ Result<FileWriter> FileWriter::create(const std::string& path) {
     return FileWriter("standard output", {}, copy);
   }
   struct stat info{};
-  const bool direct = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
+  const bool exists = stat(path.c_str(), &info) == 0, direct = exists && !S_ISREG(info.st_mode);
+  if (exists && std::ranges::find(g_inputs, FileIdentity{info.st_dev, info.st_ino}) != g_inputs.end())
+    return Error{text(path, ": is what this command reads; give its output another name")};
   std::string temporary = direct ? std::string{} : text(path, ".", getpid(), ".part");
   const int fd = direct ? open(path.c_str(), O_WRONLY | O_CLOEXEC)
                         : open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);

@@ -118,7 +118,7 @@ int generate_command(Program& program, std::span<const std::string> args) {
     if (!given) return fail(program, given.error(), f.file.empty() ? kMisuse : 1);
     prompt = std::move(*given);
   }
-  const auto session = open_session(program, f.run, status);
+  const auto session = open_session(program, f.run, status, f.save_state);
   if (session == nullptr) return status;
   Engine& engine = session->engine;
   Sequence sequence;

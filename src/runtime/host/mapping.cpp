@@ -100,6 +100,8 @@ Result<CarriedPayload> open_carried_payload(const std::string& path) {
   }
   auto payload = open_payload(*bytes);
   if (!payload) return Error{text(out.path, ": ", payload.error().message)};
+  keep_input(path);
+  keep_input(out.path);
   out.payload = std::move(*payload);
   out.file = std::move(*file);
   return out;

@@ -28,9 +28,8 @@ Result<uint64_t> parse_unsigned(std::string_view text) {
   uint64_t value = 0;
   for (const char c : text) {
     const auto digit = static_cast<uint64_t>(c - '0');
-    if (c < '0' || c > '9' || value > (UINT64_MAX - digit) / 10) {
-      return Error{rt::text("'", text, "' is not a whole number")};
-    }
+    if (c < '0' || c > '9') return Error{rt::text("'", text, "' is not a whole number")};
+    if (value > (UINT64_MAX - digit) / 10) return Error{rt::text("'", text, "' is too large")};
     value = value * 10 + digit;
   }
   if (text.empty()) return Error{"the value is empty, expected a whole number"};

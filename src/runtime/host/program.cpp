@@ -311,14 +311,21 @@ Result<std::unique_ptr<Session>> make_session(const Program& program, const RunF
 
 }  // namespace
 
-std::unique_ptr<Session> open_session(Program& program, const RunFlags& flags, int& status) {
+std::unique_ptr<Session> open_session(Program& program, const RunFlags& flags, int& status,
+                                      const std::string& output) {
   const uint32_t ctx_max = program.code->ctx_max;
   if (flags.ctx > ctx_max) {
-    status =
-        fail(program,
-             Error{text("--ctx ", flags.ctx, ": this program was compiled for at most ", ctx_max, " tokens")},
-             kMisuse);
+    status = fail(program,
+                  Error{text("a context of ", flags.ctx,
+                             " tokens (--ctx, FORGE_CTX): this program was compiled for at most ", ctx_max)},
+                  kMisuse);
     return nullptr;
+  }
+  if (!output.empty()) {
+    if (const Status writable = check_output(output); !writable) {
+      status = fail(program, writable.error());
+      return nullptr;
+    }
   }
   auto session = make_session(program, flags);
   if (!session) {

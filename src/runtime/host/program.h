@@ -81,9 +81,10 @@ struct Session {
   Mapping kv, arena, scratch;
   Engine engine;
 };
-// Null where it can't be had (a context beyond the compiled one, no memory, no threads): reported, and
-// `status` set.
-std::unique_ptr<Session> open_session(Program& program, const RunFlags& flags, int& status);
+// Null where it can't be had (a context beyond the compiled one, no memory, no threads), or where `output`, the file that
+// its results are for, can't be written: reported, and `status` set.
+std::unique_ptr<Session> open_session(Program& program, const RunFlags& flags, int& status,
+                                      const std::string& output = {});
 Result<Tokenizer> open_tokenizer(const Program& program);
 
 // Set by Ctrl-C (SIGINT) once catch_interrupts() was called. With `second_exits` a second one ends the
