@@ -153,7 +153,7 @@ void silu_mul(benchmark::State& state) {
 
 struct Shape {  // of SmolLM2-135M
   static constexpr uint32_t n_heads = 9, n_kv_heads = 3, head_dim = 64;
-  static constexpr bool neox = false;
+  static constexpr bool neox = false, kv_q8 = false;
 };
 constexpr uint32_t kContext = 8192, kWidth = Shape::n_heads * Shape::head_dim,
                    kKvWidth = Shape::n_kv_heads * Shape::head_dim;

@@ -48,6 +48,8 @@ CompileOptions compile_options(const BuildOptions& options, const std::string& c
   CompileOptions out;
   out.target = cpu_target(options.cpu, options.triple);
   out.ctx = options.ctx;
+  if (options.kv != "f16" && options.kv != "q8_0") fail_usage("--kv {}: expected f16 or q8_0", options.kv);
+  out.kv = options.kv == "q8_0" ? KvType::q8_0 : KvType::f16;
   out.default_args = options.default_args;
   out.has_chat_template = !options.chat_template_file.empty();
   if (out.has_chat_template) out.chat_template = read_text(options.chat_template_file);

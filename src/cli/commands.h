@@ -26,6 +26,9 @@ void add_model(CLI::App& command, ModelSource& model, const std::string& argumen
 // The options that quantize the model, `type` ("--quantize") naming the mixture.
 void add_quantization(CLI::App& command, Quantization& quantization, const std::string& type = "--quantize");
 
+// --kv, what the KV cache holds.
+void add_kv(CLI::App& command, std::string& kv);
+
 // The version forge was built as: "0.1.0".
 std::string forge_version();
 

@@ -67,6 +67,7 @@ void add_compile(CLI::App& forge) {
       "--triple", flags->build.triple,
       "x86_64-linux-gnu or aarch64-linux-gnu: what the program runs on (default: what --cpu says, or "
       "this machine's)");
+  add_kv(*command, flags->build.kv);
   command
       ->add_option("--emit", flags->emit,
                    "exe, or source: a folder with the code and a script that builds it")

@@ -55,6 +55,7 @@ void add_dump(CLI::App& forge) {
       ->envname("FORGE_CPU")
       ->capture_default_str();
   command->add_option("--ctx", flags->build.ctx, "tokens the context can hold")->envname("FORGE_CTX");
+  add_kv(*command, flags->build.kv);
   command->add_option("-o,--output", flags->output, "a file to write instead of standard output");
   command->footer("example:\n  forge dump model.gguf --stage optimized");
   command->callback([flags] { dump(*flags); });

@@ -37,4 +37,13 @@ void add_quantization(CLI::App& command, Quantization& quantization, const std::
                      "a text to run the model over, for the same without such a file");
 }
 
+void add_kv(CLI::App& command, std::string& kv) {
+  command
+      .add_option("--kv", kv,
+                  "the KV cache: f16, or q8_0: about half the memory, for what docs/quantization.md says")
+      ->check(CLI::IsMember({"f16", "q8_0"}))
+      ->envname("FORGE_KV")
+      ->capture_default_str();
+}
+
 }  // namespace forge

@@ -51,10 +51,14 @@ std::string program_name(const BuildOptions& options) {
   const std::string context = fmt::format("{}", options.ctx);
   std::vector<std::string> identities = source_settings(options.model);
   for (const std::string& file : source_files(options.model)) identities.push_back(file_identity(file));
-  std::vector<std::string_view> parts = {
-      "forge program 3",    forge,   files_hash,
-      compile.target.name,  context, compile.has_chat_template ? "own template" : "",
-      compile.chat_template};
+  std::vector<std::string_view> parts = {"forge program 4",
+                                         forge,
+                                         files_hash,
+                                         compile.target.name,
+                                         options.kv,
+                                         context,
+                                         compile.has_chat_template ? "own template" : "",
+                                         compile.chat_template};
   parts.insert(parts.end(), identities.begin(), identities.end());
   std::string stem = model_name(options.model).substr(0, 100);
   for (char& c : stem) {

@@ -35,6 +35,7 @@ constexpr std::string_view kOwnHelp =
     "cache.\n\n"
     "forge's options, here or behind MODEL:\n"
     "  --cpu LEVEL           instruction set, as in forge compile (FORGE_CPU; default native)\n"
+    "  --kv TYPE             the KV cache: f16 or q8_0 (FORGE_KV; default f16)\n"
     "  --chat-template FILE  a file to take instead of the model's template (FORGE_CHAT_TEMPLATE)\n"
     "  --lora PATH[:SCALE]   an adapter to merge into the model, a PEFT directory or a GGUF file; "
     "repeatable\n"
@@ -65,6 +66,7 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
     if (const char* set = std::getenv(name); set != nullptr && *set != '\0') value = set;
   };
   from_environment("FORGE_CPU", out.build.cpu);
+  from_environment("FORGE_KV", out.build.kv);
   from_environment("FORGE_CHAT_TEMPLATE", out.build.chat_template_file);
   std::string context;
   from_environment("FORGE_CTX", context);
@@ -83,7 +85,7 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
     };
     if (only_program) {
       out.rest.push_back(word);
-    } else if (value_of("--cpu", out.build.cpu) ||
+    } else if (value_of("--cpu", out.build.cpu) || value_of("--kv", out.build.kv) ||
                value_of("--chat-template", out.build.chat_template_file)) {
     } else if (std::string value; value_of("--override", value)) {
       out.build.model.overrides.push_back(value);

@@ -89,6 +89,7 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   manifest["ctx.default"] = std::to_string(default_context(checkpoint, m.source));
   manifest["target"] = fmt::format("{} {}, {}", m.plan.target, options.target.name, options.target.triple());
   manifest["compiler"] = options.compiler;
+  manifest["kv"] = options.kv == KvType::q8_0 ? "q8_0" : "f16";
   if (const auto quantization = checkpoint.meta.string(kQuantizationKey))
     manifest["quantization"] = *quantization;
   if (const auto* adapters = checkpoint.meta.strings(kAdaptersKey))
@@ -131,7 +132,7 @@ CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& 
   enter("parse");
   m.source = build_graph(checkpoint, options.ctx);
   enter("optimize");
-  m.optimized = optimize(m.source);
+  m.optimized = optimize(m.source, options.kv);
   m.plan = lower_cpu(m.optimized, rope_factors(checkpoint, m.optimized));
   enter("generate");
   m.sources = emit_cpu(m.optimized, m.plan, options.target);

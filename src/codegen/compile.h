@@ -10,6 +10,7 @@
 
 #include "formats/checkpoint.h"
 #include "ir/graph.h"
+#include "passes/passes.h"
 #include "plan/plan.h"
 #include "toolchain/artifact.h"
 #include "toolchain/cpu_level.h"
@@ -19,6 +20,7 @@ namespace forge {
 struct CompileOptions {
   CpuTarget target;                // toolchain/cpu_level.h
   uint32_t ctx = 0;                // positions; 0: the smaller of the model's and 8192
+  KvType kv = KvType::f16;         // passes/passes.h
   std::string default_args;        // what the program does when started with nothing
   std::string chat_template;       // the template's text; empty: the checkpoint's own
   bool has_chat_template = false;  // --chat-template was given (an empty text switches the template off)

@@ -46,6 +46,21 @@ float cached_half(float x) {
   return half_to_float(float_to_half(x > kMax ? kMax : x < -kMax ? -kMax : x));
 }
 
+// A block of keys or values as the KV cache in q8_0 gives it back; src/codegen/cpu/kernels/attention.h, write_kv.
+void round_to_q8(const float* x, uint32_t n, float* out) {
+  float top = 0;
+  bool is_nan = false;
+  for (uint32_t i = 0; i < n; ++i) {
+    top = std::max(top, std::fabs(x[i]));
+    is_nan |= std::isnan(x[i]);
+  }
+  const float scale = is_nan ? std::numeric_limits<float>::quiet_NaN() : cached_half(top / 127.0F);
+  for (uint32_t i = 0; i < n; ++i) {
+    const float q = scale > 0 ? std::nearbyintf(x[i] * (1.0F / scale)) : 0.0F;
+    out[i] = static_cast<float>(static_cast<int8_t>(std::clamp(q, -127.0F, 127.0F))) * scale;
+  }
+}
+
 // One row of a weight matrix in the form in which it is multiplied.
 struct WeightRow {
   const BlockCodec* codec = nullptr;  // null: values holds the floats
@@ -266,12 +281,19 @@ struct Run {
       }
   }
 
-  void append_to_cache(const Matrix& k, const Matrix& v, bool as_half) const {
+  // Rounded to `type`: "f32", "f16" or "q8_0", whose blocks are those of a head of `dim` columns.
+  void append_to_cache(const Matrix& k, const Matrix& v, std::string_view type, uint32_t dim) const {
     for (uint32_t r = 0; r < args.n_rows; ++r)
       for (const bool is_value : {false, true}) {
         float* to = cache(r, static_cast<uint32_t>(args.positions[r]), is_value, k.cols);
         const float* from = (is_value ? v : k).row(r);
-        for (uint32_t i = 0; i < k.cols; ++i) to[i] = as_half ? cached_half(from[i]) : from[i];
+        if (type == "q8_0") {
+          for (uint32_t head = 0; head < k.cols; head += dim)
+            for (uint32_t d = head; d < head + dim; d += kBlock)
+              round_to_q8(from + d, std::min(kBlock, head + dim - d), to + d);
+        } else {
+          for (uint32_t i = 0; i < k.cols; ++i) to[i] = type == "f16" ? cached_half(from[i]) : from[i];
+        }
       }
   }
 
@@ -280,7 +302,7 @@ struct Run {
     make(n.outputs[0]).f = values[n.inputs[0]].f;
     rotate_heads(n, values[n.outputs[0]]);
     rotate_heads(n, k);
-    append_to_cache(k, values[n.inputs[2]], true);
+    append_to_cache(k, values[n.inputs[2]], n.string("kv"), static_cast<uint32_t>(n.integer("head_dim")));
   }
 
   void attention(const Node& n) {
@@ -290,8 +312,7 @@ struct Run {
     const float scale = static_cast<float>(n.number("scale"));
     const float cap = n.has("softcap") ? static_cast<float>(n.number("softcap")) : 0.0F;
     const auto window = n.has("window") ? static_cast<uint32_t>(n.integer("window", layer)) : 0;  // 0: all
-    if (n.inputs.size() == 3)
-      append_to_cache(values[n.inputs[1]], values[n.inputs[2]], n.string("kv") == "f16");
+    if (n.inputs.size() == 3) append_to_cache(values[n.inputs[1]], values[n.inputs[2]], n.string("kv"), dim);
     const Matrix& q = values[n.inputs[0]];
     Matrix& out = make(n.outputs[0]);
     std::vector<float> p;

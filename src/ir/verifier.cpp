@@ -217,6 +217,8 @@ struct Verifier {
         is_f32(in(1), head_cols("n_kv_heads"));
         is_f32(in(2), in(1).cols);
         check_rope();
+        const std::string type = n.string("kv");
+        require(type == "f16" || type == "q8_0", "kv must be f16 or q8_0");
         break;
       }
       case Op::attention: {
@@ -228,7 +230,7 @@ struct Verifier {
         is_f32(out(0), head_cols("n_heads"));
         for (size_t i = 1; i < n.inputs.size(); ++i) is_f32(in(i), head_cols("n_kv_heads"));
         const std::string type = n.string("kv");
-        require(type == "f32" || type == "f16", "kv must be f32 or f16");
+        require(type == "f32" || type == "f16" || type == "q8_0", "kv must be f32, f16 or q8_0");
         require(n.number("scale") > 0, "scale must be positive");
         optional_limit("softcap");
         if (n.has("window"))

@@ -55,7 +55,7 @@ void fuse_rope_kv(Graph& graph) {
       auto fused = rope_kv_for(graph, nodes, nodes[i]);
       if (!fused) continue;
       nodes[i].inputs = fused->outputs;
-      nodes[i].attributes["kv"] = std::string("f16");
+      nodes[i].attributes["kv"] = fused->attributes["kv"] = std::string("f16");
       nodes.insert(nodes.begin() + static_cast<ptrdiff_t>(i), std::move(*fused));
       std::erase_if(nodes, [&](const Node& n) {
         return n.op == Op::rope && std::ranges::find(rotated, n.outputs[0]) != rotated.end();

@@ -21,12 +21,14 @@ constexpr std::array<Pass, 8> kPasses = {{
 
 std::span<const Pass> all_passes() { return kPasses; }
 
-Graph optimize(const Graph& source) {
+Graph optimize(const Graph& source, KvType kv) {
   Graph g = source;
-  for (const Pass& pass : kPasses) {
+  const auto run = [&](const Pass& pass) {
     pass.run(g);
     verify(g, pass.name);
-  }
+  };
+  for (const Pass& pass : kPasses) run(pass);
+  if (kv == KvType::q8_0) run({"quantize_kv", quantize_kv});
   return g;
 }
 

@@ -24,6 +24,8 @@ void fuse_rope_kv(Graph& graph);
 void quantize_activations(Graph& graph);
 // A norm followed by quantize becomes one node.
 void fuse_norm_quantize(Graph& graph);
+// The cache holds q8_0 instead of float16: for each head and position, blocks of 32 dimensions as int8 with a float16 scale.
+void quantize_kv(Graph& graph);
 // Nodes whose outputs nobody reads; a write to the KV cache counts as read.
 void drop_dead(Graph& graph);
 
@@ -33,7 +35,10 @@ struct Pass {
 };
 std::span<const Pass> all_passes();
 
-// All passes in order; verifies after each.
-Graph optimize(const Graph& source);
+// What keys and values are rounded to in the KV cache.
+enum class KvType : uint8_t { f16, q8_0 };
+
+// All passes in order, and quantize_kv where it is asked for; verifies after each.
+Graph optimize(const Graph& source, KvType kv = KvType::f16);
 
 }  // namespace forge

@@ -233,7 +233,10 @@ uint64_t kv_layer_bytes(const Graph& g) {
     if (n.op != Op::attention) continue;
     const uint64_t heads = static_cast<uint64_t>(n.integer("n_kv_heads"));
     const uint32_t dim = static_cast<uint32_t>(n.integer("head_dim"));
-    return heads * rt::kPagePositions * (dim + pad16(dim)) * 2;  // keys, values; float16
+    const uint64_t elements = dim + pad16(dim);  // keys, values
+    if (n.string("kv") == "f16") return heads * rt::kPagePositions * elements * 2;
+    const uint64_t blocks = (dim + 31) / 32;  // q8_0: int8, and a float16 for each block
+    return heads * rt::kPagePositions * (elements + 2 * blocks * 2);
   }
   fail("plan: the layer has no attention");
 }

@@ -50,8 +50,8 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, 
 // All that must hold for one model at one level: the interpreter's bits, from one and from three workers, in
 // cuts of one row, of a few (the decode phase) and of many (the batch phase), and beside neighbours.
 void check_model(const Checkpoint& checkpoint, std::string_view level, const std::string& what,
-                 uint32_t ctx = 0) {
-  const LoadedModel compiled(checkpoint, level, ctx);
+                 uint32_t ctx = 0, KvType kv = KvType::f16) {
+  const LoadedModel compiled(checkpoint, level, ctx, kv);
   ASSERT_EQ(compiled.code().missing_cpu_feature(), nullptr);
 
   const uint32_t n_vocab = compiled.code().n_vocab;
@@ -109,7 +109,7 @@ Checkpoint half_quantized(Checkpoint checkpoint) {
 // Architectures whose stages no other test has: layer_norm, gelu, positions and parts of tensors (gpt2), windows, caps and
 // norms behind blocks (gemma2), norms of heads and two rotations (gemma3), norms of rows (olmo2), partial rotation with
 // magnitude (phi4-mini), one norm for both blocks (stablelm-parallel), layers without rope (smollm3), scales (granite),
-// biases at the gate (llama-bias). Compiling is what takes the time, so each at one level.
+// biases at the gate (llama-bias). Compiling is what takes the time, so each at one level, and two with their cache in q8_0.
 TEST(Compiled, Architectures) {
   const std::vector<std::string_view> levels = levels_here();
   size_t i = 0;
@@ -117,7 +117,8 @@ TEST(Compiled, Architectures) {
                            "granite", "llama-bias"}) {
     const Checkpoint checkpoint = half_quantized(read_golden_gguf(name));
     const std::string_view level = levels[levels.size() - 1 - i++ % levels.size()];
-    check_model(checkpoint, level, std::string(level) + " " + name, 64);
+    const bool q8 = name == std::string_view("gemma3") || name == std::string_view("phi4-mini");
+    check_model(checkpoint, level, std::string(level) + " " + name, 64, q8 ? KvType::q8_0 : KvType::f16);
   }
 }
 

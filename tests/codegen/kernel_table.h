@@ -80,7 +80,7 @@ struct AttentionCall {
 inline constexpr uint32_t kAttentionContext = 192;
 struct AttentionKernel {
   uint32_t n_heads, n_kv_heads, head_dim, n_rot;
-  bool neox;
+  bool neox, kv_q8;
   uint64_t layer_bytes, score_floats;
   void (*rope_kv)(const AttentionCall& call);  // all rows, the call's heads
   void (*heads)(const AttentionCall& call);    // all rows, the call's heads

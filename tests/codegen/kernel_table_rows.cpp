@@ -30,10 +30,10 @@ void run_embed(uint32_t begin, uint32_t end, const int32_t* index, const uint8_t
   embed<F, K>({begin, end}, index, table, scale, x);
 }
 
-template <uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t rot, bool is_neox>
+template <uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t rot, bool is_neox, bool q8 = false>
 struct Shape {
   static constexpr uint32_t n_heads = heads, n_kv_heads = kv_heads, head_dim = dim, n_rot = rot;
-  static constexpr bool neox = is_neox;
+  static constexpr bool neox = is_neox, kv_q8 = q8;
 };
 
 template <class S>
@@ -59,6 +59,7 @@ constexpr AttentionKernel kAttentionOf = {S::n_heads,
                                           S::head_dim,
                                           S::n_rot,
                                           S::neox,
+                                          S::kv_q8,
                                           KvLayout<S>::kLayerBytes,
                                           kScoreFloats<kAttentionContext>,
                                           run_rope_kv<S>,
@@ -93,11 +94,13 @@ constexpr EmbedKernel kEmbedKernels[] = {
     {42, 512, run_embed<Q2_0, 512>},
 };
 constexpr AttentionKernel kAttentionKernels[] = {
-    kAttentionOf<Shape<4, 2, 64, 64, false>>,  // pairs of queries
-    kAttentionOf<Shape<3, 1, 40, 40, true>>,   // three queries, a head that ends within a vector
-    kAttentionOf<Shape<2, 2, 16, 8, false>>,   // half of the head is rotated
-    kAttentionOf<Shape<2, 2, 12, 0, false>>,   // nothing is rotated
-    kAttentionOf<Shape<9, 1, 96, 96, true>>,   // more queries than a block, a head of a chunk and a half
+    kAttentionOf<Shape<4, 2, 64, 64, false>>,        // pairs of queries
+    kAttentionOf<Shape<3, 1, 40, 40, true>>,         // three queries, a head that ends within a vector
+    kAttentionOf<Shape<2, 2, 16, 8, false>>,         // half of the head is rotated
+    kAttentionOf<Shape<2, 2, 12, 0, false>>,         // nothing is rotated
+    kAttentionOf<Shape<4, 2, 64, 64, false, true>>,  // q8_0, two blocks
+    kAttentionOf<Shape<3, 1, 40, 40, true, true>>,   // q8_0, a block of 32 and one of 8
+    kAttentionOf<Shape<9, 1, 96, 96, true>>,  // more queries than a block, a head of a chunk and a half
 };
 
 void run_fma(const float* a, const float* b, const float* c, float* y, uint32_t n) {

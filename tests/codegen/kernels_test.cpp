@@ -708,16 +708,27 @@ struct AttentionCase {
       std::vector<float> key(dim);
       for (uint32_t h = 0; h < s.n_kv_heads; ++h) {
         rotate(&k[row * kv_stride + h * dim], &angles[row * s.n_rot], key.data());
-        for (uint32_t d = 0; d < dim; ++d) {
-          keys[row * kv_cols + h * dim + d] = as_cached(key[d]);
-          values[row * kv_cols + h * dim + d] = as_cached(v[row * kv_stride + h * dim + d]);
-        }
+        to_cache(key.data(), &keys[row * kv_cols + h * dim]);
+        to_cache(&v[row * kv_stride + h * dim], &values[row * kv_cols + h * dim]);
       }
       for (uint32_t h = 0; h < s.n_heads; ++h) attend(row, h, keys, values);
     }
   }
 
   static float as_cached(float x) { return half_to_float(float_to_half(std::clamp(x, -65504.0F, 65504.0F))); }
+
+  // A head as the cache gives it back.
+  void to_cache(const float* x, float* out) const {
+    for (uint32_t begin = 0; begin < shape.head_dim; begin += 32) {
+      const uint32_t end = std::min(begin + 32, shape.head_dim);
+      float top = 0;
+      for (uint32_t d = begin; d < end; ++d) top = std::max(top, std::fabs(x[d]));
+      const float step = as_cached(top / 127);
+      for (uint32_t d = begin; d < end; ++d)
+        out[d] = shape.kv_q8 ? std::clamp(std::nearbyint(x[d] * (1 / step)), -127.0F, 127.0F) * step
+                             : as_cached(x[d]);
+    }
+  }
 
   void rotate(const float* x, const float* row_angles, float* out) const {
     std::copy_n(x, shape.head_dim, out);
@@ -785,9 +796,9 @@ TEST_P(Kernels, RopeKvAndAttention) {
     for (const uint32_t end : {1U, 15U, 16U, 17U, 63U, 64U, 65U, 128U, 129U, kContext}) {
       const uint32_t n = end - begin;
       const std::string what = level_.name + ", " + std::to_string(c.shape.n_heads) + " heads of " +
-                               std::to_string(c.shape.head_dim) + ", window " +
-                               std::to_string(c.rule.window) + ", positions " + std::to_string(begin) +
-                               " to " + std::to_string(end);
+                               std::to_string(c.shape.head_dim) + (c.shape.kv_q8 ? " in q8_0" : "") +
+                               ", window " + std::to_string(c.rule.window) + ", positions " +
+                               std::to_string(begin) + " to " + std::to_string(end);
       std::vector<int32_t> positions(n);
       for (uint32_t i = 0; i < n; ++i) positions[i] = static_cast<int32_t>(begin + i);
       const std::vector<uint32_t> sequence(n, 0);
@@ -847,6 +858,53 @@ TEST_P(Kernels, RopeKvAndAttention) {
       const uint64_t bytes = used ? kernel.layer_bytes : page_bytes;
       EXPECT_TRUE(std::all_of(from, from + bytes, [](uint8_t b) { return b == 0xFF; })) << "page " << page;
     }
+  }
+}
+
+// A NaN among the values, which int8 does not have, stays one in whatever form the cache keeps it.
+TEST_P(Kernels, NanInTheCacheIsSeen) {
+  for (const AttentionKernel& kernel : level_.rows.attention) {
+    const uint32_t q_stride = pad16(kernel.n_heads * kernel.head_dim),
+                   kv_stride = pad16(kernel.n_kv_heads * kernel.head_dim);
+    const std::vector<float> q = normal(2 * q_stride, 73), angles(2 * std::max(1U, kernel.n_rot), 0.5F);
+    const std::vector<float> k = normal(2 * kv_stride, 74);
+    std::vector<float> v = normal(2 * kv_stride, 75);
+    v[0] = kNaN;
+    Aligned<uint8_t> pool(kernel.layer_bytes);
+    Aligned<float> scores(kernel.score_floats), rotated(2 * q_stride), out(2 * q_stride);
+    const uint32_t page = 0;
+    const uint32_t* const table = &page;
+    const std::vector<int32_t> positions = {0, 1};
+    const std::vector<uint32_t> sequence = {0, 0};
+    rt::StepArgs args;
+    args.n_rows = 2;
+    args.positions = positions.data();
+    args.row_sequence = sequence.data();
+    args.page_tables = &table;
+    args.kv_pool = pool.data;
+    AttentionCall call = {.args = args,
+                          .worker = 0,
+                          .head_begin = 0,
+                          .head_end = kernel.n_kv_heads,
+                          .page_bytes = kernel.layer_bytes,
+                          .layer_offset = 0,
+                          .angles = angles.data(),
+                          .q = q.data(),
+                          .k = k.data(),
+                          .v = v.data(),
+                          .q_stride = q_stride,
+                          .kv_stride = kv_stride,
+                          .scale = 1,
+                          .softcap = 0,
+                          .window = 0,
+                          .out = rotated.data,
+                          .scores = scores.data};
+    kernel.rope_kv(call);
+    call.q = rotated.data;
+    call.out = out.data;
+    kernel.heads(call);
+    EXPECT_TRUE(std::isnan(out.data[0]) && std::isnan(out.data[q_stride]))
+        << level_.name << ", heads of " << kernel.head_dim << (kernel.kv_q8 ? " in q8_0" : "");
   }
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <regex>
 #include <thread>
 
 #include "codegen/compile.h"
@@ -208,6 +209,25 @@ TEST_F(ForgeCli, OutputsOfProgramsReplaceNoInput) {
             "prog: none/state: can't be written (No such file or directory)");
   output("cmp prog p && cmp apart.weights w && cmp text t");
   output("./prog generate abc -n 2 --save-state s && ./prog generate --load-state s -n 2 --save-state s def");
+}
+
+TEST_F(ForgeCli, CacheInQ8_0) {
+  const std::string tokens = " logits --tokens 1,5,9,200,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17 -o ";
+  output("$forge compile $model -o half && $forge compile $model --kv q8_0 -o prog");
+  output("./half" + tokens + "f16 && ./prog" + tokens + "q8");
+  output(
+      "$forge logits $model --interpret --kv q8_0 --tokens 1,5,9,200,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17 "
+      "-o oracle");
+  EXPECT_EQ(shell("cmp q8 oracle").output, "");
+  EXPECT_NE(shell("cmp -s q8 f16").status, 0);
+  EXPECT_TRUE(std::regex_search(output("./prog info"), std::regex("\nkv +q8_0\n")));
+  const std::string text = output("./prog generate abc -n 20 --seed 1");
+  EXPECT_EQ(output("$forge generate --kv q8_0 $model abc -n 20 --seed 1"), text);
+  EXPECT_EQ(output("FORGE_KV=q8_0 $forge generate $model abc -n 20 --seed 1"), text);
+  output("./half generate abc -n 2 --save-state s");
+  EXPECT_EQ(error("./prog generate --load-state s", 1),
+            "prog: s: the state of another model, or of the same one compiled differently");
+  EXPECT_EQ(error("$forge generate --kv q4_0 $model abc", 2), "forge: --kv q4_0: expected f16 or q8_0");
 }
 
 TEST_F(ForgeCli, QuantizationOptionsNeedAType) {

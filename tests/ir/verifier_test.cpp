@@ -111,7 +111,7 @@ TEST(Verifier, Attributes) {
 
   const std::string_view heads = "{head_dim=16 kv=f32 n_heads=4 n_kv_heads=2 scale=0.25}";
   refused(heads, edited(heads, "n_kv_heads=2", "n_kv_heads=3"), {"n_heads must be a multiple of n_kv_heads"});
-  refused(heads, edited(heads, "kv=f32", "kv=q8"), {"kv must be f32 or f16"});
+  refused(heads, edited(heads, "kv=f32", "kv=q8"), {"kv must be f32, f16 or q8_0"});
   refused(heads, edited(heads, "scale=0.25", "scale=0.0"), {"scale must be positive"});
   refused("attention(%q_rope, %k_rope, %v)", "attention(%q_rope, %k_rope)", {"takes q, k, v or q"});
   refused("attention(%q_rope, %k_rope, %v)", "attention(%q_rope, %q_rope, %v)", {"%q_rope must be f32[32]"});
@@ -136,6 +136,8 @@ TEST(Verifier, OptimizedForms) {
   wrong("%attn_norm_q8: q8[64]", "%attn_norm_q8: q8[64], %again: q8[64]", {"gives one form twice"});
   wrong("%gated_q8: q8[96]", "%gated_q8: f32[96]", {"quantize giving %gated_q8: gives q8"});
   wrong("%gated_q8: q8[96]", "%gated_q8: q8[64]", {"%gated_q8 must be f32[96] or q8[96]"});
+  wrong("kv=f16 n_heads=4 n_kv_heads=2 n_rot", "kv=f32 n_heads=4 n_kv_heads=2 n_rot",
+        {"kv must be f16 or q8_0"});
   wrong("rope_kv(%q, %k, %v)", "rope_kv(%q, %k)", {"takes q, k, v and gives q"});
   wrong("rope_kv(%q, %k, %v)", "rope_kv(%q, %q, %v)", {"%q must be f32[32]"});
 

@@ -189,7 +189,7 @@ TEST(FuseRopeKv, RotatesIntoTheCache) {
       after(fuse_rope_kv, kSmallGraph),
       edited(
           kSmallGraph, kRopes,
-          R"(    %q_rope: f32[64] = rope_kv(%q, %k, %v) {base=10000.0 head_dim=16 n_heads=4 n_kv_heads=2 n_rot=16 scale=1.0 style=norm}
+          R"(    %q_rope: f32[64] = rope_kv(%q, %k, %v) {base=10000.0 head_dim=16 kv=f16 n_heads=4 n_kv_heads=2 n_rot=16 scale=1.0 style=norm}
     %attn: f32[64] = attention(%q_rope) {head_dim=16 kv=f16 n_heads=4 n_kv_heads=2 scale=0.25}
 )"));
 }

@@ -11,11 +11,12 @@
 
 namespace forge::test {
 
-LoadedModel::LoadedModel(const Checkpoint& checkpoint, std::string_view level, uint32_t ctx) {
+LoadedModel::LoadedModel(const Checkpoint& checkpoint, std::string_view level, uint32_t ctx, KvType kv) {
   setenv("FORGE_HOME", FORGE_BUILD_DIR, 0);
   CompileOptions options;
   options.target = cpu_target(level);
   options.ctx = ctx;
+  options.kv = kv;
   options.compiler = "test";
   model_ = compile_model(checkpoint, options, nullptr);
   std::string directory = (std::filesystem::temp_directory_path() / "forge-test-XXXXXX").string();

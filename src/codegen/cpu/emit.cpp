@@ -412,9 +412,11 @@ struct Emitter {
       if (n.op != Op::rope_kv) continue;
       put("struct AttentionShape {{\n  static constexpr uint32_t n_heads = {}, n_kv_heads = {}, head_dim = "
           "{};\n"
-          "  static constexpr bool neox = {};  // pairs (i, i + n_rot/2); otherwise (2i, 2i + "
-          "1)\n}};\nstatic_assert(KvLayout<AttentionShape>::kLayerBytes == kLayerKvBytes);\n\n",
-          n.integer("n_heads"), n.integer("n_kv_heads"), n.integer("head_dim"), n.string("style") == "neox");
+          "  static constexpr bool neox = {};  // pairs (i, i + n_rot/2); otherwise (2i, 2i + 1)\n"
+          "  static constexpr bool kv_q8 = {};  // the cache: q8_0, otherwise "
+          "float16\n}};\nstatic_assert(KvLayout<AttentionShape>::kLayerBytes == kLayerKvBytes);\n\n",
+          n.integer("n_heads"), n.integer("n_kv_heads"), n.integer("head_dim"), n.string("style") == "neox",
+          n.string("kv") == "q8_0");
     }
   }
 

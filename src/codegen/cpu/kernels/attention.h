@@ -5,6 +5,12 @@
 //     keys    [kv head][4 tiles of 16 positions][head_dim][16 positions]   float16
 //     values  [kv head][64 positions][pad16(head_dim)]                     float16
 //
+// As q8_0 they lie alike in int8, and behind each head's there are the scales of its blocks of 32 dimensions, float16:
+//
+//     of keys [4 tiles][blocks][16 positions]    of values [64 positions][blocks]
+//
+// An element is then int8 times float16, which float32 holds exactly.
+//
 // Keys lie so that a lane is a position: scores of 16 positions need no sum across lanes. In the weighted sum
 // of values a lane is a dimension. Both add in one fixed order (dimensions ascending, positions ascending),
 // and the softmax takes its maximum over the whole row first; so a row's bits depend on its sequence alone,
@@ -22,15 +28,30 @@ namespace {
 
 constexpr uint32_t kPage = rt::kPagePositions;
 
-// Shape: { n_heads, n_kv_heads, head_dim, neox }
+constexpr uint32_t kKvBlock = 32;  // dimensions that share a scale in q8_0
+
+// Shape: { n_heads, n_kv_heads, head_dim, neox, kv_q8: whether the cache holds q8_0, not float16 }
 template <class Shape>
 struct KvLayout {
-  static constexpr uint32_t kPadDim = pad16(Shape::head_dim);
-  static constexpr uint64_t kKeyHead = (uint64_t)kPage * Shape::head_dim * 2,
-                            kValueHead = (uint64_t)kPage * kPadDim * 2;
+  static constexpr uint32_t kPadDim = pad16(Shape::head_dim), kElementBytes = Shape::kv_q8 ? 1 : 2;
+  static constexpr uint32_t kBlocks = (Shape::head_dim + kKvBlock - 1) / kKvBlock;
+  static constexpr uint64_t kScaleBytes = Shape::kv_q8 ? kPage * kBlocks * 2 : 0;
+  static constexpr uint64_t kKeyScales = (uint64_t)kPage * Shape::head_dim * kElementBytes,
+                            kKeyHead = kKeyScales + kScaleBytes;
+  static constexpr uint64_t kValueScales = (uint64_t)kPage * kPadDim * kElementBytes,
+                            kValueHead = kValueScales + kScaleBytes;
   static constexpr uint64_t kValues = Shape::n_kv_heads * kKeyHead;
   static constexpr uint64_t kLayerBytes = kValues + Shape::n_kv_heads * kValueHead;
 };
+
+// Sixteen elements of a head's keys or values, the number `index` of them, as float32. scale: of q8_0.
+template <class Shape>
+FORGE_INLINE f32x16 load_kv(const uint8_t* head, uint64_t index, f32x16 scale) {
+  if constexpr (Shape::kv_q8)
+    return to_f32(load<i8x16>(head + 16 * index)) * scale;
+  else
+    return to_f32(load<f16x16>(head + 32 * index));
+}
 
 // Where position p of a row's sequence lies.
 struct KvView {
@@ -86,6 +107,36 @@ FORGE_INLINE _Float16 to_cache(float x) {
   return (_Float16)(x > kMax ? kMax : x < -kMax ? -kMax : x);
 }
 
+// One head of a position to the cache, element d at to[d * stride]: rounded to float16, or to q8_0 by blocks, whose scales
+// go to scales[block * scale_stride].
+template <class Shape>
+FORGE_INLINE void write_kv(const float* x, uint8_t* to, uint32_t stride, uint8_t* scales,
+                           uint32_t scale_stride) {
+  constexpr uint32_t dim = Shape::head_dim;
+  if constexpr (!Shape::kv_q8) {
+    for (uint32_t d = 0; d < dim; ++d) ((_Float16*)to)[d * stride] = to_cache(x[d]);
+  } else {
+    for (uint32_t block = 0; block * kKvBlock < dim; ++block) {
+      const uint32_t begin = block * kKvBlock, end = dim - begin < kKvBlock ? dim : begin + kKvBlock;
+      float top = 0;
+      bool is_nan = false;
+      for (uint32_t d = begin; d < end; ++d) {
+        const float a = __builtin_fabsf(x[d]);
+        top = a > top ? a : top;
+        is_nan |= a != a;
+      }
+      // A NaN makes the whole block one: int8 has none.
+      const _Float16 scale = is_nan ? (_Float16)__builtin_nanf("") : to_cache(top / 127.0F);
+      const float inverse = (float)scale > 0 ? 1.0F / (float)scale : 0.0F;
+      ((_Float16*)scales)[block * scale_stride] = scale;
+      for (uint32_t d = begin; d < end; ++d) {
+        const float q = inverse == 0 ? 0.0F : __builtin_roundevenf(x[d] * inverse);
+        ((int8_t*)to)[d * stride] = (int8_t)(q > 127 ? 127 : q < -127 ? -127 : q);
+      }
+    }
+  }
+}
+
 // Rotates the queries and keys of the given rows and kv heads (each with its queries) and writes keys and
 // values to the cache.
 template <class Shape, uint32_t n_rot>
@@ -105,13 +156,14 @@ FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t pag
                              q_out + (uint64_t)r * q_stride + i * dim);
       float key[dim];
       rotate<Shape, n_rot>(k + (uint64_t)r * kv_stride + h * dim, row_angles, key);
-      _Float16* keys =
-          (_Float16*)(page + h * Kv::kKeyHead) + (uint64_t)in_page / 16 * dim * 16 + in_page % 16;
-      for (uint32_t d = 0; d < dim; ++d) keys[16 * d] = to_cache(key[d]);
-      _Float16* values =
-          (_Float16*)(page + Kv::kValues + h * Kv::kValueHead) + (uint64_t)in_page * Kv::kPadDim;
-      const float* value = v + (uint64_t)r * kv_stride + h * dim;
-      for (uint32_t d = 0; d < Kv::kPadDim; ++d) values[d] = to_cache(d < dim ? value[d] : 0.0F);
+      uint8_t *keys = page + h * Kv::kKeyHead, *values = page + Kv::kValues + h * Kv::kValueHead;
+      const uint32_t tile = in_page / 16, lane = in_page % 16;
+      write_kv<Shape>(key, keys + ((uint64_t)tile * dim * 16 + lane) * Kv::kElementBytes, 16,
+                      keys + Kv::kKeyScales + (tile * Kv::kBlocks * 16 + lane) * 2, 16);
+      uint8_t* row = values + (uint64_t)in_page * Kv::kPadDim * Kv::kElementBytes;
+      write_kv<Shape>(v + (uint64_t)r * kv_stride + h * dim, row, 1,
+                      values + Kv::kValueScales + in_page * Kv::kBlocks * 2, 1);
+      __builtin_memset(row + dim * Kv::kElementBytes, 0, (Kv::kPadDim - dim) * Kv::kElementBytes);
     }
   }
 }
@@ -161,13 +213,21 @@ template <class Shape, uint32_t ctx_max, int R>
   f32x16 top[R];
   for (int r = 0; r < R; ++r) top[r] = splat(-__builtin_inff());
   for (uint32_t p0 = begin; p0 < end; p0 += 16 * n_tiles) {
-    const _Float16* keys =
-        (const _Float16*)(kv.page(p0) + head * Kv::kKeyHead) + (uint64_t)(p0 % kPage) * dim;
+    const uint8_t* keys = kv.page(p0) + head * Kv::kKeyHead;
+    const uint32_t tile = p0 % kPage / 16;
     f32x16 acc[R][n_tiles] = {};
-    for (uint32_t d = 0; d < dim; ++d) {
-      for (uint32_t t = 0; t < n_tiles; ++t) {
-        const f32x16 k = to_f32(load<f16x16>(keys + (uint64_t)16 * (t * dim + d)));
-        for (int r = 0; r < R; ++r) acc[r][t] = fma(splat(query[r][d]), k, acc[r][t]);
+    for (uint32_t d0 = 0; d0 < dim; d0 += kKvBlock) {
+      f32x16 scale[n_tiles] = {};
+      if constexpr (Shape::kv_q8)
+        for (uint32_t t = 0; t < n_tiles; ++t)
+          scale[t] =
+              to_f32(load<f16x16>(keys + Kv::kKeyScales + 32 * ((tile + t) * Kv::kBlocks + d0 / kKvBlock)));
+      const uint32_t d1 = dim - d0 < kKvBlock ? dim : d0 + kKvBlock;
+      for (uint32_t d = d0; d < d1; ++d) {
+        for (uint32_t t = 0; t < n_tiles; ++t) {
+          const f32x16 k = load_kv<Shape>(keys, (uint64_t)(tile + t) * dim + d, scale[t]);
+          for (int r = 0; r < R; ++r) acc[r][t] = fma(splat(query[r][d]), k, acc[r][t]);
+        }
       }
     }
     for (int r = 0; r < R; ++r) {
@@ -202,7 +262,8 @@ template <class Shape, uint32_t ctx_max, int R>
     f32x16 acc[R][chunk / 16] = {};
     const uint32_t n = Kv::kPadDim - d0 < chunk ? (Kv::kPadDim - d0) / 16 : chunk / 16;
     for (uint32_t p0 = begin / kPage * kPage; p0 < end; p0 += kPage) {
-      const _Float16* values = (const _Float16*)(kv.page(p0) + Kv::kValues + head * Kv::kValueHead) + d0;
+      const uint8_t* values = kv.page(p0) + Kv::kValues + head * Kv::kValueHead;
+      const uint8_t* scales = values + Kv::kValueScales;
       const uint32_t p1 = p0 + kPage < end ? p0 + kPage : end;
       // Positions that all queries see, and around them the few that only the earlier or the later ones do: the others
       // must not meet those, not even with a weight of zero, or a NaN there would be in their sums or not depending on
@@ -212,7 +273,10 @@ template <class Shape, uint32_t ctx_max, int R>
       const auto add = [&](bool all_see) __attribute__((always_inline)) {
         for (uint32_t i = 0; i < chunk / 16; ++i) {
           if (Kv::kPadDim % chunk != 0 && i >= n) break;
-          const f32x16 v = to_f32(load<f16x16>(values + (uint64_t)(p - p0) * Kv::kPadDim + 16 * i));
+          f32x16 scale = {};
+          if constexpr (Shape::kv_q8)
+            scale = splat(load_one<F16>(scales + 2 * ((p - p0) * Kv::kBlocks + (d0 + 16 * i) / kKvBlock)));
+          const f32x16 v = load_kv<Shape>(values, ((uint64_t)(p - p0) * Kv::kPadDim + d0) / 16 + i, scale);
           for (int r = 0; r < R; ++r)
             if (all_see || (p >= first[r] && p < limit[r]))
               acc[r][i] = fma(splat(scores[r * stride + p]), v, acc[r][i]);
