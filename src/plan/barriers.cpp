@@ -12,29 +12,32 @@ bool same_memory(const Phase& p, const Access& a, const Access& b) {
 }
 
 // Whether the two accesses, by different workers, could meet in one place.
-bool conflict(const Phase& p, const Access& a, const Access& b) {
+bool conflict(const Phase& p, const Access& a, const Access& b, bool deep) {
   if (!a.write && !b.write) return false;
   if (p.buffers[a.buffer].own || !same_memory(p, a, b)) return false;
-  if (a.part != b.part || a.part == Access::Part::all || a.n != b.n) return true;
+  const Access::Part part = a.part_of(deep);
+  if (part != b.part_of(deep) || part == Access::Part::all || a.n != b.n) return true;
   // Parts of one buffer; or of two that take turns in the same memory, row upon row (heads may differ in width).
   const Buffer &x = p.buffers[a.buffer], &y = p.buffers[b.buffer];
   const bool alike = a.buffer == b.buffer ||
-                     (a.part != Access::Part::heads && x.offset == y.offset && x.row_bytes == y.row_bytes);
+                     (part != Access::Part::heads && x.offset == y.offset && x.row_bytes == y.row_bytes);
   return !alike;
 }
 
 using Pending = std::vector<Access>;  // since the last barrier
 
-// Walks the stages; sets barriers where needed; returns whether one was added.
-bool walk(Phase& p, std::vector<Stage>& stages, Pending& pending) {
+// Walks the stages of a step, deep or not; sets barriers where needed; returns whether one was added.
+bool walk(Phase& p, std::vector<Stage>& stages, Pending& pending, bool deep) {
   bool added = false;
   for (Stage& s : stages) {
-    bool needed = s.barrier;
+    if (s.only_deep && !deep) continue;
+    const bool there = s.barrier || (deep && s.deep_barrier);
+    bool needed = there;
     for (const Access& before : pending)
-      for (const Access& now : s.accesses) needed |= conflict(p, before, now);
+      for (const Access& now : s.accesses) needed |= conflict(p, before, now, deep);
     if (needed) {
-      added |= !s.barrier;
-      s.barrier = true;
+      added |= !there;
+      if (!there) (deep ? s.deep_barrier : s.barrier) = true;
       pending.clear();
     }
     pending.insert(pending.end(), s.accesses.begin(), s.accesses.end());
@@ -42,25 +45,29 @@ bool walk(Phase& p, std::vector<Stage>& stages, Pending& pending) {
   return added;
 }
 
-}  // namespace
-
-void derive_barriers(Phase& phase) {
+void derive(Phase& phase, bool deep) {
   Pending pending;
-  walk(phase, phase.prologue, pending);
+  walk(phase, phase.prologue, pending, deep);
   // The body follows the prologue and itself: its start sees what either left pending. Barriers are only ever
   // added, so this ends.
   Pending at_start = pending;
   bool again = true;
   while (again) {
     pending = at_start;
-    again = walk(phase, phase.body, pending);
+    again = walk(phase, phase.body, pending, deep);
     Pending joined = at_start;
     joined.insert(joined.end(), pending.begin(), pending.end());
     Pending round = joined;
-    again |= walk(phase, phase.body, round);
+    again |= walk(phase, phase.body, round, deep);
     pending = round;
   }
-  walk(phase, phase.epilogue, pending);
+  walk(phase, phase.epilogue, pending, deep);
+}
+
+}  // namespace
+
+void derive_barriers(Phase& phase) {
+  for (const bool deep : {false, true}) derive(phase, deep);
 }
 
 }  // namespace forge

@@ -58,6 +58,33 @@ struct Lowering {
     s.accesses.push_back({buffer_of(v), write, part, n});
   }
 
+  // What stands in front of attention in a deep step.
+  Stage lower_scores(const Node& n) {
+    if (p.scores == kNoBuffer)
+      p.scores =
+          add_buffer("head_scores", ElementType::f32,
+                     static_cast<uint32_t>(n.integer("n_heads")) *
+                         ((g.ctx_max + rt::kPagePositions - 1) / rt::kPagePositions * rt::kPagePositions),
+                     RowSet::all, false);
+    Stage s;
+    s.kernel = Kernel::attention_scores;
+    s.node = n;
+    s.division = Division::pages;
+    s.only_deep = true;
+    access(s, n.inputs[0], false, Access::Part::all);
+    s.accesses.push_back({p.kv_cache, false, Access::Part::all, 0});
+    s.accesses.push_back({p.scores, true, Access::Part::all, 0});
+    return s;
+  }
+
+  // The stage of a node, behind attention's scores; makes the buffers of its outputs.
+  void lower_into(std::vector<Stage>& stages, const Node& n) {
+    const bool scored = n.op == Op::attention && few;
+    if (scored) stages.push_back(lower_scores(n));
+    stages.push_back(lower(n));
+    if (scored) stages.back().accesses.push_back({p.scores, false, Access::Part::all, 0});
+  }
+
   // The stage of a node; makes the buffers of its outputs.
   Stage lower(const Node& n) {
     Stage s;
@@ -101,7 +128,7 @@ struct Lowering {
         break;
       case Op::attention:
         s.kernel = Kernel::attention;
-        s.division = few ? Division::heads : Division::blocks;
+        s.division = few ? Division::heads_or_dims : Division::blocks;
         break;
       case Op::rope: fail("plan: rope apart from the cache has no CPU kernel");
     }
@@ -146,6 +173,7 @@ struct Lowering {
         access(s, n.inputs[0], false, part);
         s.accesses.push_back({p.kv_cache, false, part, 0});
         access(s, n.outputs[0], true, part);
+        for (Access& a : s.accesses) a.all_deep = few;
         break;
       }
       case Kernel::head_norm: {
@@ -183,7 +211,7 @@ struct Lowering {
     // The carried value keeps one buffer: a layer's output overwrites its input, which must have been read by
     // then.
     p.value_buffer[g.body_input] = p.value_buffer[g.body_output] = buffer_of(g.prologue_output);
-    for (const Node& n : g.body) p.body.push_back(lower(n));
+    for (const Node& n : g.body) lower_into(p.body, n);
     check_carried();
     for (const Node& n : g.epilogue) p.epilogue.push_back(lower(n));
 

@@ -27,6 +27,7 @@ enum class Kernel : uint8_t {
   linear,
   elementwise,
   rope_kv,
+  attention_scores,  // of few rows in a deep step: what attention then weighs
   attention,
   select_rows,
   output_hidden,  // copies the final hidden state to the caller, if it asked
@@ -37,10 +38,12 @@ std::string_view kernel_name(Kernel kernel);
 
 // How a stage's work is divided among the workers.
 enum class Division : uint8_t {
-  rows,          // contiguous ranges of rows
-  groups,        // contiguous ranges of groups of 16 outputs, all rows
-  heads,         // contiguous ranges of kv heads with their queries, all rows
-  blocks,        // blocks of rows times kv heads, dealt out in turn
+  rows,           // contiguous ranges of rows
+  groups,         // contiguous ranges of groups of 16 outputs, all rows
+  heads,          // contiguous ranges of kv heads with their queries, all rows
+  pages,          // contiguous ranges of the pages of all kv heads and rows
+  heads_or_dims,  // in a deep step contiguous ranges of the dimensions of all kv heads and rows, otherwise as heads
+  blocks,         // blocks of rows times kv heads, dealt out in turn
   every_worker,  // each worker does all of it, into memory of its own
 };
 
@@ -51,7 +54,10 @@ struct Access {
   uint32_t buffer = 0;
   bool write = false;
   Part part = Part::all;
-  uint32_t n = 0;  // groups: how many in all
+  uint32_t n = 0;         // groups: how many in all
+  bool all_deep = false;  // in a deep step it is Part::all
+
+  Part part_of(bool deep) const { return deep && all_deep ? Part::all : part; }
 };
 
 // Memory for the value of a Graph (or a table), rows x row_bytes. `own` buffers exist once a worker.
@@ -74,9 +80,13 @@ struct Stage {
   Division division = Division::rows;
   RowSet rows = RowSet::all;
   std::vector<Access> accesses;
-  bool barrier = false;  // all workers wait here before the stage
+  bool barrier = false;       // all workers wait here before the stage
+  bool deep_barrier = false;  // likewise, in a deep step alone
+  bool only_deep = false;     // there is nothing to do in other steps
 };
 
+// A step of the decode phase is deep where attention takes longer than waiting for each other does: then it is divided
+// finer than by heads (codegen/cpu/kernels/attention.h, is_deep), with the same result.
 struct Phase {
   std::string name;
   uint32_t max_rows = 0;
@@ -85,7 +95,7 @@ struct Phase {
   bool share_memory = true;
   std::vector<Buffer> buffers;
   std::vector<uint32_t> value_buffer;  // by ValueId; kNoBuffer for values that live elsewhere
-  uint32_t rope_table = kNoBuffer, kv_cache = kNoBuffer;
+  uint32_t rope_table = kNoBuffer, kv_cache = kNoBuffer, scores = kNoBuffer;
   std::vector<Stage> prologue, body, epilogue;
   uint64_t arena_bytes = 0, own_bytes = 0;
 };

@@ -8,18 +8,20 @@
 namespace forge {
 namespace {
 
-constexpr std::string_view kKernelNames[] = {"rope_angles", "embed",       "norm",         "head_norm",
-                                             "quantize",    "linear",      "elementwise",  "rope_kv",
-                                             "attention",   "select_rows", "output_hidden"};
-constexpr std::string_view kDivisionNames[] = {"rows", "groups", "heads", "blocks", "every worker"};
+constexpr std::string_view kKernelNames[] = {"rope_angles",      "embed",     "norm",        "head_norm",
+                                             "quantize",         "linear",    "elementwise", "rope_kv",
+                                             "attention_scores", "attention", "select_rows", "output_hidden"};
+constexpr std::string_view kDivisionNames[] = {"rows",          "groups", "heads",       "pages",
+                                               "heads or dims", "blocks", "every worker"};
 constexpr std::string_view kPartNames[] = {"", "/rows", "/groups", "/heads"};
 
 void print_stages(const Phase& p, const Graph& g, const std::vector<Stage>& stages, std::string_view indent,
                   std::string& out) {
   auto to = std::back_inserter(out);
   for (const Stage& s : stages) {
-    if (s.barrier) fmt::format_to(to, "{}-- barrier\n", indent);
-    fmt::format_to(to, "{}{:<13} by {:<12}", indent, kernel_name(s.kernel),
+    if (s.barrier || s.deep_barrier)
+      fmt::format_to(to, "{}-- barrier{}\n", indent, s.barrier ? "" : " in a deep step");
+    fmt::format_to(to, "{}{:<16} by {:<13}", indent, kernel_name(s.kernel),
                    kDivisionNames[static_cast<size_t>(s.division)]);
     for (const bool write : {false, true}) {
       const char* arrow = write ? " ->" : "  ";

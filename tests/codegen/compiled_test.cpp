@@ -132,6 +132,25 @@ TEST(Compiled, EveryBlockTypeAtEveryLevel) {
   for (std::string_view level : levels_here()) check_model(tiny, level);
 }
 
+// Behind 512 positions few rows are divided finer than by heads where these can't be dealt out evenly.
+TEST(Compiled, DeepSteps) {
+  TinyModel tiny;
+  tiny.n_hidden = 96;
+  tiny.n_heads = 6;
+  tiny.n_kv_heads = 3;
+  tiny.head_dim = 48;
+  const Checkpoint checkpoint = make_checkpoint(tiny);
+  const LoadedModel compiled(checkpoint, levels_here().back(), 600);
+  const std::vector<int32_t> tokens = some_tokens(530, compiled.code().n_vocab);
+  const Interpreter interpreter(compiled.model().optimized, checkpoint);
+  const std::vector<float> expected = StepRunner(interpreter.model_code(), nullptr, 1, 1).prompt(tokens, 16);
+  for (const auto& [workers, cut] : {std::pair{2U, 3U}, {4U, 1U}, {3U, 4U}}) {
+    StepRunner runner(compiled.code(), compiled.weights(), workers, 1);
+    expect_same_bits(runner.prompt(tokens, cut), expected,
+                     std::to_string(workers) + " workers, cuts of " + std::to_string(cut));
+  }
+}
+
 TEST(Compiled, OddShapes) {
   TinyModel odd = test::odd_model();
   odd.tied = false;

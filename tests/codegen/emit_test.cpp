@@ -48,7 +48,7 @@ TEST(Emit, SourceFollowsThePlan) {
   const std::string& text = m.sources.at("model.cpp");
   ASSERT_EQ(m.plan.signatures.size(), 2U);
   // One function for each signature and phase, called from its phase; a barrier where the plan has one.
-  size_t barriers = 0, linears = 0, calls = 0;
+  size_t barriers = 0, deep_barriers = 0, linears = 0, calls = 0;
   for (const Phase& p : m.plan.phases) {
     EXPECT_EQ(count(text, "void step_" + p.name + "(const Worker& w) {"), 1U);
     for (size_t s = 0; s < m.plan.signatures.size(); ++s) {
@@ -60,13 +60,17 @@ TEST(Emit, SourceFollowsThePlan) {
       for (const Stage& s : *part) {
         const size_t copies = part == &p.body ? m.plan.signatures.size() : 1;
         barriers += copies * s.barrier;
+        deep_barriers += copies * s.deep_barrier;
+        calls += copies * (s.division == Division::heads_or_dims);  // one of two
         calls +=
             copies * (s.kernel == Kernel::linear && !is_gated(s.node.epilogue) ? s.node.segments.size() : 1);
         if (s.kernel == Kernel::linear && s.node.epilogue != Epilogue::silu_mul)
           linears += copies * s.node.segments.size();
       }
   }
-  EXPECT_EQ(count(text, "w.barrier();"), barriers);
+  EXPECT_EQ(count(text, "if (b.deep) w.barrier();"), deep_barriers);
+  EXPECT_GT(deep_barriers, 0U);
+  EXPECT_EQ(count(text, "w.barrier();"), barriers + deep_barriers);
   EXPECT_EQ(count(text, " linear<"), linears);
   // Each call ends with a mark of its own, and the step begins with one.
   EXPECT_EQ(count(text, "w.mark("), calls + 1);

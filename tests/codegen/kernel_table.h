@@ -76,6 +76,7 @@ struct AttentionCall {
   uint32_t window;
   float* out;
   float* scores;
+  float* head_scores;  // [n_rows][n_heads][kAttentionContext]
 };
 inline constexpr uint32_t kAttentionContext = 192;
 struct AttentionKernel {
@@ -85,6 +86,9 @@ struct AttentionKernel {
   void (*rope_kv)(const AttentionCall& call);  // all rows, the call's heads
   void (*heads)(const AttentionCall& call);    // all rows, the call's heads
   void (*blocks)(const AttentionCall& call);   // the worker's share
+  // Likewise, of a deep step: the second when all workers have done the first.
+  void (*deep_scores)(const AttentionCall& call);
+  void (*deep_values)(const AttentionCall& call);
 };
 
 struct LinearKernels {

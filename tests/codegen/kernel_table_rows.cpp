@@ -54,6 +54,19 @@ void run_blocks(const AttentionCall& c) {
 }
 
 template <class S>
+void run_deep_scores(const AttentionCall& c) {
+  attention_scores<S, kAttentionContext>(Worker{c.args, c.worker}, c.page_bytes, c.layer_offset,
+                                         {c.scale, c.softcap, c.window}, c.q, c.out, c.q_stride,
+                                         c.head_scores);
+}
+template <class S>
+void run_deep_values(const AttentionCall& c) {
+  attention_values<S, kAttentionContext>(Worker{c.args, c.worker}, c.page_bytes, c.layer_offset,
+                                         {c.scale, c.softcap, c.window}, c.q, c.out, c.q_stride,
+                                         c.head_scores, c.scores);
+}
+
+template <class S>
 constexpr AttentionKernel kAttentionOf = {S::n_heads,
                                           S::n_kv_heads,
                                           S::head_dim,
@@ -64,7 +77,9 @@ constexpr AttentionKernel kAttentionOf = {S::n_heads,
                                           kScoreFloats<kAttentionContext>,
                                           run_rope_kv<S>,
                                           run_heads<S>,
-                                          run_blocks<S>};
+                                          run_blocks<S>,
+                                          run_deep_scores<S>,
+                                          run_deep_values<S>};
 
 constexpr NormKernel kNormKernels[] = {
     {16, 0, run_norm<16, F32>},   {40, 0, run_norm<40, F32>},   {64, 0, run_norm<64, F32>},

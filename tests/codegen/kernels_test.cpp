@@ -808,7 +808,8 @@ TEST_P(Kernels, RopeKvAndAttention) {
       args.row_sequence = sequence.data();
       args.page_tables = tables;
       args.kv_pool = pool.data;
-      Aligned<float> rotated(n * c.q_stride), by_heads(n * c.q_stride), by_blocks(n * c.q_stride);
+      Aligned<float> rotated(n * c.q_stride), by_heads(n * c.q_stride), by_blocks(n * c.q_stride),
+          deep(n * c.q_stride), head_scores(uint64_t{n} * c.shape.n_heads * kAttentionContext);
       AttentionCall call = {.args = args,
                             .worker = 0,
                             .head_begin = 0,
@@ -825,7 +826,8 @@ TEST_P(Kernels, RopeKvAndAttention) {
                             .softcap = c.rule.softcap,
                             .window = c.rule.window,
                             .out = rotated.data,
-                            .scores = scores.data};
+                            .scores = scores.data,
+                            .head_scores = head_scores.data};
       kernel.rope_kv(call);
       call.head_begin = 1;
       call.head_end = c.shape.n_kv_heads;
@@ -848,6 +850,13 @@ TEST_P(Kernels, RopeKvAndAttention) {
       }
       expect_columns(by_blocks.data, &c.expected[begin * c.q_stride], n, c.q_cols, c.q_stride,
                      what + ", in blocks");
+      call.out = deep.data;
+      for (const auto run : {kernel.deep_scores, kernel.deep_values})
+        for (const uint32_t worker : {2U, 0U, 1U}) {
+          call.worker = worker;
+          run(call);
+        }
+      expect_columns(deep.data, &c.expected[begin * c.q_stride], n, c.q_cols, c.q_stride, what + ", deep");
       if (testing::Test::HasFatalFailure()) return;
       begin = end;
     }
@@ -898,7 +907,8 @@ TEST_P(Kernels, NanInTheCacheIsSeen) {
                           .softcap = 0,
                           .window = 0,
                           .out = rotated.data,
-                          .scores = scores.data};
+                          .scores = scores.data,
+                          .head_scores = nullptr};
     kernel.rope_kv(call);
     call.q = rotated.data;
     call.out = out.data;

@@ -29,11 +29,12 @@ Interval share(uint32_t n, uint32_t worker, uint32_t n_workers) {
   return {n * worker / n_workers, n * (worker + 1) / n_workers};
 }
 
-// What one worker touches in one stage of a batch.
+// What one worker touches in one stage of a batch. In a deep step a position stands for a page.
 struct Simulated {
   const Graph& g;
   const Phase& p;
   uint32_t n_rows, n_out, n_workers;
+  bool deep;
 
   // Columns of f32 rows; whole rows where the columns are not given.
   void add(std::vector<Span>& to, uint32_t buffer, uint32_t worker, Interval rows,
@@ -60,6 +61,12 @@ struct Simulated {
   uint32_t n_kv_heads() const {
     const auto it = std::ranges::find_if(g.body, [](const Node& n) { return n.op == Op::attention; });
     return static_cast<uint32_t>(it->integer("n_kv_heads"));
+  }
+
+  // The columns of a kv head in the scores.
+  Interval scores_of(uint32_t h, uint32_t queries) const {
+    const uint32_t head = (g.ctx_max + 63) / 64 * 64;
+    return {h * queries * head, (h + 1) * queries * head};
   }
 
   Touched of(const Stage& s, uint32_t worker) const {
@@ -115,7 +122,18 @@ struct Simulated {
           add_cache(t.reads, {0, rows.end}, {h, h + 1});
           add_value(t.writes, n.outputs[0], worker, rows, cols);
         };
-        if (s.division == Division::heads) {
+        if (s.division == Division::heads_or_dims && deep) {
+          const uint32_t chunks = (dim + 31) / 32;
+          const Interval mine_of_all = share(n_rows * kv * chunks, worker, n_workers);
+          for (uint32_t i = mine_of_all.begin; i < mine_of_all.end; ++i) {
+            const uint32_t r = i / chunks / kv, h = i / chunks % kv, d = i % chunks * 32;
+            add_cache(t.reads, {0, r + 1}, {h, h + 1});
+            add(t.reads, p.scores, worker, {r, r + 1}, scores_of(h, queries));
+            for (uint32_t q = h * queries; q < (h + 1) * queries; ++q)
+              add_value(t.writes, n.outputs[0], worker, {r, r + 1},
+                        Interval{q * dim + d, q * dim + std::min(d + 32, dim)});
+          }
+        } else if (s.division == Division::heads_or_dims) {
           const Interval heads = share(kv, worker, n_workers);
           for (uint32_t h = heads.begin; h < heads.end; ++h) attend(every, h);
         } else {
@@ -124,6 +142,26 @@ struct Simulated {
             for (uint32_t h = 0; h < kv; ++h, ++item)
               if (item % n_workers == worker) attend({r, std::min(r + 16, all)}, h);
         }
+        break;
+      }
+      case Kernel::attention_scores: {
+        const auto dim = static_cast<uint32_t>(n.integer("head_dim")),
+                   kv = static_cast<uint32_t>(n.integer("n_kv_heads")),
+                   queries = static_cast<uint32_t>(n.integer("n_heads")) / kv;
+        uint32_t total = 0, item = 0;
+        for (uint32_t r = 0; r < n_rows; ++r) total += (r + 1) * kv;
+        const Interval mine_of_all = share(total, worker, n_workers);
+        for (uint32_t r = 0; r < n_rows; ++r)
+          for (uint32_t h = 0; h < kv; ++h)
+            for (uint32_t page = 0; page <= r; ++page, ++item) {
+              if (item < mine_of_all.begin || item >= mine_of_all.end) continue;
+              add_value(t.reads, n.inputs[0], worker, {r, r + 1},
+                        Interval{h * queries * dim, (h + 1) * queries * dim});
+              add_cache(t.reads, {page, page + 1}, {h, h + 1});
+              const Interval scores = scores_of(h, queries);
+              add(t.writes, p.scores, worker, {r, r + 1},
+                  Interval{scores.begin + page, scores.begin + page + 1});
+            }
         break;
       }
       case Kernel::select_rows:  // any rows may be wanted
@@ -161,9 +199,11 @@ std::vector<Stage*> stages_of(Phase& p) {
 struct Hazards {
   std::vector<std::vector<bool>> pair;
 
-  Hazards(const Graph& g, Phase& p, uint32_t n_workers) {
+  bool deep;
+
+  Hazards(const Graph& g, Phase& p, uint32_t n_workers, bool is_deep) : deep(is_deep) {
     const bool decode = p.max_rows < 16;
-    const Simulated batch{g, p, decode ? 4U : 35U, decode ? 3U : 16U, n_workers};
+    const Simulated batch{g, p, decode ? 4U : 35U, decode ? 3U : 16U, n_workers, deep};
     const std::vector<Stage*> stages = stages_of(p);
     std::vector<std::vector<Touched>> touched(stages.size());
     for (size_t i = 0; i < stages.size(); ++i)
@@ -190,14 +230,13 @@ struct Hazards {
     append(0, body);
     for (int layer = 0; layer < 3; ++layer) append(body, epilogue);
     append(epilogue, epilogue + p.epilogue.size());
-    const auto waits = [&](size_t i) {
-      return i < body       ? p.prologue[i].barrier
-             : i < epilogue ? p.body[i - body].barrier
-                            : p.epilogue[i - epilogue].barrier;
+    const auto stage = [&](size_t i) -> const Stage& {
+      return i < body ? p.prologue[i] : i < epilogue ? p.body[i - body] : p.epilogue[i - epilogue];
     };
     std::vector<size_t> since;
     for (const size_t now : order) {
-      if (waits(now)) since.clear();
+      if (stage(now).only_deep && !deep) continue;
+      if (stage(now).barrier || (deep && stage(now).deep_barrier)) since.clear();
       since.push_back(now);
       for (const size_t before : since)
         if (pair[before][now]) return std::pair{before, now};
@@ -209,12 +248,13 @@ struct Hazards {
 TEST(Barriers, NoTwoWorkersMeet) {
   for (NamedPlan& named : all_plans())
     for (Phase& phase : named.plan.phases)
-      for (const uint32_t workers : {2U, 3U, 5U}) {
-        const auto race = Hazards(named.graph, phase, workers).race(phase);
-        EXPECT_FALSE(race) << named.name << ", " << phase.name << ", " << workers << " workers: stages "
-                           << race->first << " and " << race->second << "\n"
-                           << print(named.plan, named.graph);
-      }
+      for (const bool deep : {false, true})
+        for (const uint32_t workers : {2U, 3U, 5U}) {
+          const auto race = Hazards(named.graph, phase, workers, deep).race(phase);
+          EXPECT_FALSE(race) << named.name << ", " << phase.name << (deep ? ", deep, " : ", ") << workers
+                             << " workers: stages " << race->first << " and " << race->second << "\n"
+                             << print(named.plan, named.graph);
+        }
 }
 
 // Every barrier is there for a reason: without it, workers of some number meet.
@@ -222,16 +262,23 @@ TEST(Barriers, NoneIsSuperfluous) {
   for (NamedPlan& named : all_plans())
     for (Phase& phase : named.plan.phases) {
       std::vector<Hazards> hazards;
-      for (const uint32_t workers : {2U, 3U, 5U, 8U}) hazards.emplace_back(named.graph, phase, workers);
+      // A barrier of every step is there for the shallow ones.
+      for (const bool deep : {false, true})
+        for (const uint32_t workers : {2U, 3U, 5U, 8U})
+          hazards.emplace_back(named.graph, phase, workers, deep);
       size_t at = 0;
       for (Stage* s : stages_of(phase)) {
-        if (s->barrier) {
-          s->barrier = false;
-          EXPECT_TRUE(
-              std::ranges::any_of(hazards, [&](const Hazards& h) { return h.race(phase).has_value(); }))
+        for (bool Stage::* const barrier : {&Stage::barrier, &Stage::deep_barrier}) {
+          if (!(s->*barrier)) continue;
+          s->*barrier = false;
+          EXPECT_TRUE(std::ranges::any_of(hazards,
+                                          [&](const Hazards& h) {
+                                            return h.deep == (barrier == &Stage::deep_barrier) &&
+                                                   h.race(phase).has_value();
+                                          }))
               << named.name << ", " << phase.name << ": the barrier before stage " << at << "\n"
               << print(named.plan, named.graph);
-          s->barrier = true;
+          s->*barrier = true;
         }
         ++at;
       }
@@ -247,6 +294,7 @@ TEST(Barriers, CountOfThePlainLlama) {
   const Phase &decode = named.plan.phases[0], &batch = named.plan.phases[1];
   EXPECT_EQ(count(decode.prologue), 0);
   EXPECT_EQ(count(decode.body), 5) << print(named.plan, named.graph);
+  EXPECT_EQ(std::ranges::count_if(decode.body, &Stage::deep_barrier), 2) << print(named.plan, named.graph);
   EXPECT_EQ(count(decode.epilogue), 1) << print(named.plan, named.graph);
   EXPECT_EQ(count(batch.prologue), 0);
   EXPECT_EQ(count(batch.body), 10) << print(named.plan, named.graph);

@@ -22,7 +22,8 @@ std::string kernel_type(DType t) {
 }
 
 constexpr std::string_view kIfLogits = "if (w.args.logits != nullptr) ";
-constexpr std::string_view kDivisions[] = {"rows", "groups", "heads", "blocks", "every worker"};
+constexpr std::string_view kDivisions[] = {"rows",   "groups",      "heads", "pages", "heads or dimensions",
+                                           "blocks", "every worker"};
 
 // The code of the highest level, which the runtime knows; those below it are numbered.
 constexpr std::string_view kFirstSymbol = "forge_model_code";
@@ -81,6 +82,7 @@ struct Emitter {
     out += "// ";
     if (s.kernel == Kernel::rope_angles) out += "rope_table";
     if (s.kernel == Kernel::output_hidden) out += "output hidden";
+    if (s.kernel == Kernel::attention_scores) out += "scores of ";
     for (size_t i = 0; i < s.node.outputs.size(); ++i)
       put("{}{}", i ? ", " : "", g.values[s.node.outputs[i]].name);
     if (!s.node.outputs.empty()) {
@@ -127,7 +129,7 @@ struct Emitter {
       cost.weight_bytes_per_row = row_bytes(g.weights[table].type(p.example_layer), g.weights[table].cols);
     } else if (s.kernel == Kernel::norm || s.kernel == Kernel::head_norm) {
       cost.weight_bytes = weight_bytes(p, n.segments[0].weight) + weight_bytes(p, n.segments[0].bias);
-    } else if (s.kernel == Kernel::attention) {
+    } else if (s.kernel == Kernel::attention || s.kernel == Kernel::attention_scores) {
       cost.kv_bytes_per_position = plan.kv_layer_bytes / rt::kPagePositions;
       cost.operations_per_position = static_cast<uint64_t>(4 * n.integer("n_heads") * n.integer("head_dim"));
       cost.window = n.has("window") ? n.integer("window", p.example_layer) : 0;
@@ -137,7 +139,7 @@ struct Emitter {
 
   // Ends the call that was emitted last, for who measures; `condition` is the call's own.
   void mark(const Stage& s, const Place& p, std::string_view indent, std::string_view output,
-            const Cost& cost, std::string_view condition = "") {
+            const Cost& cost, std::string_view condition = "", std::string_view kernel = "") {
     std::string weights, types;
     for (const WeightId id : cost.matrices) {
       const std::string_view type = info(g.weights[id].type(p.example_layer)).name;
@@ -147,10 +149,13 @@ struct Emitter {
     const bool head = s.kernel == Kernel::linear && s.node.outputs[0] == g.logits;
     put("{}{}w.mark({}{});\n", indent, condition, stage_table.size(),
         p.signature < 0 ? "" : fmt::format(", {}", p.layer));
-    stage_table.push_back(fmt::format(
-        R"({{"{}", "{}", "{}", "{}", {}, {}, {}, {}, {}, {}, {}}})", head ? "head" : kernel_name(s.kernel),
-        output, weights, types, cost.weight_bytes, cost.weight_bytes_per_row, cost.kv_bytes_per_position,
-        cost.operations_per_row, cost.operations_per_position, cost.window, s.rows == RowSet::wanted));
+    stage_table.push_back(fmt::format(R"({{"{}", "{}", "{}", "{}", {}, {}, {}, {}, {}, {}, {}}})",
+                                      head             ? "head"
+                                      : kernel.empty() ? kernel_name(s.kernel)
+                                                       : kernel,
+                                      output, weights, types, cost.weight_bytes, cost.weight_bytes_per_row,
+                                      cost.kv_bytes_per_position, cost.operations_per_row,
+                                      cost.operations_per_position, cost.window, s.rows == RowSet::wanted));
   }
 
   std::string output_name(const Stage& s) const {
@@ -266,6 +271,7 @@ struct Emitter {
 
   void stage(const Stage& s, const Place& p, std::string_view indent) {
     if (s.barrier) put("{}w.barrier();\n", indent);
+    if (s.deep_barrier) put("{}if (b.deep) w.barrier();\n", indent);
     comment(s, indent);
     const Node& n = s.node;
     if (has_row_loop(s)) put("{}rows = {};\n", indent, rows(s));
@@ -303,18 +309,34 @@ struct Emitter {
             rope_table(p), name(p, n.inputs[0]), name(p, n.inputs[1]), name(p, n.inputs[2]),
             stride(n.inputs[0]), stride(n.inputs[1]), name(p, n.outputs[0]));
         break;
+      case Kernel::attention_scores:
       case Kernel::attention: {
         std::string scoring = fmt::format(".scale = {}F", real(n.number("scale")));
         if (n.has("softcap")) scoring += fmt::format(", .softcap = {}F", real(n.number("softcap")));
         if (n.has("window")) scoring += fmt::format(", .window = {}", n.integer("window", p.example_layer));
         const std::string tail =
-            fmt::format("kPageBytes, layer * kLayerKvBytes, Scoring{{{}}}, {}, {}, {}, b.scores", scoring,
+            fmt::format("kPageBytes, layer * kLayerKvBytes, Scoring{{{}}}, {}, {}, {}", scoring,
                         name(p, n.inputs[0]), name(p, n.outputs[0]), stride(n.outputs[0]));
-        if (s.division == Division::heads)
-          put("{}attention_heads<AttentionShape, kCtx>(w, split(w, AttentionShape::n_kv_heads), {});\n",
+        // Of a deep step's two halves, each reads one of keys and values.
+        Cost half = cost_of(s, p);
+        half.kv_bytes_per_position /= 2;
+        half.operations_per_position /= 2;
+        if (s.kernel == Kernel::attention_scores) {
+          put("{}if (b.deep) attention_scores<AttentionShape, kCtx>(w, {}, b.head_scores);\n", indent, tail);
+          mark(s, p, indent, output_name(s), half, "if (b.deep) ");
+        } else if (s.division == Division::heads_or_dims) {
+          put("{}if (b.deep) attention_values<AttentionShape, kCtx>(w, {}, b.head_scores, b.scores);\n",
               indent, tail);
-        else
-          put("{}attention_blocks<AttentionShape, kCtx>(w, {});\n", indent, tail);
+          mark(s, p, indent, output_name(s), half, "if (b.deep) ", "attention_values");
+          put("{}if (!b.deep)\n{}  attention_heads<AttentionShape, kCtx>(w, split(w, "
+              "AttentionShape::n_kv_heads), "
+              "{}, b.scores);\n",
+              indent, indent, tail);
+          mark(s, p, indent, output_name(s), cost_of(s, p), "if (!b.deep) ");
+        } else {
+          put("{}attention_blocks<AttentionShape, kCtx>(w, {}, b.scores);\n", indent, tail);
+          mark(s, p, indent, output_name(s), cost_of(s, p));
+        }
         break;
       }
       case Kernel::select_rows:
@@ -325,8 +347,10 @@ struct Emitter {
         put("{}output_hidden<{}>(w, {}, b.{});\n", indent, g.n_hidden, rows(s), buffer(p, g.hidden).name);
         break;
     }
-    if (s.kernel != Kernel::linear) mark(s, p, indent, output_name(s), cost_of(s, p));
+    if (s.kernel != Kernel::linear && s.kernel != Kernel::attention && s.kernel != Kernel::attention_scores)
+      mark(s, p, indent, output_name(s), cost_of(s, p));
     for (ValueId v : n.outputs) {
+      if (s.kernel == Kernel::attention_scores) break;  // not yet
       if (g.values[v].element != ElementType::f32) continue;
       const std::string_view n_rows = s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows";
       const bool logits = v == g.logits;
@@ -356,9 +380,11 @@ struct Emitter {
       else
         put("{}(w.arena<{}>({})),\n        ", b.name, type_of(b), b.offset);
     }
+    if (p.scores != kNoBuffer) out += "deep(is_deep<AttentionShape>(w)),\n        ";
     put("scores(w.own<float>({}, kScratchBytes)) {{}}\n", plan.own_bytes);
     for (const Buffer& b : p.buffers)
       if (b.bytes() > 0) put("  {}* const {};\n", type_of(b), b.name);
+    if (p.scores != kNoBuffer) out += "  const bool deep;  // attention is divided finer than by heads\n";
     out += "  float* const scores;\n};\n";
     for (const Buffer& b : p.buffers)
       if (b.element == ElementType::q8) put("static_assert(sizeof(Q8Row<{}>) == {});\n", b.cols, b.row_bytes);
@@ -460,7 +486,7 @@ constexpr forge::rt::StageInfo kStages[] = {
       size_t n = 0;
       for (const Stage& s : stages) {
         const bool call_a_segment = s.kernel == Kernel::linear && !is_gated(s.node.epilogue);
-        n += (s.barrier ? 1 : 0) + (call_a_segment ? s.node.segments.size() : 1);
+        n += (s.barrier || s.deep_barrier ? 1 : 0) + (call_a_segment ? s.node.segments.size() : 1);
       }
       return n;
     };

@@ -193,25 +193,29 @@ struct Scoring {
 };
 
 // R queries of one kv head and one sequence; query i sees positions first[i] up to limit[i] - 1. Both are ascending.
-template <class Shape, uint32_t ctx_max, int R>
-[[gnu::noinline]] static void attend(const KvView& kv, uint32_t head, const float* const* query,
-                                     const uint32_t* first, const uint32_t* limit, const Scoring& scoring,
-                                     float* scores, float* const* out) {
-  using Kv = KvLayout<Shape>;
-  constexpr uint32_t dim = Shape::head_dim;
-  constexpr uint64_t stride = pad_ctx(ctx_max);
-  constexpr uint32_t n_tiles = kTiles<R>;
-  static_assert(kPage % (16 * n_tiles) == 0);
-  const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  // Tiles in front of the first query's window are skipped: all they would add is zeros.
-  const uint32_t begin = first[0] / (16 * n_tiles) * (16 * n_tiles), end = limit[R - 1];
-  const auto sees = [&](int r, uint32_t p) __attribute__((always_inline)) {
-    const i32x16 position = lane + (int32_t)p;
-    return (position >= (int32_t)first[r]) & (position < (int32_t)limit[r]);
-  };
+template <int R>
+struct Queries {
+  const float* query[R];
+  float* out[R];
+  uint32_t first[R], limit[R];
 
-  f32x16 top[R];
-  for (int r = 0; r < R; ++r) top[r] = splat(-__builtin_inff());
+  // Tiles in front of the first query's window are skipped: all they would add is zeros.
+  static constexpr uint32_t kStep = 16 * kTiles<R>;
+  inline __attribute__((always_inline)) uint32_t begin() const { return first[0] / kStep * kStep; }
+  inline __attribute__((always_inline)) uint32_t end() const { return limit[R - 1]; }
+  inline __attribute__((always_inline)) i32x16 sees(int r, uint32_t p) const {
+    const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, position = lane + (int32_t)p;
+    return (position >= (int32_t)first[r]) & (position < (int32_t)limit[r]);
+  }
+};
+
+// Scores of the positions [begin, end), which begins at a multiple of Queries::kStep, to scores[r * stride + position].
+template <class Shape, int R>
+FORGE_INLINE void score(const KvView& kv, uint32_t head, const Queries<R>& q, const Scoring& scoring,
+                        uint32_t begin, uint32_t end, float* scores, uint64_t stride) {
+  using Kv = KvLayout<Shape>;
+  constexpr uint32_t dim = Shape::head_dim, n_tiles = kTiles<R>;
+  static_assert(kPage % (16 * n_tiles) == 0);
   for (uint32_t p0 = begin; p0 < end; p0 += 16 * n_tiles) {
     const uint8_t* keys = kv.page(p0) + head * Kv::kKeyHead;
     const uint32_t tile = p0 % kPage / 16;
@@ -226,7 +230,7 @@ template <class Shape, uint32_t ctx_max, int R>
       for (uint32_t d = d0; d < d1; ++d) {
         for (uint32_t t = 0; t < n_tiles; ++t) {
           const f32x16 k = load_kv<Shape>(keys, (uint64_t)(tile + t) * dim + d, scale[t]);
-          for (int r = 0; r < R; ++r) acc[r][t] = fma(splat(query[r][d]), k, acc[r][t]);
+          for (int r = 0; r < R; ++r) acc[r][t] = fma(splat(q.query[r][d]), k, acc[r][t]);
         }
       }
     }
@@ -237,93 +241,120 @@ template <class Shape, uint32_t ctx_max, int R>
         const uint32_t p = p0 + 16 * t;
         f32x16 s = acc[r][t] * scoring.scale;
         if (scoring.softcap != 0) s = softcap(s, scoring.softcap);
-        s = sees(r, p) ? s : splat(-__builtin_inff());
-        store(scores + r * stride + p, s);
-        top[r] = max(s, top[r]);
+        store(scores + r * stride + p, q.sees(r, p) ? s : splat(-__builtin_inff()));
       }
     }
   }
+}
 
-  float inv[R];
+// Scores to weights, which may be the same memory, and one over their sum.
+template <int R>
+FORGE_INLINE void softmax(const Queries<R>& q, const float* scores, uint64_t stride, float* weights,
+                          uint64_t weight_stride, float (&inv)[R]) {
   for (int r = 0; r < R; ++r) {
-    const float m = reduce_max(top[r]);
-    f32x16 sum = {};
-    for (uint32_t p = begin; p < end; p += 16) {
-      const f32x16 e = sees(r, p) ? exp(load<f32x16>(scores + r * stride + p) - m) : f32x16{};
-      store(scores + r * stride + p, e);
+    const float* s = scores + r * stride;
+    f32x16 top = splat(-__builtin_inff()), sum = {};
+    for (uint32_t p = q.begin(); p < q.end(); p += 16) top = max(load<f32x16>(s + p), top);
+    const float m = reduce_max(top);
+    for (uint32_t p = q.begin(); p < q.end(); p += 16) {
+      const f32x16 e = q.sees(r, p) ? exp(load<f32x16>(s + p) - m) : f32x16{};
+      store(weights + r * weight_stride + p, e);
       sum += e;
     }
     inv[r] = 1.0F / reduce_add(sum);
   }
-
-  constexpr uint32_t chunk =
-      Kv::kPadDim < 16 * n_tiles ? Kv::kPadDim : 16 * n_tiles;  // dimensions in registers
-  for (uint32_t d0 = 0; d0 < Kv::kPadDim; d0 += chunk) {
-    f32x16 acc[R][chunk / 16] = {};
-    const uint32_t n = Kv::kPadDim - d0 < chunk ? (Kv::kPadDim - d0) / 16 : chunk / 16;
-    for (uint32_t p0 = begin / kPage * kPage; p0 < end; p0 += kPage) {
-      const uint8_t* values = kv.page(p0) + Kv::kValues + head * Kv::kValueHead;
-      const uint8_t* scales = values + Kv::kValueScales;
-      const uint32_t p1 = p0 + kPage < end ? p0 + kPage : end;
-      // Positions that all queries see, and around them the few that only the earlier or the later ones do: the others
-      // must not meet those, not even with a weight of zero, or a NaN there would be in their sums or not depending on
-      // how rows were batched.
-      const uint32_t shared = p1 < limit[0] ? p1 : limit[0];
-      uint32_t p = p0 < first[0] ? first[0] : p0;
-      const auto add = [&](bool all_see) __attribute__((always_inline)) {
-        for (uint32_t i = 0; i < chunk / 16; ++i) {
-          if (Kv::kPadDim % chunk != 0 && i >= n) break;
-          f32x16 scale = {};
-          if constexpr (Shape::kv_q8)
-            scale = splat(load_one<F16>(scales + 2 * ((p - p0) * Kv::kBlocks + (d0 + 16 * i) / kKvBlock)));
-          const f32x16 v = load_kv<Shape>(values, ((uint64_t)(p - p0) * Kv::kPadDim + d0) / 16 + i, scale);
-          for (int r = 0; r < R; ++r)
-            if (all_see || (p >= first[r] && p < limit[r]))
-              acc[r][i] = fma(splat(scores[r * stride + p]), v, acc[r][i]);
-        }
-      };
-      for (; p < p1 && p < first[R - 1]; ++p) add(false);
-      for (; p < shared; ++p) add(true);
-      for (; p < p1; ++p) add(false);
-    }
-    for (int r = 0; r < R; ++r)
-      for (uint32_t i = 0; i < n; ++i) {
-        const f32x16 v = acc[r][i] * inv[r];
-        const uint32_t at = d0 + 16 * i, left = dim - at < 16 ? dim - at : 16;
-        if (left == 16)
-          store(out[r] + at, v);
-        else
-          for (uint32_t j = 0; j < left; ++j) out[r][at + j] = v[j];
-      }
-  }
 }
 
-// Attention of rows row .. row + n_rows - 1 (one sequence) for one kv head: its queries in blocks.
+// Weighted sums of the `chunk` dimensions from d0, which the registers hold.
+template <class Shape, uint32_t chunk, int R>
+FORGE_INLINE void weigh(const KvView& kv, uint32_t head, const Queries<R>& q, const float* weights,
+                        uint64_t stride, const float (&inv)[R], uint32_t d0) {
+  using Kv = KvLayout<Shape>;
+  constexpr uint32_t dim = Shape::head_dim;
+  f32x16 acc[R][chunk / 16] = {};
+  const uint32_t n = Kv::kPadDim - d0 < chunk ? (Kv::kPadDim - d0) / 16 : chunk / 16, end = q.end();
+  for (uint32_t p0 = q.begin() / kPage * kPage; p0 < end; p0 += kPage) {
+    const uint8_t* values = kv.page(p0) + Kv::kValues + head * Kv::kValueHead;
+    const uint8_t* scales = values + Kv::kValueScales;
+    const uint32_t p1 = p0 + kPage < end ? p0 + kPage : end;
+    // Positions that all queries see, and around them the few that only the earlier or the later ones do: the others
+    // must not meet those, not even with a weight of zero, or a NaN there would be in their sums or not depending on
+    // how rows were batched.
+    const uint32_t shared = p1 < q.limit[0] ? p1 : q.limit[0];
+    uint32_t p = p0 < q.first[0] ? q.first[0] : p0;
+    const auto add = [&](bool all_see) __attribute__((always_inline)) {
+      for (uint32_t i = 0; i < chunk / 16; ++i) {
+        if (Kv::kPadDim % chunk != 0 && i >= n) break;
+        f32x16 scale = {};
+        if constexpr (Shape::kv_q8)
+          scale = splat(load_one<F16>(scales + 2 * ((p - p0) * Kv::kBlocks + (d0 + 16 * i) / kKvBlock)));
+        const f32x16 v = load_kv<Shape>(values, ((uint64_t)(p - p0) * Kv::kPadDim + d0) / 16 + i, scale);
+        for (int r = 0; r < R; ++r)
+          if (all_see || (p >= q.first[r] && p < q.limit[r]))
+            acc[r][i] = fma(splat(weights[r * stride + p]), v, acc[r][i]);
+      }
+    };
+    for (; p < p1 && p < q.first[R - 1]; ++p) add(false);
+    for (; p < shared; ++p) add(true);
+    for (; p < p1; ++p) add(false);
+  }
+  for (int r = 0; r < R; ++r)
+    for (uint32_t i = 0; i < n; ++i) {
+      const f32x16 v = acc[r][i] * inv[r];
+      const uint32_t at = d0 + 16 * i, left = dim - at < 16 ? dim - at : 16;
+      if (left == 16)
+        store(q.out[r] + at, v);
+      else
+        for (uint32_t j = 0; j < left; ++j) q.out[r][at + j] = v[j];
+    }
+}
+
+template <class Shape, uint32_t ctx_max, int R>
+[[gnu::noinline]] static void attend(const KvView& kv, uint32_t head, const Queries<R>& q,
+                                     const Scoring& scoring, float* scores) {
+  constexpr uint64_t stride = pad_ctx(ctx_max);
+  constexpr uint32_t pad_dim = KvLayout<Shape>::kPadDim,
+                     chunk = pad_dim < 16 * kTiles<R> ? pad_dim : 16 * kTiles<R>;
+  score<Shape>(kv, head, q, scoring, q.begin(), q.end(), scores, stride);
+  float inv[R];
+  softmax(q, scores, stride, scores, stride, inv);
+  for (uint32_t d0 = 0; d0 < pad_dim; d0 += chunk) weigh<Shape, chunk>(kv, head, q, scores, stride, inv, d0);
+}
+
+// The queries of rows row .. row + n_rows - 1 (one sequence) for one kv head, in blocks: calls visit(queries, n), of which
+// the first is number n of that head.
+template <class Shape, class Visit>
+FORGE_INLINE void for_query_blocks(const Worker& w, uint32_t row, uint32_t n_rows, uint32_t head,
+                                   const Scoring& scoring, const float* q, float* out, uint32_t stride,
+                                   Visit visit) {
+  constexpr uint32_t n_queries = Shape::n_heads / Shape::n_kv_heads;
+  const uint32_t total = n_rows * n_queries;
+  const auto block = [&]<int R>(uint32_t done) __attribute__((always_inline)) {
+    Queries<R> of;
+    for (uint32_t i = 0; i < R; ++i) {
+      const uint32_t r = row + (done + i) / n_queries, h = head * n_queries + (done + i) % n_queries;
+      of.query[i] = q + (uint64_t)r * stride + h * Shape::head_dim;
+      of.out[i] = out + (uint64_t)r * stride + h * Shape::head_dim;
+      of.limit[i] = (uint32_t)w.args.positions[r] + 1;
+      of.first[i] = scoring.window != 0 && of.limit[i] > scoring.window ? of.limit[i] - scoring.window : 0;
+    }
+    visit(of, done);
+  };
+  uint32_t done = 0;
+  for (; total - done >= kQueryBlock; done += kQueryBlock) block.template operator()<kQueryBlock>(done);
+  if (total - done == 3) block.template operator()<3>(done);
+  if (total - done == 2) block.template operator()<2>(done);
+  if (total - done == 1) block.template operator()<1>(done);
+}
+
 template <class Shape, uint32_t ctx_max>
 FORGE_INLINE void attention_rows(const Worker& w, uint32_t row, uint32_t n_rows, uint32_t head,
                                  const KvView& kv, const Scoring& scoring, const float* q, float* out,
                                  uint32_t stride, float* scores) {
-  constexpr uint32_t n_queries = Shape::n_heads / Shape::n_kv_heads;
-  const uint32_t total = n_rows * n_queries;
-  for (uint32_t done = 0; done < total;) {
-    const float* query[kQueryBlock];
-    float* to[kQueryBlock];
-    uint32_t first[kQueryBlock], limit[kQueryBlock];
-    const uint32_t n = total - done < kQueryBlock ? total - done : kQueryBlock;
-    for (uint32_t i = 0; i < n; ++i) {
-      const uint32_t r = row + (done + i) / n_queries, h = head * n_queries + (done + i) % n_queries;
-      query[i] = q + (uint64_t)r * stride + h * Shape::head_dim;
-      to[i] = out + (uint64_t)r * stride + h * Shape::head_dim;
-      limit[i] = (uint32_t)w.args.positions[r] + 1;
-      first[i] = scoring.window != 0 && limit[i] > scoring.window ? limit[i] - scoring.window : 0;
-    }
-    const auto run = n == 4   ? attend<Shape, ctx_max, 4>
-                     : n == 3 ? attend<Shape, ctx_max, 3>
-                     : n == 2 ? attend<Shape, ctx_max, 2>
-                              : attend<Shape, ctx_max, 1>;
-    run(kv, head, query, first, limit, scoring, scores, to);
-    done += n;
-  }
+  for_query_blocks<Shape>(w, row, n_rows, head, scoring, q, out, stride,
+                          [&](const auto& queries, uint32_t) __attribute__((always_inline)) {
+                            attend<Shape, ctx_max>(kv, head, queries, scoring, scores);
+                          });
 }
 
 // All rows, the given kv heads: what one worker does when rows are few.
@@ -335,6 +366,73 @@ FORGE_INLINE void attention_heads(const Worker& w, Range heads, uint64_t page_by
     for (uint32_t h = heads.begin; h < heads.end; ++h)
       attention_rows<Shape, ctx_max>(w, r, 1, h, kv_view(w, r, page_bytes, layer_offset), scoring, q, out,
                                      stride, scores);
+}
+
+// Whether few rows share the kv heads' positions and dimensions among the workers, which then must wait for each other:
+// where the heads can't be dealt out evenly, and from a depth on at which that takes longer than waiting.
+template <class Shape>
+FORGE_INLINE bool is_deep(const Worker& w) {
+  constexpr int32_t kDepth = 512;
+  if (Shape::n_kv_heads % w.args.n_workers == 0) return false;
+  for (uint32_t r = 0; r < w.args.n_rows; ++r)
+    if (w.args.positions[r] >= kDepth) return true;
+  return false;
+}
+
+// Scores of all rows for attention_values: [row][head][pad_ctx(ctx_max)]. A worker has its share of all pages of all kv
+// heads.
+template <class Shape, uint32_t ctx_max>
+FORGE_INLINE void attention_scores(const Worker& w, uint64_t page_bytes, uint64_t layer_offset,
+                                   const Scoring& scoring, const float* q, float* out, uint32_t stride,
+                                   float* scores) {
+  constexpr uint64_t row_scores = pad_ctx(ctx_max);
+  const auto pages = [&](uint32_t r)
+                         __attribute__((always_inline)) { return (uint32_t)w.args.positions[r] / kPage + 1; };
+  uint32_t total = 0, at = 0;
+  for (uint32_t r = 0; r < w.args.n_rows; ++r) total += pages(r) * Shape::n_kv_heads;
+  const Range mine = split(w, total);
+  for (uint32_t r = 0; r < w.args.n_rows; ++r)
+    for (uint32_t h = 0; h < Shape::n_kv_heads; ++h, at += pages(r)) {
+      if (at >= mine.end || at + pages(r) <= mine.begin) continue;
+      const uint32_t first = mine.begin > at ? (mine.begin - at) * kPage : 0,
+                     last = (mine.end - at < pages(r) ? mine.end - at : pages(r)) * kPage;
+      for_query_blocks<Shape>(w, r, 1, h, scoring, q, out, stride,
+                              [&](const auto& queries, uint32_t n) __attribute__((always_inline)) {
+                                const uint32_t head = h * (Shape::n_heads / Shape::n_kv_heads) + n;
+                                score<Shape>(kv_view(w, r, page_bytes, layer_offset), h, queries, scoring,
+                                             first > queries.begin() ? first : queries.begin(),
+                                             last < queries.end() ? last : queries.end(),
+                                             scores + ((uint64_t)r * Shape::n_heads + head) * row_scores,
+                                             row_scores);
+                              });
+    }
+}
+
+// What the scores weigh. A worker has its share of all chunks of dimensions of all kv heads, and makes the weights for
+// itself.
+template <class Shape, uint32_t ctx_max>
+FORGE_INLINE void attention_values(const Worker& w, uint64_t page_bytes, uint64_t layer_offset,
+                                   const Scoring& scoring, const float* q, float* out, uint32_t stride,
+                                   const float* scores, float* weights) {
+  constexpr uint64_t row_scores = pad_ctx(ctx_max);
+  constexpr uint32_t pad_dim = KvLayout<Shape>::kPadDim, chunk = pad_dim < 32 ? pad_dim : 32,
+                     chunks = (pad_dim + chunk - 1) / chunk;
+  const Range mine = split(w, w.args.n_rows * Shape::n_kv_heads * chunks);
+  for (uint32_t i = mine.begin; i < mine.end;) {
+    const uint32_t r = i / chunks / Shape::n_kv_heads, h = i / chunks % Shape::n_kv_heads;
+    const uint32_t next = (i / chunks + 1) * chunks, end = next < mine.end ? next : mine.end;
+    for_query_blocks<Shape>(w, r, 1, h, scoring, q, out, stride,
+                            [&](const auto& queries, uint32_t n) __attribute__((always_inline)) {
+                              const uint32_t head = h * (Shape::n_heads / Shape::n_kv_heads) + n;
+                              float inv[sizeof(queries.limit) / sizeof(queries.limit[0])];
+                              softmax(queries, scores + ((uint64_t)r * Shape::n_heads + head) * row_scores,
+                                      row_scores, weights, row_scores, inv);
+                              for (uint32_t c = i; c < end; ++c)
+                                weigh<Shape, chunk>(kv_view(w, r, page_bytes, layer_offset), h, queries,
+                                                    weights, row_scores, inv, c % chunks * chunk);
+                            });
+    i = end;
+  }
 }
 
 // Many rows: blocks of rows of one sequence times kv heads, dealt out in turn, since later rows see more
