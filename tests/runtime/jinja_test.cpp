@@ -30,6 +30,7 @@ TEST(Jinja, RefusesWhatItDoesNotKnowWhenParsing) {
       {"{{ x is weird }}", "line 1: unknown test 'weird'"},
       {"{{ x | map('nope') }}", "unknown filter 'nope'"},
       {"{{ x | selectattr('a', 'nope') }}", "unknown test 'nope'"},
+      {"{{ x | select('no\nsuch') }}", "unknown test 'no such'"},
       {"\n\n{{ now() }}", "line 3: unknown function 'now'"},
       {"{{ x.frob() }}", "unknown method 'frob'"},
       {"{% frob %}", "unknown tag 'frob'"},
@@ -72,6 +73,7 @@ TEST(Jinja, NamesWhatFailsWhenRendering) {
       {"{{ range(100001) }}", "range() of 100001 items"},
       {"{{ range(-9223372036854775807, 9223372036854775807) }}", "range() of 18446744073709551614 items"},
       {"{{ raise_exception('no ' ~ 1) }}", "the template refuses: no 1"},
+      {"{{ raise_exception('no\nand\tno') }}", "the template refuses: no and no"},
       {"{{ [1, 'a'] | sort }}", "have no order"},
       {"{{ {[1]: 2} }}", "unhashable type: 'list'"},
       {"{{ [1] | tojson(foo=1) }}", "'tojson' has no argument 'foo'"},
@@ -87,6 +89,16 @@ TEST(Jinja, NamesWhatFailsWhenRendering) {
     const std::string out = rendered(c.source);
     EXPECT_TRUE(out.starts_with("error: chat template, line ")) << c.source << " → " << out;
     EXPECT_NE(out.find(c.message), std::string::npos) << c.source << " → " << out;
+  }
+}
+
+TEST(Jinja, ErrorsAreOneLineOfWholeCharacters) {
+  for (const char* before : {"", "y"}) {
+    std::string name = before;
+    while (name.size() < 1000) name += "é";
+    const std::string out = rendered("{{ raise_exception('" + name + "') }}");
+    EXPECT_LT(out.size(), 400U);
+    EXPECT_TRUE(out.ends_with("é…")) << out;
   }
 }
 

@@ -334,8 +334,22 @@ struct Lexer {
 
 }  // namespace
 
+// Messages quote names, and texts of the template and of its variables, which may be long and of several lines.
 Error error_at(uint32_t line, std::string_view message) {
-  return Error{text("chat template, line ", line, ": ", message)};
+  constexpr size_t kLongest = 300;
+  std::string shown(message.substr(0, kLongest));
+  if (shown.size() < message.size()) {
+    size_t pos = 0, end = 0;  // whole code points
+    while (pos < shown.size()) {
+      end = pos;
+      next_code_point(message, pos);
+    }
+    shown.resize(end);
+    shown += "…";
+  }
+  for (char& c : shown)
+    if (static_cast<unsigned char>(c) < ' ' || c == 0x7F) c = ' ';
+  return Error{text("chat template, line ", line, ": ", shown)};
 }
 
 Result<std::vector<Token>> tokenize(std::string_view source) {
