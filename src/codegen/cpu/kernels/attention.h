@@ -422,9 +422,9 @@ FORGE_INLINE void attention_values(const Worker& w, uint64_t page_bytes, uint64_
     const uint32_t r = i / chunks / Shape::n_kv_heads, h = i / chunks % Shape::n_kv_heads;
     const uint32_t next = (i / chunks + 1) * chunks, end = next < mine.end ? next : mine.end;
     for_query_blocks<Shape>(w, r, 1, h, scoring, q, out, stride,
-                            [&](const auto& queries, uint32_t n) __attribute__((always_inline)) {
+                            [&]<int R>(const Queries<R>& queries, uint32_t n) __attribute__((always_inline)) {
                               const uint32_t head = h * (Shape::n_heads / Shape::n_kv_heads) + n;
-                              float inv[sizeof(queries.limit) / sizeof(queries.limit[0])];
+                              float inv[R];
                               softmax(queries, scores + ((uint64_t)r * Shape::n_heads + head) * row_scores,
                                       row_scores, weights, row_scores, inv);
                               for (uint32_t c = i; c < end; ++c)
