@@ -155,9 +155,10 @@ def notes(result):
            f"{result['weight_bytes_per_token'] / 1e6:.1f} MB of weights a token",
            f"allowed memory: weights, the KV cache of the tokens and 30 MB: "
            f"{result['memory_allowance_bytes'] / MIB:.1f} MiB",
-           f"forge compile: {result['compile_cold_s']:.1f} s cold, {result['compile_cached_s']:.1f} s with cached code",
            f"other processes kept {result['other_processes_cores']:.2f} cores busy meanwhile; load average "
            f"{result['load_before'][0]:.1f} before, {result['load_after'][0]:.1f} after"]
+    if result["compile_cold_s"] is not None:  # where the machine has no compiler, programs come from another one
+        out.append(f"forge compile: {result['compile_cold_s']:.1f} s cold, {result['compile_cached_s']:.1f} s with cached code")
     if result["peak_is_bound"]:
         out.append("peak memory is an upper bound: a program ended before it could be asked")
     return out
