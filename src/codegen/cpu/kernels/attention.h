@@ -210,7 +210,8 @@ struct Queries {
 };
 
 // Scores of the positions [begin, end), which begins at a multiple of Queries::kStep, to scores[r * stride + position].
-template <class Shape, int R>
+// from_memory, here and below: rows are few, so what comes next is asked for; it lies in another page.
+template <class Shape, bool from_memory, int R>
 FORGE_INLINE void score(const KvView& kv, uint32_t head, const Queries<R>& q, const Scoring& scoring,
                         uint32_t begin, uint32_t end, float* scores, uint64_t stride) {
   using Kv = KvLayout<Shape>;
@@ -218,7 +219,10 @@ FORGE_INLINE void score(const KvView& kv, uint32_t head, const Queries<R>& q, co
   static_assert(kPage % (16 * n_tiles) == 0);
   for (uint32_t p0 = begin; p0 < end; p0 += 16 * n_tiles) {
     const uint8_t* keys = kv.page(p0) + head * Kv::kKeyHead;
-    const uint32_t tile = p0 % kPage / 16;
+    const uint32_t tile = p0 % kPage / 16, after = p0 + 16 * n_tiles;
+    const uint8_t* next = keys;
+    if (from_memory && after < end)
+      next = kv.page(after) + head * Kv::kKeyHead + (uint64_t)(after % kPage) * dim * Kv::kElementBytes;
     f32x16 acc[R][n_tiles] = {};
     for (uint32_t d0 = 0; d0 < dim; d0 += kKvBlock) {
       f32x16 scale[n_tiles] = {};
@@ -228,6 +232,9 @@ FORGE_INLINE void score(const KvView& kv, uint32_t head, const Queries<R>& q, co
               to_f32(load<f16x16>(keys + Kv::kKeyScales + 32 * ((tile + t) * Kv::kBlocks + d0 / kKvBlock)));
       const uint32_t d1 = dim - d0 < kKvBlock ? dim : d0 + kKvBlock;
       for (uint32_t d = d0; d < d1; ++d) {
+        if (from_memory && d % (4 / Kv::kElementBytes) == 0)  // a line
+          for (uint32_t t = 0; t < n_tiles; ++t)
+            __builtin_prefetch(next + (uint64_t)16 * (t * dim + d) * Kv::kElementBytes);
         for (uint32_t t = 0; t < n_tiles; ++t) {
           const f32x16 k = load_kv<Shape>(keys, (uint64_t)(tile + t) * dim + d, scale[t]);
           for (int r = 0; r < R; ++r) acc[r][t] = fma(splat(q.query[r][d]), k, acc[r][t]);
@@ -266,7 +273,7 @@ FORGE_INLINE void softmax(const Queries<R>& q, const float* scores, uint64_t str
 }
 
 // Weighted sums of the `chunk` dimensions from d0, which the registers hold.
-template <class Shape, uint32_t chunk, int R>
+template <class Shape, uint32_t chunk, bool from_memory, int R>
 FORGE_INLINE void weigh(const KvView& kv, uint32_t head, const Queries<R>& q, const float* weights,
                         uint64_t stride, const float (&inv)[R], uint32_t d0) {
   using Kv = KvLayout<Shape>;
@@ -275,7 +282,8 @@ FORGE_INLINE void weigh(const KvView& kv, uint32_t head, const Queries<R>& q, co
   const uint32_t n = Kv::kPadDim - d0 < chunk ? (Kv::kPadDim - d0) / 16 : chunk / 16, end = q.end();
   for (uint32_t p0 = q.begin() / kPage * kPage; p0 < end; p0 += kPage) {
     const uint8_t* values = kv.page(p0) + Kv::kValues + head * Kv::kValueHead;
-    const uint8_t* scales = values + Kv::kValueScales;
+    const uint8_t *scales = values + Kv::kValueScales, *next = values;
+    if (from_memory && p0 + kPage < end) next = kv.page(p0 + kPage) + Kv::kValues + head * Kv::kValueHead;
     const uint32_t p1 = p0 + kPage < end ? p0 + kPage : end;
     // Positions that all queries see, and around them the few that only the earlier or the later ones do: the others
     // must not meet those, not even with a weight of zero, or a NaN there would be in their sums or not depending on
@@ -283,6 +291,9 @@ FORGE_INLINE void weigh(const KvView& kv, uint32_t head, const Queries<R>& q, co
     const uint32_t shared = p1 < q.limit[0] ? p1 : q.limit[0];
     uint32_t p = p0 < q.first[0] ? q.first[0] : p0;
     const auto add = [&](bool all_see) __attribute__((always_inline)) {
+      if (from_memory)
+        for (uint32_t at = 0; at < chunk * Kv::kElementBytes; at += 64)
+          __builtin_prefetch(next + ((uint64_t)(p - p0) * Kv::kPadDim + d0) * Kv::kElementBytes + at);
       for (uint32_t i = 0; i < chunk / 16; ++i) {
         if (Kv::kPadDim % chunk != 0 && i >= n) break;
         f32x16 scale = {};
@@ -309,16 +320,17 @@ FORGE_INLINE void weigh(const KvView& kv, uint32_t head, const Queries<R>& q, co
     }
 }
 
-template <class Shape, uint32_t ctx_max, int R>
+template <class Shape, uint32_t ctx_max, bool from_memory, int R>
 [[gnu::noinline]] static void attend(const KvView& kv, uint32_t head, const Queries<R>& q,
                                      const Scoring& scoring, float* scores) {
   constexpr uint64_t stride = pad_ctx(ctx_max);
   constexpr uint32_t pad_dim = KvLayout<Shape>::kPadDim,
                      chunk = pad_dim < 16 * kTiles<R> ? pad_dim : 16 * kTiles<R>;
-  score<Shape>(kv, head, q, scoring, q.begin(), q.end(), scores, stride);
+  score<Shape, from_memory>(kv, head, q, scoring, q.begin(), q.end(), scores, stride);
   float inv[R];
   softmax(q, scores, stride, scores, stride, inv);
-  for (uint32_t d0 = 0; d0 < pad_dim; d0 += chunk) weigh<Shape, chunk>(kv, head, q, scores, stride, inv, d0);
+  for (uint32_t d0 = 0; d0 < pad_dim; d0 += chunk)
+    weigh<Shape, chunk, from_memory>(kv, head, q, scores, stride, inv, d0);
 }
 
 // The queries of rows row .. row + n_rows - 1 (one sequence) for one kv head, in blocks: calls visit(queries, n), of which
@@ -347,13 +359,13 @@ FORGE_INLINE void for_query_blocks(const Worker& w, uint32_t row, uint32_t n_row
   if (total - done == 1) block.template operator()<1>(done);
 }
 
-template <class Shape, uint32_t ctx_max>
+template <class Shape, uint32_t ctx_max, bool from_memory>
 FORGE_INLINE void attention_rows(const Worker& w, uint32_t row, uint32_t n_rows, uint32_t head,
                                  const KvView& kv, const Scoring& scoring, const float* q, float* out,
                                  uint32_t stride, float* scores) {
   for_query_blocks<Shape>(w, row, n_rows, head, scoring, q, out, stride,
                           [&](const auto& queries, uint32_t) __attribute__((always_inline)) {
-                            attend<Shape, ctx_max>(kv, head, queries, scoring, scores);
+                            attend<Shape, ctx_max, from_memory>(kv, head, queries, scoring, scores);
                           });
 }
 
@@ -364,8 +376,8 @@ FORGE_INLINE void attention_heads(const Worker& w, Range heads, uint64_t page_by
                                   float* scores) {
   for (uint32_t r = 0; r < w.args.n_rows; ++r)
     for (uint32_t h = heads.begin; h < heads.end; ++h)
-      attention_rows<Shape, ctx_max>(w, r, 1, h, kv_view(w, r, page_bytes, layer_offset), scoring, q, out,
-                                     stride, scores);
+      attention_rows<Shape, ctx_max, true>(w, r, 1, h, kv_view(w, r, page_bytes, layer_offset), scoring, q,
+                                           out, stride, scores);
 }
 
 // Whether few rows share the kv heads' positions and dimensions among the workers, which then must wait for each other:
@@ -399,11 +411,11 @@ FORGE_INLINE void attention_scores(const Worker& w, uint64_t page_bytes, uint64_
       for_query_blocks<Shape>(w, r, 1, h, scoring, q, out, stride,
                               [&](const auto& queries, uint32_t n) __attribute__((always_inline)) {
                                 const uint32_t head = h * (Shape::n_heads / Shape::n_kv_heads) + n;
-                                score<Shape>(kv_view(w, r, page_bytes, layer_offset), h, queries, scoring,
-                                             first > queries.begin() ? first : queries.begin(),
-                                             last < queries.end() ? last : queries.end(),
-                                             scores + ((uint64_t)r * Shape::n_heads + head) * row_scores,
-                                             row_scores);
+                                score<Shape, true>(
+                                    kv_view(w, r, page_bytes, layer_offset), h, queries, scoring,
+                                    first > queries.begin() ? first : queries.begin(),
+                                    last < queries.end() ? last : queries.end(),
+                                    scores + ((uint64_t)r * Shape::n_heads + head) * row_scores, row_scores);
                               });
     }
 }
@@ -428,8 +440,8 @@ FORGE_INLINE void attention_values(const Worker& w, uint64_t page_bytes, uint64_
                               softmax(queries, scores + ((uint64_t)r * Shape::n_heads + head) * row_scores,
                                       row_scores, weights, row_scores, inv);
                               for (uint32_t c = i; c < end; ++c)
-                                weigh<Shape, chunk>(kv_view(w, r, page_bytes, layer_offset), h, queries,
-                                                    weights, row_scores, inv, c % chunks * chunk);
+                                weigh<Shape, chunk, true>(kv_view(w, r, page_bytes, layer_offset), h, queries,
+                                                          weights, row_scores, inv, c % chunks * chunk);
                             });
     i = end;
   }
@@ -448,8 +460,8 @@ FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_
     while (n < block && r + n < w.args.n_rows && w.args.row_sequence[r + n] == w.args.row_sequence[r]) ++n;
     for (uint32_t h = 0; h < Shape::n_kv_heads; ++h, ++item)
       if (item % w.args.n_workers == w.index)
-        attention_rows<Shape, ctx_max>(w, r, n, h, kv_view(w, r, page_bytes, layer_offset), scoring, q, out,
-                                       stride, scores);
+        attention_rows<Shape, ctx_max, false>(w, r, n, h, kv_view(w, r, page_bytes, layer_offset), scoring, q,
+                                              out, stride, scores);
     r += n;
   }
 }
