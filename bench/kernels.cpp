@@ -60,7 +60,8 @@ struct Inputs {
   std::vector<Q8Row<K>> q8;
 
   explicit Inputs(uint32_t rows) : f32(some_floats(static_cast<uint64_t>(rows) * K)), q8(rows) {
-    for (uint32_t r = 0; r < rows; ++r) quantize_row(f32.data() + static_cast<uint64_t>(r) * K, q8[r]);
+    for (uint32_t r = 0; r < rows; ++r)
+      put_row<K>(f32.data() + static_cast<uint64_t>(r) * K, nullptr, &q8[r]);
   }
   Activation<K> activation() const { return {q8.data(), f32.data(), K}; }
 };
@@ -120,7 +121,7 @@ void quantize(benchmark::State& state) {
   const std::vector<float> x = some_floats(kColumns);
   Q8Row<kColumns> out;
   while (state.KeepRunning()) {
-    quantize_row(x.data(), out);
+    put_row<kColumns>(x.data(), nullptr, &out);
     benchmark::DoNotOptimize(&out);
     benchmark::ClobberMemory();
   }

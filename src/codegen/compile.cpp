@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 
 #include "adapters/lora.h"
 #include "codegen/cpu/emit.h"
@@ -132,13 +133,30 @@ CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& 
   enter("parse");
   m.source = build_graph(checkpoint, options.ctx);
   enter("optimize");
-  m.optimized = optimize(m.source, options.kv);
-  m.plan = lower_cpu(m.optimized, rope_factors(checkpoint, m.optimized));
+  const CpuTarget& target = options.target;
+  const auto prompts = [](const CpuLevel& level) {
+    return level.has_bf16_tiles() ? PromptType::bf16 : PromptType::q8;
+  };
+  const auto lower = [&](PromptType type) {
+    Graph optimized = optimize(m.source, options.kv, type);
+    Plan plan = lower_cpu(optimized, rope_factors(checkpoint, optimized));
+    return std::pair(std::move(optimized), std::move(plan));
+  };
+  const PromptType lowest = prompts(*target.levels.back());
+  std::tie(m.optimized, m.plan) = lower(lowest);
   enter("generate");
-  m.sources = emit_cpu(m.optimized, m.plan, options.target);
-
   PayloadInput& payload = m.payload;
   payload.plan_hash = plan_hash(m.plan, m.optimized);
+  for (size_t i = 0; i < target.levels.size(); ++i) {
+    // Weights and cache lie alike for all levels.
+    if (const PromptType type = prompts(*target.levels[i]); type == lowest) {
+      m.sources[target.source(i)] = emit_cpu(m.optimized, m.plan, payload.plan_hash, target, i);
+    } else {
+      const auto [optimized, plan] = lower(type);
+      m.sources[target.source(i)] = emit_cpu(optimized, plan, payload.plan_hash, target, i);
+    }
+  }
+
   payload.tokenizer = build_tokenizer_tables(checkpoint.meta);
   if (const auto tokenizer = rt::Tokenizer::open(payload.tokenizer);
       tokenizer && static_cast<uint32_t>(tokenizer->n_vocab()) > m.source.n_vocab)

@@ -29,7 +29,7 @@ struct CompileOptions {
 
 struct CompiledModel {
   Graph source;     // as built
-  Graph optimized;  // after all passes
+  Graph optimized;  // after all passes, for the lowest level; so is the plan
   Plan plan;
   std::map<std::string, std::string> sources;  // file name -> generated text, one a level (CpuTarget::source)
   PayloadInput payload;  // its pack functions read the checkpoint, which must outlive them

@@ -20,7 +20,7 @@ constexpr uint32_t kBlock = 32;  // of q8 activations
 // A value while a step runs.
 struct Matrix {
   uint32_t cols = 0;
-  std::vector<float> f;   // f32: [rows, cols]
+  std::vector<float> f;   // f32, and bf16 as floats: [rows, cols]
   std::vector<int8_t> q;  // q8:  [rows, cols]
   std::vector<float> d;   //      [rows, cols / 32]
 
@@ -38,6 +38,12 @@ void quantize(const float* x, uint32_t n, int8_t* q, float* d) {
     for (uint32_t i = 0; i < kBlock; ++i)
       q[b * kBlock + i] = static_cast<int8_t>(std::nearbyintf(x[b * kBlock + i] * inverse));
   }
+}
+
+// To bfloat16 and back; subnormal numbers become zero (src/codegen/cpu/kernels/bf16.h).
+float round_to_bf16(float x) {
+  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0F, x)
+                                                          : bfloat16_to_float(float_to_bfloat16(x));
 }
 
 // As the cache holds it: float16, with what is beyond its range held at its ends.
@@ -93,6 +99,19 @@ struct WeightRow {
     return sum;
   }
 
+  // The decoded weights and x rounded to bfloat16, as a matrix unit adds their products: 32 at a time, the even and the odd
+  // ones in chains of their own.
+  float bf16_dot(const float* x) const {
+    float sum = 0;
+    for (size_t k = 0; k < values.size(); k += kBlock) {
+      std::array<float, 2> chain{};
+      for (size_t i = k; i < k + kBlock; ++i)
+        chain[i % 2] = std::fmaf(x[i], round_to_bf16(values[i]), chain[i % 2]);
+      sum += chain[0] + chain[1];
+    }
+    return sum;
+  }
+
   // For each run of 16 or 32 weights that share a scale: its integers' sum times scale_w * scale_x, one fused
   // step, and where the type has minimums another one with the minimum times the sum of x.
   float dot(const int8_t* q, const float* d) const {
@@ -136,7 +155,7 @@ struct Run {
     const Value& v = g.values[id];
     const uint64_t n = uint64_t{n_rows(v)} * v.cols;
     m.cols = v.cols;
-    if (v.element == ElementType::f32) {
+    if (v.element != ElementType::q8) {
       m.f.assign(n, 0);
     } else {
       m.q.assign(n, 0);
@@ -191,6 +210,21 @@ struct Run {
     }
   }
 
+  // A row to each of the forms that the node gives.
+  void put_forms(const Node& n, uint32_t r, const float* y) {
+    for (ValueId v : n.outputs) {
+      Matrix& out = values[v];
+      switch (g.values[v].element) {
+        case ElementType::q8:
+          quantize(y, out.cols, out.q.data() + uint64_t{r} * out.cols,
+                   out.d.data() + uint64_t{r} * out.cols / kBlock);
+          break;
+        case ElementType::bf16: std::transform(y, y + out.cols, out.row(r), round_to_bf16); break;
+        default: std::copy_n(y, out.cols, out.row(r));
+      }
+    }
+  }
+
   void norm(const Node& n) {
     const Matrix& x = values[n.inputs[0]];
     const Segment& weights = n.segments[0];
@@ -205,25 +239,20 @@ struct Run {
           rms_norm(x.row(r) + at, gain, eps, y.data() + at);
         else
           layer_norm(x.row(r) + at, gain, bias, eps, y.data() + at);
-      for (ValueId v : n.outputs) {
-        Matrix& out = values[v];
-        if (g.values[v].element == ElementType::f32)
-          std::copy(y.begin(), y.end(), out.row(r));
-        else
-          quantize(y.data(), x.cols, out.q.data() + uint64_t{r} * x.cols,
-                   out.d.data() + uint64_t{r} * x.cols / kBlock);
-      }
+      put_forms(n, r, y.data());
     }
   }
 
   void linear(const Node& n) {
-    const Matrix *f32 = nullptr, *q8 = nullptr, *addend = nullptr;
+    const Matrix *f32 = nullptr, *q8 = nullptr, *bf16 = nullptr, *addend = nullptr;
     for (size_t i = 0; i < n.inputs.size(); ++i) {
       const Matrix* m = &values[n.inputs[i]];
       if (n.epilogue == Epilogue::add && i + 1 == n.inputs.size())
         addend = m;
       else
-        (g.values[n.inputs[i]].element == ElementType::q8 ? q8 : f32) = m;
+        (g.values[n.inputs[i]].element == ElementType::q8     ? q8
+         : g.values[n.inputs[i]].element == ElementType::bf16 ? bf16
+                                                              : f32) = m;
     }
     const uint32_t rows = n_rows(g.values[n.outputs[0]]);
     for (ValueId v : n.outputs) make(v);
@@ -235,12 +264,16 @@ struct Run {
       const bool as_floats = q8 == nullptr || info(t.type).block_weights == 1;
       const Matrix* x = as_floats ? f32 : q8;
       if (x == nullptr) fail("interpreter: {} has no activation of the kind its weight takes", t.name);
-      WeightRow w;
+      WeightRow w, floats;
       for (uint32_t o = 0; o < out.cols; ++o) {
         w.load(t, o, as_floats);
+        if (bf16 != nullptr) floats.load(t, o, true);
         for (uint32_t r = 0; r < rows; ++r) {
           const uint64_t at = uint64_t{r} * x->cols;
-          float y = as_floats ? w.dot(x->f.data() + at) : w.dot(x->q.data() + at, x->d.data() + at / kBlock);
+          float y = bf16 != nullptr && args.row_class[r] == rt::RowClass::prompt
+                        ? floats.bf16_dot(bf16->row(r))
+                    : as_floats ? w.dot(x->f.data() + at)
+                                : w.dot(x->q.data() + at, x->d.data() + at / kBlock);
           if (!bias.empty()) y += bias[o];
           if (n.has("scale")) y *= static_cast<float>(n.number("scale"));
           if (n.has("softcap")) y = kernel_softcap(y, static_cast<float>(n.number("softcap")));
@@ -377,13 +410,11 @@ struct Run {
         break;
       case Op::mul: elementwise(n, [](float a, float b) { return a * b; }); break;
       case Op::add: elementwise(n, [](float a, float b) { return a + b; }); break;
-      case Op::quantize: {
-        Matrix& out = make(n.outputs[0]);
+      case Op::quantize:
+        for (ValueId v : n.outputs) make(v);
         for (uint32_t r = 0; r < n_rows(g.values[n.outputs[0]]); ++r)
-          quantize(values[n.inputs[0]].row(r), out.cols, out.q.data() + uint64_t{r} * out.cols,
-                   out.d.data() + uint64_t{r} * out.cols / kBlock);
+          put_forms(n, r, values[n.inputs[0]].row(r));
         break;
-      }
       case Op::select_rows: {
         Matrix& out = make(n.outputs[0]);
         for (uint32_t i = 0; i < args.n_out_rows; ++i) {

@@ -21,9 +21,9 @@ namespace forge {
 enum class Op : uint8_t {
   // as a paper writes them
   embed,        // (i32[1] tokens) @table {[of] [scale]}      -> f32[cols of table]; of=position: by the row's position
-  rms_norm,     // (f32[n]) @gain {eps [n_heads]}             -> f32[n], or q8[n], or both (after fusion)
+  rms_norm,     // (f32[n]) @gain {eps [n_heads]}             -> f32[n]; after fusion also q8[n], bf16[n], or these alone
   layer_norm,   // (f32[n]) @gain [+ @bias] {eps}             -> the same
-  linear,       // (f32[k] | q8[k] | both [, f32[n] addend]) [segments] {[scale] [softcap]} {epilogue} -> one value a segment
+  linear,       // (f32[k] and/or q8[k], [bf16[k]] [, f32[n] addend]) [segments] {[scale] [softcap]} {epilogue} -> one value a segment
   rope,         // (f32[heads*head_dim]) {n_heads head_dim n_rot style base scale …} [@factors] -> same (rope.h)
   attention,    // (q, k, v) or, once k and v are in the cache, (q) {n_heads n_kv_heads head_dim scale kv [window] [softcap]}
   silu,         // (f32[n])          -> f32[n]: x * sigmoid(x)
@@ -34,11 +34,12 @@ enum class Op : uint8_t {
   add,          // (f32[n], f32[n])  -> f32[n]
   select_rows,  // (f32[n])          -> f32[n], only the rows whose output is wanted
   // introduced by passes
-  quantize,     // (f32[n])          -> q8[n]: blocks of 32 int8 with one f32 scale
+  quantize,     // (f32[n])          -> q8[n]: blocks of 32 int8 with one f32 scale; and bf16[n], of prompt rows
   rope_kv,      // (q, k, v): rotates q and k (n_rot > 0), writes k and v to the cache -> rotated q
 };
 
-enum class ElementType : uint8_t { i32, f32, q8 };
+// bf16: what a linear's prompt rows take instead of the q8 beside it, on levels whose matrix unit multiplies bfloat16.
+enum class ElementType : uint8_t { i32, f32, q8, bf16 };
 enum class RowSet : uint8_t { all, wanted };
 // What a linear does with its sums before they are written.
 enum class Epilogue : uint8_t {

@@ -76,6 +76,8 @@ struct Parser {
       v.element = ElementType::f32;
     else if (element == "q8")
       v.element = ElementType::q8;
+    else if (element == "bf16")
+      v.element = ElementType::bf16;
     else
       error("unknown element type '{}'", element);
     expect("[");

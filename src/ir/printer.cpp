@@ -9,7 +9,7 @@ namespace forge {
 namespace {
 
 std::string type_text(const Value& v) {
-  static constexpr std::string_view kElement[] = {"i32", "f32", "q8"};
+  static constexpr std::string_view kElement[] = {"i32", "f32", "q8", "bf16"};
   return fmt::format("{}[{}{}]", kElement[static_cast<size_t>(v.element)],
                      v.rows == RowSet::wanted ? "wanted, " : "", v.cols);
 }

@@ -1,4 +1,7 @@
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <span>
 #include <vector>
 
 #include "core/error.h"
@@ -48,11 +51,24 @@ struct Verifier {
   void is_f32(const Value& v, uint64_t cols) const {
     if (v.element != ElementType::f32 || v.cols != cols) error("%{} must be f32[{}]", v.name, cols);
   }
-  void is_f32_or_q8(const Value& v, uint32_t cols) const {
-    if (v.element == ElementType::i32 || v.cols != cols)
-      error("%{} must be f32[{}] or q8[{}]", v.name, cols, cols);
-    if (v.element == ElementType::q8 && cols % 32 != 0)
-      error("%{} is q8 of {} columns, no multiple of 32", v.name, cols);
+  // Values that are one activation in several forms: each once, bf16 beside q8 alone.
+  void are_forms(std::span<const ValueId> ids, uint32_t cols) const {
+    std::array<int, 4> n{};
+    for (ValueId id : ids) {
+      const Value& v = g.values[id];
+      if (v.cols != cols) error("%{} must have {} columns", v.name, cols);
+      if (v.element != ElementType::f32 && cols % 32 != 0)
+        error("%{} is in blocks of 32 columns, but has {}", v.name, cols);
+      ++n[static_cast<size_t>(v.element)];
+    }
+    const auto count = [&](ElementType e) { return n[static_cast<size_t>(e)]; };
+    require(
+        !ids.empty() && std::ranges::all_of(n, [](int i) { return i <= 1; }) && count(ElementType::i32) == 0,
+        "an activation is f32, q8, bf16 beside q8, or several of these, each once");
+    require(count(ElementType::bf16) <= count(ElementType::q8), "bf16 must stand beside q8");
+  }
+  bool has_form(std::span<const ValueId> ids, ElementType form) const {
+    return std::ranges::any_of(ids, [&](ValueId v) { return g.values[v].element == form; });
   }
   void vector_weight(WeightId id, uint32_t cols) const {
     const Weight& w = weight(id);
@@ -118,14 +134,11 @@ struct Verifier {
               "the add epilogue takes one segment and an addend");
       is_f32(in(--n_inputs), weight(node->segments[0].weight).rows);
     }
-    require(n_inputs == 1 || n_inputs == 2, "takes f32, q8, or both");
-    bool has_f32 = false, has_q8 = false;
-    for (size_t i = 0; i < n_inputs; ++i) {
-      if (in(i).cols != k) error("%{} must have {} columns", in(i).name, k);
-      (in(i).element == ElementType::q8 ? has_q8 : has_f32) = true;
-      require(in(i).element != ElementType::i32, "an input is i32");
-    }
-    require(n_inputs == 1 || (has_f32 && has_q8), "two activations must be one f32 and one q8");
+    const std::span<const ValueId> activation(node->inputs.data(), n_inputs);
+    are_forms(activation, k);
+    const bool has_f32 = has_form(activation, ElementType::f32),
+               has_q8 = has_form(activation, ElementType::q8),
+               has_bf16 = has_form(activation, ElementType::bf16);
     const bool gated = is_gated(node->epilogue);
     const size_t n_out = gated ? 1 : node->segments.size();
     require(node->outputs.size() == n_out, "needs one output a segment");
@@ -148,6 +161,9 @@ struct Verifier {
         if (has_q8 && !(block ? has_q8 : has_f32))
           error("@{} is {} in a layer but the node has no {} input", w.name, info(t).name,
                 block ? "q8" : "f32");
+        if (has_bf16 && !block)
+          error("@{} is {} in a layer: a prompt's rows are multiplied in bf16 only with blocks", w.name,
+                info(t).name);
         if (w.cols % info(t).block_weights != 0)
           error("@{}: {} columns are no multiple of {}'s block", w.name, w.cols, info(t).name);
       }
@@ -156,7 +172,6 @@ struct Verifier {
 
   void check_norm() const {
     require(node->inputs.size() == 1 && node->segments.size() == 1, "takes one input and one gain");
-    require(node->outputs.size() == 1 || node->outputs.size() == 2, "gives f32, q8, or both");
     is_f32(in(0), in(0).cols);
     require(node->number("eps") >= 0, "eps is negative");
     const uint32_t heads = node->has("n_heads") ? positive("n_heads") : 1;  // each normed for itself
@@ -166,10 +181,9 @@ struct Verifier {
       require(heads == 1, "layer_norm is of whole rows");
       if (node->segments[0].bias != kNoWeight) vector_weight(node->segments[0].bias, in(0).cols);
     }
-    for (size_t i = 0; i < node->outputs.size(); ++i) is_f32_or_q8(out(i), in(0).cols);
+    are_forms(node->outputs, in(0).cols);
     require(heads == 1 || (node->outputs.size() == 1 && out(0).element == ElementType::f32),
             "heads are normed to f32");
-    require(node->outputs.size() == 1 || out(0).element != out(1).element, "gives one form twice");
   }
 
   void check(const Node& n) {
@@ -258,10 +272,10 @@ struct Verifier {
         is_f32(out(0), out(0).cols);
         break;
       case Op::quantize:
-        arity(1, 1, 0);
+        arity(1, n.outputs.size() == 2 ? 2 : 1, 0);
         is_f32(in(0), in(0).cols);
         require(out(0).element == ElementType::q8, "gives q8");
-        is_f32_or_q8(out(0), in(0).cols);
+        are_forms(n.outputs, in(0).cols);
         break;
     }
     if (n.op == Op::select_rows) {

@@ -21,7 +21,7 @@ constexpr std::array<Pass, 8> kPasses = {{
 
 std::span<const Pass> all_passes() { return kPasses; }
 
-Graph optimize(const Graph& source, KvType kv) {
+Graph optimize(const Graph& source, KvType kv, PromptType prompts) {
   Graph g = source;
   const auto run = [&](const Pass& pass) {
     pass.run(g);
@@ -29,6 +29,7 @@ Graph optimize(const Graph& source, KvType kv) {
   };
   for (const Pass& pass : kPasses) run(pass);
   if (kv == KvType::q8_0) run({"quantize_kv", quantize_kv});
+  if (prompts == PromptType::bf16) run({"bf16_prompts", bf16_prompts});
   return g;
 }
 

@@ -26,6 +26,8 @@ void quantize_activations(Graph& graph);
 void fuse_norm_quantize(Graph& graph);
 // The cache holds q8_0 instead of float16: for each head and position, blocks of 32 dimensions as int8 with a float16 scale.
 void quantize_kv(Graph& graph);
+// Linears of q8 take bf16 of a prompt's rows. For levels whose matrix unit multiplies it; heads, of few rows, stay as they are.
+void bf16_prompts(Graph& graph);
 // Nodes whose outputs nobody reads; a write to the KV cache counts as read.
 void drop_dead(Graph& graph);
 
@@ -38,7 +40,10 @@ std::span<const Pass> all_passes();
 // What keys and values are rounded to in the KV cache.
 enum class KvType : uint8_t { f16, q8_0 };
 
-// All passes in order, and quantize_kv where it is asked for; verifies after each.
-Graph optimize(const Graph& source, KvType kv = KvType::f16);
+// What a prompt's rows are multiplied in: q8 like those generated, or bf16.
+enum class PromptType : uint8_t { q8, bf16 };
+
+// All passes in order, and quantize_kv and bf16_prompts where they are asked for; verifies after each.
+Graph optimize(const Graph& source, KvType kv = KvType::f16, PromptType prompts = PromptType::q8);
 
 }  // namespace forge

@@ -27,8 +27,22 @@ uint64_t row_bytes(ElementType element, uint32_t cols) {
     case ElementType::f32: return uint64_t{pad16(cols)} * 4;
     // q, d, dsum, nsum, nhalf of codegen/cpu/kernels/quantize.h, padded to its alignment
     case ElementType::q8: return (uint64_t{cols} + cols / 32 * 20 + 63) / 64 * 64;
+    case ElementType::bf16: return uint64_t{cols} * 2;
   }
   return 0;
+}
+
+// Few rows are generated ones: a prompt's run the batch phase, however few they are.
+Graph without_prompts(Graph g) {
+  const auto drop = [&](std::vector<ValueId>& values) {
+    std::erase_if(values, [&](ValueId v) { return g.values[v].element == ElementType::bf16; });
+  };
+  for (auto* part : {&g.prologue, &g.body, &g.epilogue})
+    for (Node& n : *part) {
+      drop(n.inputs);
+      drop(n.outputs);
+    }
+  return g;
 }
 
 struct Lowering {
@@ -295,8 +309,10 @@ Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors) {
   plan.kv_page_bytes = plan.kv_layer_bytes * graph.n_layers;
   const std::array<std::pair<const char*, uint32_t>, 2> phases = {
       {{"decode", kDecodeRows}, {"batch", kBatchRows}}};
+  const Graph generated = without_prompts(graph);
   for (size_t i = 0; i < phases.size(); ++i) {
-    Lowering lowering{graph, {}, i == 0};
+    const bool few = i == 0;
+    Lowering lowering{few ? generated : graph, {}, few};
     lowering.p.name = phases[i].first;
     lowering.p.max_rows = phases[i].second;
     lowering.p.share_memory = !lowering.few;

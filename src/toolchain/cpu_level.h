@@ -33,6 +33,8 @@ struct CpuLevel {
   std::string_view triple;
   std::vector<CpuFeature> features;
 
+  // Whether its matrix unit multiplies bfloat16.
+  bool has_bf16_tiles() const { return kernel_level == "amx"; }
   // Compiler flags: "-mavx2" and so on, one a feature, or "-march=armv8.2-a+dotprod"; nothing that depends on the machine
   // forge runs on.
   std::vector<std::string> flags() const;

@@ -28,11 +28,19 @@ std::vector<int32_t> some_tokens(uint32_t n, uint32_t n_vocab) {
   return tokens;
 }
 
-std::vector<std::string_view> levels_here() {
-  std::vector<std::string_view> out;
+std::vector<CpuLevel> levels_here() {
+  std::vector<CpuLevel> out;
   for (const CpuLevel& level : cpu_levels())
-    if (missing_feature(level).empty()) out.push_back(level.name);
+    if (missing_feature(level).empty()) out.push_back(level);
   return out;
+}
+
+// This machine's level, but with prompts in bf16 as those with a matrix unit have them: the loops that stand for it
+// (kernels/bf16.h) add in its order. Where there is one, it is used.
+CpuLevel bf16_level() {
+  CpuLevel level = levels_here().back();
+  level.kernel_level = "amx";
+  return level;
 }
 
 void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, std::string_view what) {
@@ -49,7 +57,7 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, 
 
 // All that must hold for one model at one level: the interpreter's bits, from one and from three workers, in
 // cuts of one row, of a few (the decode phase) and of many (the batch phase), and beside neighbours.
-void check_model(const Checkpoint& checkpoint, std::string_view level, const std::string& what,
+void check_model(const Checkpoint& checkpoint, const CpuLevel& level, const std::string& what,
                  uint32_t ctx = 0, KvType kv = KvType::f16) {
   const LoadedModel compiled(checkpoint, level, ctx, kv);
   ASSERT_EQ(compiled.code().missing_cpu_feature(), nullptr);
@@ -67,8 +75,8 @@ void check_model(const Checkpoint& checkpoint, std::string_view level, const std
                      what + ", " + std::to_string(workers) + " workers, cuts of " + std::to_string(cut));
   }
 
-  // Two sequences in one batch; the second is the first, shorter. Generated rows beside prompt rows.
-  StepRunner runner(compiled.code(), compiled.weights(), 2, 2);
+  // Two sequences in one batch; the second is the first, shorter. Generated rows beside prompt rows, then alone.
+  StepRunner runner(compiled.code(), compiled.weights(), 2, 2), same(interpreter.model_code(), nullptr, 1, 2);
   const std::vector<int32_t> head(tokens.begin(), tokens.begin() + 9),
       half(tokens.begin(), tokens.begin() + 7);
   const std::vector<float> both = runner.step({{0, 0, head}, {1, 0, half}});
@@ -78,15 +86,23 @@ void check_model(const Checkpoint& checkpoint, std::string_view level, const std
   };
   expect_same_bits(rows(both, 0, 9), rows(expected, 0, 9), what + ", first of two sequences");
   expect_same_bits(rows(both, 9, 7), rows(expected, 0, 7), what + ", second of two sequences");
-  const std::vector<float> mixed = runner.step(
-      {{0, 9, {tokens[9]}, rt::RowClass::generated}, {1, 7, {tokens.begin() + 7, tokens.begin() + 15}}});
-  expect_same_bits(rows(mixed, 0, 1), rows(expected, 9, 1), what + ", a generated row beside a prompt");
-  expect_same_bits(rows(mixed, 1, 8), rows(expected, 7, 8), what + ", a prompt beside a generated row");
+  expect_same_bits(same.step({{0, 0, head}, {1, 0, half}}), both, what + ", two sequences");
+  const std::vector<std::vector<SequenceRows>> steps = {
+      {{0, 9, {tokens[9]}, rt::RowClass::generated}, {1, 7, {tokens.begin() + 7, tokens.begin() + 15}}},
+      {{0, 10, {tokens[10]}, rt::RowClass::generated}, {1, 15, {tokens[15]}, rt::RowClass::generated}},
+      {{0, 11, {tokens[11]}, rt::RowClass::generated}, {1, 16, {tokens[16]}}},
+  };
+  for (const auto& step : steps) {
+    const std::vector<float> mixed = runner.step(step);
+    expect_same_bits(mixed, same.step(step), what + ", generated rows");
+    if (step[1].tokens.size() > 1)
+      expect_same_bits(rows(mixed, 1, 8), rows(expected, 7, 8), what + ", a prompt beside a generated row");
+  }
 }
 
-void check_model(const TinyModel& tiny, std::string_view level) {
+void check_model(const TinyModel& tiny, const CpuLevel& level) {
   check_model(make_checkpoint(tiny), level,
-              std::string(level) + " " + std::string(info(tiny.type("blk.0.attn_q.weight")).name));
+              std::string(level.name) + " " + std::string(info(tiny.type("blk.0.attn_q.weight")).name));
 }
 
 // The matrices of every second layer, and the head, as Q8_0 where their columns are whole blocks.
@@ -111,14 +127,15 @@ Checkpoint half_quantized(Checkpoint checkpoint) {
 // magnitude (phi4-mini), one norm for both blocks (stablelm-parallel), layers without rope (smollm3), scales (granite),
 // biases at the gate (llama-bias). Compiling is what takes the time, so each at one level, and two with their cache in q8_0.
 TEST(Compiled, Architectures) {
-  const std::vector<std::string_view> levels = levels_here();
+  std::vector<CpuLevel> levels = levels_here();
+  levels.push_back(bf16_level());
   size_t i = 0;
   for (const char* name : {"gpt2", "gemma2", "gemma3", "olmo2", "phi4-mini", "stablelm-parallel", "smollm3",
                            "granite", "llama-bias"}) {
     const Checkpoint checkpoint = half_quantized(read_golden_gguf(name));
-    const std::string_view level = levels[levels.size() - 1 - i++ % levels.size()];
+    const CpuLevel& level = levels[levels.size() - 1 - i++ % levels.size()];
     const bool q8 = name == std::string_view("gemma3") || name == std::string_view("phi4-mini");
-    check_model(checkpoint, level, std::string(level) + " " + name, 64, q8 ? KvType::q8_0 : KvType::f16);
+    check_model(checkpoint, level, std::string(level.name) + " " + name, 64, q8 ? KvType::q8_0 : KvType::f16);
   }
 }
 
@@ -129,7 +146,9 @@ TEST(Compiled, EveryBlockTypeAtEveryLevel) {
   for (const Tensor& t : make_checkpoint(tiny).tensors) seen[static_cast<size_t>(t.type)] = true;
   for (const DTypeInfo& t : all_dtypes())
     EXPECT_TRUE(seen[static_cast<size_t>(t.type)] || t.type == DType::q8_k) << t.name;
-  for (std::string_view level : levels_here()) check_model(tiny, level);
+  for (const CpuLevel& level : levels_here()) check_model(tiny, level);
+  const CpuLevel level = bf16_level();
+  check_model(make_checkpoint(tiny), level, "bf16 prompts");
 }
 
 // Behind 512 positions few rows are divided finer than by heads where these can't be dealt out evenly.
@@ -190,14 +209,16 @@ TEST(Compiled, LongPromptsInWholeSteps) {
   TinyModel tiny = test::small_model();
   tiny.ctx = 512;
   const Checkpoint checkpoint = make_checkpoint(tiny);
-  const LoadedModel compiled(checkpoint, levels_here().back());
-  const std::vector<int32_t> tokens = some_tokens(301, tiny.n_vocab);
-  const Interpreter interpreter(compiled.model().optimized, checkpoint);
-  const std::vector<float> expected =
-      StepRunner(interpreter.model_code(), nullptr, 1, 1).last_of_prompt(tokens, 256);
-  for (const uint32_t cut : {4U, 17U, 100U, 256U}) {
-    StepRunner runner(compiled.code(), compiled.weights(), 2, 1);
-    expect_same_bits(runner.last_of_prompt(tokens, cut), expected, "cuts of " + std::to_string(cut));
+  for (const CpuLevel& level : {levels_here().back(), bf16_level()}) {
+    const LoadedModel compiled(checkpoint, level);
+    const std::vector<int32_t> tokens = some_tokens(301, tiny.n_vocab);
+    const Interpreter interpreter(compiled.model().optimized, checkpoint);
+    const std::vector<float> expected =
+        StepRunner(interpreter.model_code(), nullptr, 1, 1).last_of_prompt(tokens, 256);
+    for (const uint32_t cut : {4U, 17U, 100U, 256U}) {
+      StepRunner runner(compiled.code(), compiled.weights(), 2, 1);
+      expect_same_bits(runner.last_of_prompt(tokens, cut), expected, "cuts of " + std::to_string(cut));
+    }
   }
 }
 

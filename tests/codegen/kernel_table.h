@@ -37,6 +37,25 @@ struct LinearKernel {
   void (*run)(const LinearCall& call);
 };
 
+// Rows in the form of their class, and linears of both.
+struct MixedCall {
+  LinearCall linear;
+  const void* bf16;  // as Bf16Kernel::put_row made it
+  const rt::RowClass* classes;
+};
+struct MixedKernel {
+  uint32_t type, up_type;  // up_type: of the gated product
+  uint32_t cols;
+  bool gated;
+  void (*run)(const MixedCall& call);
+};
+struct Bf16Kernel {
+  uint32_t cols;
+  uint64_t row_bytes;
+  // Row r of args' class to its place in one of the two.
+  void (*put_row)(const rt::StepArgs& args, uint32_t r, const float* x, void* q8, void* bf16);
+};
+
 struct QuantizeKernel {
   uint32_t cols;
   uint64_t row_bytes;
@@ -91,6 +110,11 @@ struct AttentionKernel {
   void (*deep_values)(const AttentionCall& call);
 };
 
+struct MixedKernels {
+  Table<MixedKernel> linear;
+  Table<Bf16Kernel> rows;
+};
+
 struct LinearKernels {
   Table<LinearKernel> linear, gated;
   Table<QuantizeKernel> quantize;
@@ -117,12 +141,12 @@ struct RowKernels {
 };
 
 // clang-format off
-namespace generic { extern const LinearKernels kLinear; extern const RowKernels kRows; }
-namespace avx2 { extern const LinearKernels kLinear; extern const RowKernels kRows; }
-namespace avxvnni { extern const LinearKernels kLinear; extern const RowKernels kRows; }
-namespace avx512 { extern const LinearKernels kLinear; extern const RowKernels kRows; }
-namespace amx { extern const LinearKernels kLinear; extern const RowKernels kRows; }
-namespace avx512vnni { extern const LinearKernels kLinear; extern const RowKernels kRows; }
+namespace generic { extern const LinearKernels kLinear; extern const RowKernels kRows; extern const MixedKernels kMixed; }
+namespace avx2 { extern const LinearKernels kLinear; extern const RowKernels kRows; extern const MixedKernels kMixed; }
+namespace avxvnni { extern const LinearKernels kLinear; extern const RowKernels kRows; extern const MixedKernels kMixed; }
+namespace avx512 { extern const LinearKernels kLinear; extern const RowKernels kRows; extern const MixedKernels kMixed; }
+namespace amx { extern const LinearKernels kLinear; extern const RowKernels kRows; extern const MixedKernels kMixed; }
+namespace avx512vnni { extern const LinearKernels kLinear; extern const RowKernels kRows; extern const MixedKernels kMixed; }
 // clang-format on
 
 }  // namespace forge::test

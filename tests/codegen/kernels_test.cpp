@@ -27,14 +27,15 @@ struct Level {
   std::string_view cpu_level;  // whose features it needs; empty: none
   const LinearKernels& linear;
   const RowKernels& rows;
+  const MixedKernels& mixed;
 };
 const std::array<Level, 6> kLevels = {{
-    {"generic", "", generic::kLinear, generic::kRows},
-    {"avx2", "x86-64-v3", avx2::kLinear, avx2::kRows},
-    {"avxvnni", "x86-64-v3+avxvnni", avxvnni::kLinear, avxvnni::kRows},
-    {"avx512", "x86-64-v4", avx512::kLinear, avx512::kRows},
-    {"avx512vnni", "x86-64-v4+vnni", avx512vnni::kLinear, avx512vnni::kRows},
-    {"amx", "sapphirerapids", amx::kLinear, amx::kRows},
+    {"generic", "", generic::kLinear, generic::kRows, generic::kMixed},
+    {"avx2", "x86-64-v3", avx2::kLinear, avx2::kRows, avx2::kMixed},
+    {"avxvnni", "x86-64-v3+avxvnni", avxvnni::kLinear, avxvnni::kRows, avxvnni::kMixed},
+    {"avx512", "x86-64-v4", avx512::kLinear, avx512::kRows, avx512::kMixed},
+    {"avx512vnni", "x86-64-v4+vnni", avx512vnni::kLinear, avx512vnni::kRows, avx512vnni::kMixed},
+    {"amx", "sapphirerapids", amx::kLinear, amx::kRows, amx::kMixed},
 }};
 
 class Kernels : public testing::TestWithParam<size_t> {
@@ -362,6 +363,98 @@ TEST_P(Kernels, GatedProduct) {
                   .out = out.data,
                   .out_stride = 48});
       expect_bits(out.data, expected.data(), n_rows * 48, level_.name + ", gate " + describe(kernel));
+    }
+  }
+}
+
+// --- prompts in bf16
+
+float round_to_bf16(float x) {
+  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0F, x)
+                                                          : bfloat16_to_float(float_to_bfloat16(x));
+}
+
+// One output as bf16.h describes it.
+float bf16_dot(const Weights& w, uint32_t row, const float* x) {
+  std::vector<float> decoded(w.cols);
+  info(w.type).decode(w.row(row), decoded.data(), w.cols);
+  float sum = 0;
+  for (uint32_t k = 0; k < w.cols; k += 32) {
+    float even = 0, odd = 0;
+    for (uint32_t i = k; i < k + 32; i += 2) {
+      even = std::fmaf(round_to_bf16(x[i]), round_to_bf16(decoded[i]), even);
+      odd = std::fmaf(round_to_bf16(x[i + 1]), round_to_bf16(decoded[i + 1]), odd);
+    }
+    sum += even + odd;
+  }
+  return sum;
+}
+
+// Runs of both classes that begin and end anywhere in tiles of 16 rows; 67 rows are two blocks of two tiles and a rest.
+TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
+  constexpr uint32_t kRows = 67;
+  using enum rt::RowClass;
+  for (const MixedKernel& kernel : level_.mixed.linear) {
+    const uint32_t cols = kernel.cols;
+    const auto type = static_cast<DType>(kernel.type), up_type = static_cast<DType>(kernel.up_type);
+    const Weights w(type, kOutputs, cols, blocks(type, kOutputs, cols, 11)),
+        up(kernel.gated ? up_type : type, kOutputs, cols,
+           blocks(kernel.gated ? up_type : type, kOutputs, cols, 12));
+    std::vector<float> x = normal(size_t{kRows} * cols, 13);
+    x[3] = 1e-40F;  // read as zero
+    x[cols] = 1e30F;
+    const auto rows = std::ranges::find(level_.mixed.rows, cols, &Bf16Kernel::cols);
+    const auto q8_rows = std::ranges::find(level_.linear.quantize, cols, &QuantizeKernel::cols);
+    ASSERT_NE(rows, level_.mixed.rows.end());
+    ASSERT_NE(q8_rows, level_.linear.quantize.end());
+    // The rows that are generated: none, all, a few here and there, all but a tile.
+    for (const auto& is_generated : {+[](uint32_t) { return false; }, +[](uint32_t) { return true; },
+                                     +[](uint32_t r) { return r == 0 || (r >= 14 && r < 19) || r == 66; },
+                                     +[](uint32_t r) { return r < 32 || r >= 48; }}) {
+      for (const uint32_t n_rows : {1U, 16U, 17U, kRows}) {
+        std::vector<rt::RowClass> classes(n_rows);
+        for (uint32_t r = 0; r < n_rows; ++r) classes[r] = is_generated(r) ? generated : prompt;
+        rt::StepArgs args;
+        args.n_rows = n_rows;
+        args.row_class = classes.data();
+        Aligned<uint8_t> bf16(rows->row_bytes * 80), q8(q8_rows->row_bytes * n_rows);
+        for (uint32_t r = 0; r < n_rows; ++r)
+          rows->put_row(args, r, x.data() + size_t{r} * cols, q8.data, bf16.data);
+        Aligned<float> out((n_rows + 1) * 48);
+        const auto run = [&](uint32_t begin, uint32_t end) {
+          kernel.run({.linear = {.group_begin = begin,
+                                 .group_end = end,
+                                 .n_rows = n_rows,
+                                 .weight = w.packed.data,
+                                 .up = up.packed.data,
+                                 .q8 = q8.data,
+                                 .x = nullptr,
+                                 .x_stride = 0,
+                                 .out = out.data,
+                                 .out_stride = 48,
+                                 .bias = nullptr,
+                                 .addend = nullptr},
+                      .bf16 = bf16.data,
+                      .classes = classes.data()});
+        };
+        run(2, 3);  // a single group
+        EXPECT_TRUE(std::isnan(out.data[31])) << level_.name << ": wrote beyond its groups";
+        run(0, 2);
+        std::vector<float> expected(n_rows * 48);
+        for (uint32_t r = 0; r < n_rows; ++r) {
+          const float* row = x.data() + size_t{r} * cols;
+          const Quantized q = quantize(row, cols);
+          const auto sum = [&](const Weights& of, uint32_t n) {
+            return classes[r] == prompt ? bf16_dot(of, n, row) : dot(of, n, row, q);
+          };
+          for (uint32_t n = 0; n < kOutputs; ++n)
+            expected[r * 48 + n] = kernel.gated ? kernel_silu(sum(w, n)) * sum(up, n) : sum(w, n);
+        }
+        expect_bits(out.data, expected.data(), expected.size(),
+                    level_.name + ", " + std::string(info(type).name) + " x " + std::to_string(cols) + ", " +
+                        std::to_string(n_rows) + " rows");
+        EXPECT_TRUE(std::isnan(out.data[n_rows * 48])) << level_.name << ": wrote beyond its rows";
+      }
     }
   }
 }

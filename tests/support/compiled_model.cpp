@@ -11,7 +11,10 @@
 
 namespace forge::test {
 
-LoadedModel::LoadedModel(const Checkpoint& checkpoint, std::string_view level, uint32_t ctx, KvType kv) {
+LoadedModel::LoadedModel(const Checkpoint& checkpoint, std::string_view level, uint32_t ctx, KvType kv)
+    : LoadedModel(checkpoint, cpu_level(level), ctx, kv) {}
+
+LoadedModel::LoadedModel(const Checkpoint& checkpoint, const CpuLevel& level, uint32_t ctx, KvType kv) {
   setenv("FORGE_HOME", FORGE_BUILD_DIR, 0);
   CompileOptions options;
   options.target = cpu_target(level);

@@ -36,6 +36,7 @@ struct Emitter {
   const Plan& plan;
   const CpuLevel& level;
   std::string symbol, next;  // of this ModelCode and of the next lower one ("": none)
+  uint64_t hash;
   std::string out = {};
   std::vector<std::string> stage_table = {};  // a row for each measured call, in the order of emission
 
@@ -166,18 +167,20 @@ struct Emitter {
     const Node& n = s.node;
     const uint32_t k = g.weights[n.segments[0].weight].cols;
     const size_t n_activations = n.inputs.size() - (n.epilogue == Epilogue::add ? 1 : 0);
-    std::string q8 = "nullptr", f32 = "nullptr";
+    std::string q8 = "nullptr", f32 = "nullptr", bf16;
     uint32_t f32_stride = 0;
     for (size_t i = 0; i < n_activations; ++i) {
       const ValueId v = n.inputs[i];
-      if (g.values[v].element == ElementType::q8) {
-        q8 = name(p, v);
-      } else {
-        f32 = name(p, v);
-        f32_stride = stride(v);
+      switch (g.values[v].element) {
+        case ElementType::q8: q8 = name(p, v); break;
+        case ElementType::bf16: bf16 = name(p, v); break;
+        default: f32 = name(p, v); f32_stride = stride(v);
       }
     }
-    const std::string activation = fmt::format("Activation<{}>{{{}, {}, {}}}", k, q8, f32, f32_stride);
+    const std::string activation =
+        bf16.empty() ? fmt::format("Activation<{}>{{{}, {}, {}}}", k, q8, f32, f32_stride)
+                     : fmt::format("Activation<{}, true>{{{}, {}, {}, {}, w.args.row_class}}", k, q8, f32,
+                                   f32_stride, bf16);
     const std::string_view n_rows = s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows";
     const auto to = [&](ValueId v) {
       if (v == g.logits) return fmt::format("Output{{w.args.logits, {}}}", plan.logits_stride);
@@ -215,26 +218,34 @@ struct Emitter {
     return x == "x" ? "" : fmt::format(", [](f32x16 x) {{ return {}; }}", x);
   }
 
+  // Where row r of a node's output goes in each of its forms: arguments of put_forms.
+  std::string row_forms(const Place& p, const Node& n) const {
+    std::string y = "nullptr", q = "nullptr", bf16;
+    for (ValueId v : n.outputs) {
+      switch (g.values[v].element) {
+        case ElementType::q8: q = name(p, v); break;
+        case ElementType::bf16: bf16 = name(p, v); break;
+        default: y = fmt::format("{} + r * {}", name(p, v), stride(v));
+      }
+    }
+    if (!bf16.empty()) return fmt::format("{}, generated_row(w, {}, r), prompt_row(w, {}, r)", y, q, bf16);
+    return fmt::format("{}, {}{}", y, q, q == "nullptr" ? "" : " + r");
+  }
+
   void norm(const Stage& s, const Place& p, std::string_view indent) {
     const Node& n = s.node;
     const uint32_t cols = g.values[n.inputs[0]].cols;
     const auto [gain, bias] = n.segments[0];
-    std::string y = "nullptr", q = "nullptr";
-    for (ValueId v : n.outputs) {
-      if (g.values[v].element == ElementType::q8)
-        q = fmt::format("{} + r", name(p, v));
-      else
-        y = fmt::format("{} + r * {}", name(p, v), stride(v));
-    }
+    const std::string forms = row_forms(p, n);
     put("{}for (uint64_t r = rows.begin; r < rows.end; ++r)\n{}  ", indent, indent);
     const std::string x = fmt::format("{} + r * {}", name(p, n.inputs[0]), stride(n.inputs[0]));
     if (n.op == Op::rms_norm)
-      put("rms_norm_row<{}, {}>({}, {}, {}F, {}, {});\n", cols, type(p, gain), x, weight(p, gain),
-          real(n.number("eps")), y, q);
+      put("rms_norm_row<{}, {}>({}, {}, {}F, {});\n", cols, type(p, gain), x, weight(p, gain),
+          real(n.number("eps")), forms);
     else
-      put("layer_norm_row<{}, {}{}>({}, {}, {}, {}F, {}, {});\n", cols, type(p, gain),
+      put("layer_norm_row<{}, {}{}>({}, {}, {}, {}F, {});\n", cols, type(p, gain),
           bias == kNoWeight ? "" : fmt::format(", {}", type(p, bias)), x, weight(p, gain),
-          bias == kNoWeight ? "nullptr" : weight(p, bias), real(n.number("eps")), y, q);
+          bias == kNoWeight ? "nullptr" : weight(p, bias), real(n.number("eps")), forms);
   }
 
   void head_norm(const Stage& s, const Place& p, std::string_view indent) {
@@ -290,8 +301,8 @@ struct Emitter {
       case Kernel::norm: norm(s, p, indent); break;
       case Kernel::head_norm: head_norm(s, p, indent); break;
       case Kernel::quantize:
-        put("{}for (uint64_t r = rows.begin; r < rows.end; ++r) quantize_row({} + r * {}, {}[r]);\n", indent,
-            name(p, n.inputs[0]), stride(n.inputs[0]), name(p, n.outputs[0]));
+        put("{}for (uint64_t r = rows.begin; r < rows.end; ++r)\n{}  put_row<{}>({} + r * {}, {});\n", indent,
+            indent, g.values[n.inputs[0]].cols, name(p, n.inputs[0]), stride(n.inputs[0]), row_forms(p, n));
         break;
       case Kernel::linear: linear(s, p, indent); break;
       case Kernel::elementwise:
@@ -370,7 +381,11 @@ struct Emitter {
   void buffers(const Phase& p) {
     put("// Memory of the {} phase (up to {} rows).\nstruct {} {{\n", p.name, p.max_rows, struct_name(p));
     const auto type_of = [](const Buffer& b) {
-      return b.element == ElementType::q8 ? fmt::format("Q8Row<{}>", b.cols) : std::string("float");
+      switch (b.element) {
+        case ElementType::q8: return fmt::format("Q8Row<{}>", b.cols);
+        case ElementType::bf16: return fmt::format("Bf16Rows<{}>", b.cols);
+        default: return std::string("float");
+      }
     };
     put("  explicit {}(const Worker& w)\n      : ", struct_name(p));
     for (const Buffer& b : p.buffers) {
@@ -387,7 +402,9 @@ struct Emitter {
     if (p.scores != kNoBuffer) out += "  const bool deep;  // attention is divided finer than by heads\n";
     out += "  float* const scores;\n};\n";
     for (const Buffer& b : p.buffers)
-      if (b.element == ElementType::q8) put("static_assert(sizeof(Q8Row<{}>) == {});\n", b.cols, b.row_bytes);
+      if (b.element == ElementType::q8 || b.element == ElementType::bf16)
+        put("static_assert(sizeof({}) == {});\n", type_of(b),
+            b.row_bytes * (b.element == ElementType::bf16 ? 16 : 1));
     out += "\n";
   }
 
@@ -478,6 +495,11 @@ constexpr forge::rt::StageInfo kStages[] = {
 )";
     for (const std::string& row : stage_table) put("    {},\n", row);
     out += "};\n\n";
+  }
+
+  // Whether a prompt's rows are multiplied in a form of their own, which the decode phase has not.
+  bool has_prompt_type() const {
+    return std::ranges::any_of(g.values, [](const Value& v) { return v.element == ElementType::bf16; });
   }
 
   // The most events that a worker logs in a step: its begin, calls and barriers.
@@ -572,8 +594,8 @@ missing_cpu_feature() {
     put("void step(const forge::rt::ModelCode*, const StepArgs* args, uint32_t index) {{\n"
         "  const Worker w{{*args, index}};\n"
         "  w.mark(forge::rt::kOutsideStep);\n"
-        "  if (args->n_rows <= {}) step_decode(w);\n  else step_batch(w);\n}}\n\n",
-        plan.phases[0].max_rows);
+        "  if (args->n_rows <= {}{}) step_decode(w);\n  else step_batch(w);\n}}\n\n",
+        plan.phases[0].max_rows, has_prompt_type() ? " && !has_prompt_rows(w)" : "");
     feature_check();
     out += "}  // namespace\n\n";
     if (!next.empty()) put("extern \"C\" const forge::rt::ModelCode {};\n", next);
@@ -587,7 +609,7 @@ missing_cpu_feature() {
         "    .missing_cpu_feature = missing_cpu_feature,\n    .step = step,\n    .context = nullptr,\n    "
         ".next = {},\n"
         "    .stages = kStages,\n    .n_stages = {},\n    .max_stage_events = {},\n}};\n",
-        symbol == kFirstSymbol ? "__attribute__((visibility(\"default\"))) " : "", symbol, plan_hash(plan, g),
+        symbol == kFirstSymbol ? "__attribute__((visibility(\"default\"))) " : "", symbol, hash,
         plan.weights_bytes, g.n_vocab, g.n_hidden, plan.max_rows, plan.max_out_rows, plan.logits_stride,
         plan.arena_bytes, plan.weight_bytes_per_token, level.name,
         next.empty() ? "nullptr" : fmt::format("&{}", next), stage_table.size(), max_stage_events());
@@ -597,13 +619,10 @@ missing_cpu_feature() {
 
 }  // namespace
 
-std::map<std::string, std::string> emit_cpu(const Graph& graph, const Plan& plan, const CpuTarget& target) {
-  std::map<std::string, std::string> files;
-  for (size_t i = 0; i < target.levels.size(); ++i) {
-    const std::string next = i + 1 < target.levels.size() ? code_symbol(i + 1) : "";
-    files[target.source(i)] = Emitter{graph, plan, *target.levels[i], code_symbol(i), next}.file();
-  }
-  return files;
+std::string emit_cpu(const Graph& graph, const Plan& plan, uint64_t hash, const CpuTarget& target,
+                     size_t level) {
+  const std::string next = level + 1 < target.levels.size() ? code_symbol(level + 1) : "";
+  return Emitter{graph, plan, *target.levels[level], code_symbol(level), next, hash}.file();
 }
 
 }  // namespace forge

@@ -1,7 +1,7 @@
 // Plan to C++ source for the CPU.
 #pragma once
 
-#include <map>
+#include <cstdint>
 #include <string>
 
 #include "ir/graph.h"
@@ -10,8 +10,10 @@
 
 namespace forge {
 
-// Readable C++ that calls the kernel templates with constant dimensions, one file a level of the target: "model.cpp" for
-// the highest, which defines `forge_model_code`, and "model.LEVEL.cpp" for the others, which it leads to by its `next`.
-std::map<std::string, std::string> emit_cpu(const Graph& graph, const Plan& plan, const CpuTarget& target);
+// Readable C++ that calls the kernel templates with constant dimensions, for target.levels[level]: the text of the file
+// CpuTarget::source(level). The first defines `forge_model_code` and leads to those below it by its `next`. hash: the
+// payload's, the same for all levels.
+std::string emit_cpu(const Graph& graph, const Plan& plan, uint64_t hash, const CpuTarget& target,
+                     size_t level);
 
 }  // namespace forge

@@ -2,9 +2,8 @@
 //
 // TDPBSSD multiplies 16 rows x 32 k of the activation by 32 k x 16 outputs of the weight. Eight packed tiles of weights
 // (see weights.h: 16 outputs x 4 k each) are such an operand as they lie, a line a tile. Sums of 32 k are integers, hence
-// exact in any order, and scales are applied block after block as `sums` does. bf16 tiles would not stop for the
-// scales, but have other bits: a prompt would then not be what the same tokens are when they were generated, and a
-// portable program would say something else on each machine.
+// exact in any order, and scales are applied block after block as `sums` does. This serves generated rows, many at a time;
+// prompts have tiles of their own (bf16.h).
 //
 //     tile registers   0 - 3   sums          16 rows   x 16 int32
 //                      4, 5    activation    16 rows   x 32 int8, or 16 where halves have scales of their own
@@ -16,6 +15,7 @@
 // Intel SDM, volume 1, chapter 18; Intel Optimization Reference Manual, chapter 20.
 #pragma once
 
+#include "codegen/cpu/kernels/bf16.h"
 #include "codegen/cpu/kernels/quantize.h"
 #include "codegen/cpu/kernels/weights.h"
 
@@ -23,7 +23,6 @@
 namespace forge::kernels {
 namespace {
 
-constexpr int kTileRows = 16;
 constexpr uint32_t kAhead = 4;
 
 // body<0>(), body<1>(), ..., body<n - 1>(): registers are numbers in instructions.
@@ -111,7 +110,7 @@ FORGE_INLINE void scale(const typename Panel<F, K>::Sub& w, const Q8Row<K>* rows
   for (int h = 0; h < Panel<F, K>::kRuns; ++h) {
     const f32x16 factor = w.scale[h];
 #pragma clang loop unroll(full)
-    for (int r = 0; r < kTileRows; ++r) {
+    for (uint32_t r = 0; r < kTileRows; ++r) {
       const Q8Row<K>& x = rows[r];
       acc[r] = fma(to_f32(sum[h][r]), factor * x.d[b], acc[r]);
       if constexpr (F::kMinimum)
@@ -145,7 +144,7 @@ template <class F, uint32_t K>
     begin.template operator()<i + kFirst>(b + i + kFirst);
   });
   for (b += kRest; b < n; ++b) end(b);
-  for (int r = 0; r < kTileRows; ++r) store(out + 16 * r, acc[r]);
+  for (uint32_t r = 0; r < kTileRows; ++r) store(out + 16 * r, acc[r]);
 }
 
 }  // namespace

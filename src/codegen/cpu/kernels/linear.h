@@ -6,6 +6,7 @@
 #pragma once
 
 #include "codegen/cpu/kernels/amx.h"
+#include "codegen/cpu/kernels/bf16.h"
 #include "codegen/cpu/kernels/norm.h"
 #include "codegen/cpu/kernels/step.h"
 #include "codegen/cpu/kernels/weights.h"
@@ -13,16 +14,19 @@
 namespace forge::kernels {
 namespace {
 
-// The activation in the forms that its consumers take; row m is q8[m] and f32 + m * stride.
-template <uint32_t K>
+// The activation in the forms that its consumers take; row m is q8[m] and f32 + m * stride. with_bf16: prompt rows have
+// only that form; all weights are then of block types.
+template <uint32_t K, bool with_bf16 = false>
 struct Activation {
   const void* q8 = nullptr;
   const float* f32 = nullptr;
   uint32_t stride = 0;  // floats
+  const Bf16Rows<K>* bf16 = nullptr;
+  const rt::RowClass* classes = nullptr;
 };
 
 template <IsFloat F, uint32_t K, int M>
-FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t row, f32x16 (&acc)[M]) {
+FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16 (&acc)[M]) {
   for (uint32_t k = 0; k < K; ++k) {
     const f32x16 w = load_as_f32<F>(group + 16 * k * sizeof(typename F::Element));
     if constexpr (M == 1)
@@ -33,7 +37,7 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
 
 template <class F, uint32_t K, int M>
   requires(!IsFloat<F>)
-FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t row, f32x16 (&acc)[M]) {
+FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16 (&acc)[M]) {
   constexpr bool offset = is_wide(F::kTop) ? kWideNeedsOffset : F::kZeroShift >= 0;
   constexpr int R = M < kRowsTogether ? M : kRowsTogether;
   // Sums of more rows lie in memory anyway.
@@ -80,8 +84,7 @@ FORGE_INLINE void sums(const uint8_t* group, const Activation<K>& x, uint32_t ro
 
 // A function of its own: one copy for all the places that use the same type, width and number of rows.
 template <class F, uint32_t K, int M>
-[[gnu::noinline]] static void sums_of_rows(const uint8_t* group, const Activation<K>& x, uint32_t row,
-                                           float* out) {
+[[gnu::noinline]] static void sums_of_rows(const uint8_t* group, const auto& x, uint32_t row, float* out) {
   f32x16 acc[M] = {};
   sums<F, K, M>(group, x, row, acc);
   for (int m = 0; m < M; ++m) store(out + 16 * m, acc[m]);
@@ -89,16 +92,14 @@ template <class F, uint32_t K, int M>
 
 // Sums of rows row .. row + n - 1 of one group to out[n][16] by the vector unit: M at a time, then fewer.
 template <class F, uint32_t K, int M = IsFloat<F> ? kRegisterRows : kRowBlock>
-FORGE_INLINE void vector_sums(const uint8_t* group, const Activation<K>& x, uint32_t row, uint32_t n,
-                              float* out) {
+FORGE_INLINE void vector_sums(const uint8_t* group, const auto& x, uint32_t row, uint32_t n, float* out) {
   for (; n >= M; n -= M, row += M, out += 16 * M) sums_of_rows<F, K, M>(group, x, row, out);
   if constexpr (M > 1) vector_sums<F, K, (M > 4 ? M / 2 : 1)>(group, x, row, n, out);
 }
 
 #if defined(__AMX_INT8__)
 template <class F, uint32_t K>
-FORGE_INLINE void group_sums(const uint8_t* group, const Activation<K>& x, uint32_t row, uint32_t n,
-                             float* out) {
+FORGE_INLINE void group_sums(const uint8_t* group, const auto& x, uint32_t row, uint32_t n, float* out) {
   if constexpr (!IsFloat<F>) {
     if (n >= kTileRows) {
       Panel<F, K> panel;
@@ -121,8 +122,7 @@ constexpr uint32_t kPassRows = [] {
 constexpr uint32_t kGroupBlock = ~0u;
 #else
 template <class F, uint32_t K>
-FORGE_INLINE void group_sums(const uint8_t* group, const Activation<K>& x, uint32_t row, uint32_t n,
-                             float* out) {
+FORGE_INLINE void group_sums(const uint8_t* group, const auto& x, uint32_t row, uint32_t n, float* out) {
   vector_sums<F, K>(group, x, row, n, out);
 }
 
@@ -133,13 +133,13 @@ constexpr uint32_t kPassRows = kRowBlock;
 constexpr uint32_t kGroupBlock = 4;
 #endif
 
-// Calls tile(group, row, n) for all groups of the range and all rows in blocks of kPassRows.
+// Calls tile(group, row, n) for all groups of the range and the given rows in blocks of kPassRows.
 template <uint32_t K, class Tile>
-FORGE_INLINE void for_tiles(Range groups, uint32_t n_rows, Tile tile) {
+FORGE_INLINE void for_tiles(Range groups, Range rows, Tile tile) {
   for (uint32_t g0 = groups.begin; g0 < groups.end;) {
     const uint32_t g1 = groups.end - g0 > kGroupBlock ? g0 + kGroupBlock : groups.end;
-    for (uint32_t row = 0; row < n_rows; row += kPassRows<K>) {
-      const uint32_t n = n_rows - row < kPassRows<K> ? n_rows - row : kPassRows<K>;
+    for (uint32_t row = rows.begin; row < rows.end; row += kPassRows<K>) {
+      const uint32_t n = rows.end - row < kPassRows<K> ? rows.end - row : kPassRows<K>;
       for (uint32_t g = g0; g < g1; ++g) tile(g, row, n);
     }
     g0 = g1;
@@ -158,36 +158,84 @@ struct AsItIs {
 
 // map(sum + bias) + addend. bias: null or pad16(n) values of type Bias; addend: null or laid out as out; map: of zero
 // gives zero, so that the padding stays zero.
-template <class F, uint32_t K, class Bias = F32, class Map = AsItIs>
-FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight, const Activation<K>& x,
-                         Output to, const uint8_t* bias = nullptr, const float* addend = nullptr,
-                         Map map = {}) {
-  for_tiles<K>(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
+template <class F, uint32_t K, class Bias = F32, class Map = AsItIs, bool with_bf16>
+FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight,
+                         const Activation<K, with_bf16>& x, Output to, const uint8_t* bias = nullptr,
+                         const float* addend = nullptr, Map map = {}) {
+  const auto finish = [&](uint32_t g, uint32_t row, uint32_t n, const float(*sums)[16])
+                          __attribute__((always_inline)) {
+                            for (uint32_t m = 0; m < n; ++m) {
+                              const uint64_t at = (uint64_t)(row + m) * to.stride + 16 * g;
+                              f32x16 v = load<f32x16>(sums[m]);
+                              if (bias != nullptr)
+                                v += load_as_f32<Bias>(bias + 16 * g * sizeof(typename Bias::Element));
+                              v = map(v);
+                              if (addend != nullptr) v += load<f32x16>(addend + at);
+                              store(to.out + at, v);
+                            }
+                          };
+  const auto tile = [&](uint32_t g, uint32_t row, uint32_t n) __attribute__((always_inline)) {
     alignas(64) float acc[kPassRows<K>][16];
     group_sums<F, K>(weight + g * kGroupBytes<F, K>, x, row, n, acc[0]);
-    for (uint32_t m = 0; m < n; ++m) {
-      const uint64_t at = (uint64_t)(row + m) * to.stride + 16 * g;
-      f32x16 v = load<f32x16>(acc[m]);
-      if (bias != nullptr) v += load_as_f32<Bias>(bias + 16 * g * sizeof(typename Bias::Element));
-      v = map(v);
-      if (addend != nullptr) v += load<f32x16>(addend + at);
-      store(to.out + at, v);
-    }
-  });
+    finish(g, row, n, acc);
+  };
+  if constexpr (with_bf16) {
+    // A pair of groups at a time.
+    const Range pairs = {0, (groups.end - groups.begin + 1) / 2};
+    const auto first = [&](uint32_t pair) __attribute__((always_inline)) { return groups.begin + 2 * pair; };
+    const auto count = [&](uint32_t pair)
+                           __attribute__((always_inline)) { return groups.end - first(pair) > 1 ? 2U : 1U; };
+    for_prompt_tiles<K>(
+        pairs, n_rows, x.bf16, x.classes,
+        [&](uint32_t pair, Bf16Panel<K>* panels) __attribute__((always_inline)) {
+          for (uint32_t i = 0; i < count(pair); ++i)
+            fill<F, K>(panels[i], weight + (first(pair) + i) * kGroupBytes<F, K>);
+          return count(pair);
+        },
+        [&](uint32_t pair, uint32_t row, uint32_t n, const float(*const(&sums)[2])[16])
+            __attribute__((always_inline)) {
+              for (uint32_t i = 0; i < count(pair); ++i) finish(first(pair) + i, row, n, sums[i]);
+            });
+    for_runs(x.classes, n_rows, rt::RowClass::generated,
+             [&](uint32_t begin, uint32_t end)
+                 __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });
+  } else {
+    for_tiles<K>(groups, {0, n_rows}, tile);
+  }
 }
 
 // activation(gate) * up of two weights of equal shape.
-template <class FGate, class FUp, uint32_t K, class F>
+template <class FGate, class FUp, uint32_t K, class F, bool with_bf16>
 FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gate, const uint8_t* up,
-                               const Activation<K>& x, Output to, F activation) {
-  for_tiles<K>(groups, n_rows, [&](uint32_t g, uint32_t row, uint32_t n) {
+                               const Activation<K, with_bf16>& x, Output to, F activation) {
+  const auto finish = [&](uint32_t g, uint32_t row, uint32_t n, const float(*a)[16], const float(*b)[16])
+                          __attribute__((always_inline)) {
+                            for (uint32_t m = 0; m < n; ++m)
+                              store(to.out + (uint64_t)(row + m) * to.stride + 16 * g,
+                                    activation(load<f32x16>(a[m])) * load<f32x16>(b[m]));
+                          };
+  const auto tile = [&](uint32_t g, uint32_t row, uint32_t n) __attribute__((always_inline)) {
     alignas(64) float a[kPassRows<K>][16], b[kPassRows<K>][16];
     group_sums<FGate, K>(gate + g * kGroupBytes<FGate, K>, x, row, n, a[0]);
     group_sums<FUp, K>(up + g * kGroupBytes<FUp, K>, x, row, n, b[0]);
-    for (uint32_t m = 0; m < n; ++m)
-      store(to.out + (uint64_t)(row + m) * to.stride + 16 * g,
-            activation(load<f32x16>(a[m])) * load<f32x16>(b[m]));
-  });
+    finish(g, row, n, a, b);
+  };
+  if constexpr (with_bf16) {
+    for_prompt_tiles<K>(
+        groups, n_rows, x.bf16, x.classes,
+        [&](uint32_t g, Bf16Panel<K>* panels) __attribute__((always_inline)) {
+          fill<FGate, K>(panels[0], gate + g * kGroupBytes<FGate, K>);
+          fill<FUp, K>(panels[1], up + g * kGroupBytes<FUp, K>);
+          return 2U;
+        },
+        [&](uint32_t g, uint32_t row, uint32_t n, const float(*const(&sums)[2])[16])
+            __attribute__((always_inline)) { finish(g, row, n, sums[0], sums[1]); });
+    for_runs(x.classes, n_rows, rt::RowClass::generated,
+             [&](uint32_t begin, uint32_t end)
+                 __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });
+  } else {
+    for_tiles<K>(groups, {0, n_rows}, tile);
+  }
 }
 
 }  // namespace

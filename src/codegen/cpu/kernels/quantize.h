@@ -44,11 +44,5 @@ FORGE_INLINE void quantize_block(f32x16 x0, f32x16 x1, uint32_t block, Q8Row<K>&
   out.nhalf[1][block] = -s1;
 }
 
-template <uint32_t K>
-FORGE_INLINE void quantize_row(const float* x, Q8Row<K>& out) {
-  for (uint32_t b = 0; b < K / 32; ++b)
-    quantize_block(load<f32x16>(x + 32 * b), load<f32x16>(x + 32 * b + 16), b, out);
-}
-
 }  // namespace
 }  // namespace forge::kernels
