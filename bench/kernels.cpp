@@ -3,7 +3,7 @@
 //     bench_kernels --benchmark_filter='linear<Q8_0>'
 //
 // "M:1" streams over weights beyond any cache, as decoding does: compare with read_memory of as many threads.
-// "M:8" and "M:256" stay in one matrix of a small model's size, as prefill does.
+// "M:8" and "M:256" stay in one matrix of a small model's size, as prefill does. "prompt" is linear in bf16 tiles.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -105,6 +105,29 @@ void linear_rows(benchmark::State& state) {
       benchmark::Counter(ops * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 
+// A prompt's rows on the matrix unit.
+template <class F, uint32_t K>
+void prompt_rows(benchmark::State& state) {
+  const auto rows = static_cast<uint32_t>(state.range(0));
+  const Bytes weights = some_bytes(kOutputs / 16 * kGroupBytes<F, K>);
+  const std::vector<float> x = some_floats(static_cast<uint64_t>(rows) * K);
+  std::vector<Bf16Rows<K>> bf16((rows + kTileRows - 1) / kTileRows);
+  const std::vector<forge::rt::RowClass> classes(rows, forge::rt::RowClass::prompt);
+  for (uint32_t r = 0; r < rows; ++r)
+    put_row<K>(x.data() + static_cast<uint64_t>(r) * K, nullptr, nullptr,
+               bf16[r / kTileRows].tile[0][r % kTileRows]);
+  std::vector<float> out(static_cast<uint64_t>(rows) * kOutputs);
+  while (state.KeepRunning()) {
+    linear<F, K>({0, kOutputs / 16}, rows, weights.get(),
+                 Activation<K, true>{nullptr, nullptr, 0, bf16.data(), classes.data()},
+                 {out.data(), kOutputs});
+    benchmark::DoNotOptimize(out.data());
+    benchmark::ClobberMemory();
+  }
+  state.counters["ops"] = benchmark::Counter(
+      2.0 * rows * K * kOutputs * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
+}
+
 void read_memory(benchmark::State& state) {
   const uint8_t* bytes = stream();
   const Range mine = share(state, kStreamBytes / 512);
@@ -154,7 +177,7 @@ void silu_mul(benchmark::State& state) {
 
 struct Shape {  // of SmolLM2-135M
   static constexpr uint32_t n_heads = 9, n_kv_heads = 3, head_dim = 64;
-  static constexpr bool neox = false, kv_q8 = false;
+  static constexpr bool neox = false, kv_q8 = false, bf16_prompts = false;
 };
 constexpr uint32_t kContext = 8192, kWidth = Shape::n_heads * Shape::head_dim,
                    kKvWidth = Shape::n_kv_heads * Shape::head_dim;
@@ -242,6 +265,16 @@ void register_linear(const std::string& type, int threads) {
   benchmark::RegisterBenchmark(name.c_str(), linear_rows<F>)->ArgName("M")->Arg(8)->Arg(kMaxRows);
 }
 
+template <class F, uint32_t K>
+void register_prompt(const std::string& type) {
+  const std::string name = "prompt<" + type + "," + std::to_string(K) + ">";
+  benchmark::RegisterBenchmark(name.c_str(), prompt_rows<F, K>)
+      ->ArgName("M")
+      ->Arg(16)
+      ->Arg(64)
+      ->Arg(kMaxRows);
+}
+
 // Registered before main starts, which the library has.
 const bool registered = [] {
   const int threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency()));
@@ -272,6 +305,14 @@ const bool registered = [] {
   register_linear<F32>("F32", threads);
   register_linear<F16>("F16", threads);
   register_linear<BF16>("BF16", threads);
+#if defined(__AMX_BF16__)
+  register_prompt<Q8_0, 576>("Q8_0");
+  register_prompt<Q8_0, kColumns>("Q8_0");
+  register_prompt<Q8_0, 8192>("Q8_0");
+  register_prompt<Q4_0, kColumns>("Q4_0");
+  register_prompt<Q4_K, kColumns>("Q4_K");
+  register_prompt<Q6_K, kColumns>("Q6_K");
+#endif
   benchmark::RegisterBenchmark("quantize", quantize);
   benchmark::RegisterBenchmark("rms_norm", rms_norm);
   benchmark::RegisterBenchmark("silu_mul", silu_mul);

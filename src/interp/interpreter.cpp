@@ -40,12 +40,6 @@ void quantize(const float* x, uint32_t n, int8_t* q, float* d) {
   }
 }
 
-// To bfloat16 and back; subnormal numbers become zero (src/codegen/cpu/kernels/bf16.h).
-float round_to_bf16(float x) {
-  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0F, x)
-                                                          : bfloat16_to_float(float_to_bfloat16(x));
-}
-
 // As the cache holds it: float16, with what is beyond its range held at its ends.
 float cached_half(float x) {
   constexpr float kMax = 65504.0F;
@@ -99,17 +93,9 @@ struct WeightRow {
     return sum;
   }
 
-  // The decoded weights and x rounded to bfloat16, as a matrix unit adds their products: 32 at a time, the even and the odd
-  // ones in chains of their own.
+  // With weights and x in bf16.
   float bf16_dot(const float* x) const {
-    float sum = 0;
-    for (size_t k = 0; k < values.size(); k += kBlock) {
-      std::array<float, 2> chain{};
-      for (size_t i = k; i < k + kBlock; ++i)
-        chain[i % 2] = std::fmaf(x[i], round_to_bf16(values[i]), chain[i % 2]);
-      sum += chain[0] + chain[1];
-    }
-    return sum;
+    return bf16_sum(0, values.size(), [&](size_t k) { return std::pair(x[k], round_to_bf16(values[k])); });
   }
 
   // For each run of 16 or 32 weights that share a scale: its integers' sum times scale_w * scale_x, one fused
@@ -338,6 +324,68 @@ struct Run {
     append_to_cache(k, values[n.inputs[2]], n.string("kv"), static_cast<uint32_t>(n.integer("head_dim")));
   }
 
+  // One query's view of the cache: keys and values of the positions [first, limit).
+  struct Seen {
+    const Run& run;
+    uint32_t row, first, limit, kv_cols, kv;  // kv: the head's first column
+    const float* key(uint32_t p) const { return run.cache(row, p, false, kv_cols) + kv; }
+    const float* value(uint32_t p) const { return run.cache(row, p, true, kv_cols) + kv; }
+  };
+
+  // exp(score - the largest) of each position weighs its value.
+  template <class Score>
+  static void attend(const Seen& seen, uint32_t dim, Score score, std::vector<float>& p, float* out) {
+    float top = -std::numeric_limits<float>::infinity();
+    p.resize(seen.limit);
+    for (uint32_t i = seen.first; i < seen.limit; ++i) {
+      p[i] = score(i);
+      top = std::max(top, p[i]);
+    }
+    LaneSum sum;
+    for (uint32_t i = seen.first; i < seen.limit; ++i) {
+      p[i] = kernel_exp(p[i] - top);
+      sum.lane[i % 16] += p[i];
+    }
+    const float inverse = 1.0F / sum.total();
+    for (uint32_t d = 0; d < dim; ++d) {
+      float y = 0;
+      for (uint32_t i = seen.first; i < seen.limit; ++i) y = std::fmaf(p[i], seen.value(i)[d], y);
+      out[d] = y * inverse;
+    }
+  }
+
+  // Likewise in bf16, page after page of the cache (src/codegen/cpu/kernels/attention_blocks.h).
+  template <class Score>
+  static void attend_in_bf16(const Seen& seen, uint32_t dim, Score score, float* out) {
+    constexpr uint32_t kPage = rt::kPagePositions;
+    float top = -3e38F;
+    LaneSum total;
+    std::vector<float> sum(dim);
+    for (uint32_t page = seen.first / kPage * kPage; page < seen.limit; page += kPage) {
+      const uint32_t begin = std::max(page, seen.first), end = std::min(page + kPage, seen.limit);
+      std::array<float, kPage> p{};
+      const float before = top;
+      for (uint32_t i = begin; i < end; ++i) {
+        p[i - page] = score(i);
+        top = std::max(top, p[i - page]);
+      }
+      const float factor = kernel_exp(before - top);
+      for (float& lane : total.lane) lane *= factor;
+      for (uint32_t i = begin; i < end; ++i) {
+        const float e = kernel_exp(p[i - page] - top);
+        total.lane[i % 16] += e;
+        p[i - page] = round_to_bf16(e);
+      }
+      for (uint32_t d = 0; d < dim; ++d)
+        sum[d] = bf16_sum(sum[d] * factor, kPage, [&](size_t i) {
+          const auto at = page + static_cast<uint32_t>(i);
+          return std::pair(p[i], at < begin || at >= end ? 0.0F : round_to_bf16(seen.value(at)[d]));
+        });
+    }
+    const float inverse = 1.0F / total.total();
+    for (uint32_t d = 0; d < dim; ++d) out[d] = sum[d] * inverse;
+  }
+
   void attention(const Node& n) {
     const uint32_t heads = static_cast<uint32_t>(n.integer("n_heads")),
                    dim = static_cast<uint32_t>(n.integer("head_dim"));
@@ -348,32 +396,29 @@ struct Run {
     if (n.inputs.size() == 3) append_to_cache(values[n.inputs[1]], values[n.inputs[2]], n.string("kv"), dim);
     const Matrix& q = values[n.inputs[0]];
     Matrix& out = make(n.outputs[0]);
-    std::vector<float> p;
+    const auto scored = [&](float s) { return cap != 0 ? kernel_softcap(s * scale, cap) : s * scale; };
+    std::vector<float> p, rounded(dim);
     for (uint32_t r = 0; r < args.n_rows; ++r) {
       const uint32_t limit = static_cast<uint32_t>(args.positions[r]) + 1;
       const uint32_t first = window != 0 && limit > window ? limit - window : 0;
-      p.resize(limit);
       for (uint32_t h = 0; h < heads; ++h) {
-        const uint32_t kv = h / (heads / kv_heads) * dim;
+        const Seen seen{*this, r, first, limit, kv_cols, h / (heads / kv_heads) * dim};
         const float* query = q.row(r) + h * dim;
-        float top = -std::numeric_limits<float>::infinity();
-        for (uint32_t i = first; i < limit; ++i) {
-          const float* key = cache(r, i, false, kv_cols) + kv;
-          float s = 0;
-          for (uint32_t d = 0; d < dim; ++d) s = std::fmaf(query[d], key[d], s);
-          p[i] = cap != 0 ? kernel_softcap(s * scale, cap) : s * scale;
-          top = std::max(top, p[i]);
-        }
-        LaneSum sum;
-        for (uint32_t i = first; i < limit; ++i) {
-          p[i] = kernel_exp(p[i] - top);
-          sum.lane[i % 16] += p[i];
-        }
-        const float inverse = 1.0F / sum.total();
-        for (uint32_t d = 0; d < dim; ++d) {
-          float y = 0;
-          for (uint32_t i = first; i < limit; ++i) y = std::fmaf(p[i], cache(r, i, true, kv_cols)[kv + d], y);
-          out.row(r)[h * dim + d] = y * inverse;
+        float* to = out.row(r) + h * dim;
+        if (n.has("prompts") && args.row_class[r] == rt::RowClass::prompt) {
+          std::transform(query, query + dim, rounded.begin(), round_to_bf16);
+          const auto score = [&](uint32_t i) {
+            return scored(bf16_sum(
+                0, dim, [&](size_t d) { return std::pair(rounded[d], round_to_bf16(seen.key(i)[d])); }));
+          };
+          attend_in_bf16(seen, dim, score, to);
+        } else {
+          const auto score = [&](uint32_t i) {
+            float s = 0;
+            for (uint32_t d = 0; d < dim; ++d) s = std::fmaf(query[d], seen.key(i)[d], s);
+            return scored(s);
+          };
+          attend(seen, dim, score, p, to);
         }
       }
     }

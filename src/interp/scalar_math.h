@@ -1,10 +1,16 @@
 // The numerics of codegen/cpu/kernels/simd.h, one lane at a time: same steps, same rounding.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
+#include <utility>
+
+#include "quant/half.h"
 
 namespace forge {
 
@@ -56,5 +62,26 @@ struct LaneSum {
     return v[0];
   }
 };
+
+// To bfloat16 and back; subnormal numbers become zero (src/codegen/cpu/kernels/bf16.h).
+inline float round_to_bf16(float x) {
+  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0F, x)
+                                                          : bfloat16_to_float(float_to_bfloat16(x));
+}
+
+// sum + the products of the pairs factors(0), ..., factors(n - 1), as a matrix unit adds them: 32 at a time, the even and the
+// odd ones in chains of their own.
+template <class Factors>
+float bf16_sum(float sum, size_t n, Factors factors) {
+  for (size_t k = 0; k < n; k += 32) {
+    std::array<float, 2> chain{};
+    for (size_t i = k; i < std::min<size_t>(k + 32, n); ++i) {
+      const auto [a, b] = factors(i);
+      chain[i % 2] = std::fmaf(a, b, chain[i % 2]);
+    }
+    sum += chain[0] + chain[1];
+  }
+  return sum;
+}
 
 }  // namespace forge

@@ -25,7 +25,7 @@ enum class Op : uint8_t {
   layer_norm,   // (f32[n]) @gain [+ @bias] {eps}             -> the same
   linear,       // (f32[k] and/or q8[k], [bf16[k]] [, f32[n] addend]) [segments] {[scale] [softcap]} {epilogue} -> one value a segment
   rope,         // (f32[heads*head_dim]) {n_heads head_dim n_rot style base scale …} [@factors] -> same (rope.h)
-  attention,    // (q, k, v) or, once k and v are in the cache, (q) {n_heads n_kv_heads head_dim scale kv [window] [softcap]}
+  attention,    // (q, k, v) or, once k and v are in the cache, (q) {n_heads n_kv_heads head_dim scale kv [prompts] [window] [softcap]}
   silu,         // (f32[n])          -> f32[n]: x * sigmoid(x)
   gelu,         // (f32[n])          -> f32[n]: the tanh form
   scale,        // (f32[n]) {by}     -> f32[n]

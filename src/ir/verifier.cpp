@@ -245,6 +245,7 @@ struct Verifier {
         for (size_t i = 1; i < n.inputs.size(); ++i) is_f32(in(i), head_cols("n_kv_heads"));
         const std::string type = n.string("kv");
         require(type == "f32" || type == "f16" || type == "q8_0", "kv must be f32, f16 or q8_0");
+        if (n.has("prompts")) require(n.string("prompts") == "bf16", "prompts must be bf16");
         require(n.number("scale") > 0, "scale must be positive");
         optional_limit("softcap");
         if (n.has("window"))

@@ -25,6 +25,7 @@ bool can_be_bf16(const Graph& g, ValueId v) {
 void bf16_prompts(Graph& graph) {
   for_each_part(graph, [&](std::vector<Node>& nodes) {
     for (Node& n : nodes) {
+      if (n.op == Op::attention && n.inputs.size() == 1) n.attributes["prompts"] = std::string("bf16");
       if (std::ranges::any_of(n.outputs,
                               [&](ValueId v) { return graph.values[v].element == ElementType::bf16; }))
         continue;

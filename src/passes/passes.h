@@ -26,7 +26,7 @@ void quantize_activations(Graph& graph);
 void fuse_norm_quantize(Graph& graph);
 // The cache holds q8_0 instead of float16: for each head and position, blocks of 32 dimensions as int8 with a float16 scale.
 void quantize_kv(Graph& graph);
-// Linears of q8 take bf16 of a prompt's rows. For levels whose matrix unit multiplies it; heads, of few rows, stay as they are.
+// Linears of q8 take bf16 of a prompt's rows, and these attend in it. For levels whose matrix unit multiplies it; heads, of few rows, stay as they are.
 void bf16_prompts(Graph& graph);
 // Nodes whose outputs nobody reads; a write to the KV cache counts as read.
 void drop_dead(Graph& graph);

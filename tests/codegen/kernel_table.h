@@ -102,9 +102,10 @@ struct AttentionKernel {
   uint32_t n_heads, n_kv_heads, head_dim, n_rot;
   bool neox, kv_q8;
   uint64_t layer_bytes, score_floats;
-  void (*rope_kv)(const AttentionCall& call);  // all rows, the call's heads
-  void (*heads)(const AttentionCall& call);    // all rows, the call's heads
-  void (*blocks)(const AttentionCall& call);   // the worker's share
+  void (*rope_kv)(const AttentionCall& call);       // all rows, the call's heads
+  void (*heads)(const AttentionCall& call);         // all rows, the call's heads
+  void (*blocks)(const AttentionCall& call);        // the worker's share
+  void (*mixed_blocks)(const AttentionCall& call);  // likewise, with prompts in bf16
   // Likewise, of a deep step: the second when all workers have done the first.
   void (*deep_scores)(const AttentionCall& call);
   void (*deep_values)(const AttentionCall& call);

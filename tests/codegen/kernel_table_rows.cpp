@@ -1,5 +1,5 @@
 // Norms, embedding, attention and what else goes row by row, at the level KERNEL_LEVEL (see kernel_table.h).
-#include "codegen/cpu/kernels/attention.h"
+#include "codegen/cpu/kernels/attention_blocks.h"
 #include "codegen/cpu/kernels/rows.h"
 #include "tests/codegen/kernel_table.h"
 
@@ -33,7 +33,11 @@ void run_embed(uint32_t begin, uint32_t end, const int32_t* index, const uint8_t
 template <uint32_t heads, uint32_t kv_heads, uint32_t dim, uint32_t rot, bool is_neox, bool q8 = false>
 struct Shape {
   static constexpr uint32_t n_heads = heads, n_kv_heads = kv_heads, head_dim = dim, n_rot = rot;
-  static constexpr bool neox = is_neox, kv_q8 = q8;
+  static constexpr bool neox = is_neox, kv_q8 = q8, bf16_prompts = false;
+};
+template <class S>
+struct WithBf16Prompts : S {
+  static constexpr bool bf16_prompts = true;
 };
 
 template <class S>
@@ -78,6 +82,7 @@ constexpr AttentionKernel kAttentionOf = {S::n_heads,
                                           run_rope_kv<S>,
                                           run_heads<S>,
                                           run_blocks<S>,
+                                          run_blocks<WithBf16Prompts<S>>,
                                           run_deep_scores<S>,
                                           run_deep_values<S>};
 

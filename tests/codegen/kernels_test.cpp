@@ -369,25 +369,12 @@ TEST_P(Kernels, GatedProduct) {
 
 // --- prompts in bf16
 
-float round_to_bf16(float x) {
-  return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0F, x)
-                                                          : bfloat16_to_float(float_to_bfloat16(x));
-}
-
 // One output as bf16.h describes it.
 float bf16_dot(const Weights& w, uint32_t row, const float* x) {
   std::vector<float> decoded(w.cols);
   info(w.type).decode(w.row(row), decoded.data(), w.cols);
-  float sum = 0;
-  for (uint32_t k = 0; k < w.cols; k += 32) {
-    float even = 0, odd = 0;
-    for (uint32_t i = k; i < k + 32; i += 2) {
-      even = std::fmaf(round_to_bf16(x[i]), round_to_bf16(decoded[i]), even);
-      odd = std::fmaf(round_to_bf16(x[i + 1]), round_to_bf16(decoded[i + 1]), odd);
-    }
-    sum += even + odd;
-  }
-  return sum;
+  return bf16_sum(0, w.cols,
+                  [&](size_t k) { return std::pair(round_to_bf16(x[k]), round_to_bf16(decoded[k])); });
 }
 
 // Runs of both classes that begin and end anywhere in tiles of 16 rows; 67 rows are two blocks of two tiles and a rest.
@@ -769,7 +756,7 @@ struct AttentionCase {
   Rule rule;
   uint32_t q_cols, kv_cols, q_stride, kv_stride;
   float scale;
-  std::vector<float> q, k, v, angles, rotated, expected;
+  std::vector<float> q, k, v, angles, rotated, expected, in_bf16;
 
   AttentionCase(const AttentionKernel& s, const Rule& r)
       : shape(s),
@@ -784,7 +771,8 @@ struct AttentionCase {
         v(normal(size_t{kContext} * kv_stride, 72)),
         angles(size_t{kContext} * std::max(1U, s.n_rot)),
         rotated(q.size()),
-        expected(q.size()) {
+        expected(q.size()),
+        in_bf16(q.size()) {
     // Beyond float16: held at its ends.
     k[33 * kv_stride + 1] = -1e6F;
     for (uint32_t i = 0; i < kv_cols; ++i) v[40 * kv_stride + i] = i % 2 ? 1e9F : -7e4F;
@@ -804,7 +792,10 @@ struct AttentionCase {
         to_cache(key.data(), &keys[row * kv_cols + h * dim]);
         to_cache(&v[row * kv_stride + h * dim], &values[row * kv_cols + h * dim]);
       }
-      for (uint32_t h = 0; h < s.n_heads; ++h) attend(row, h, keys, values);
+      for (uint32_t h = 0; h < s.n_heads; ++h) {
+        attend(row, h, keys, values);
+        attend_in_bf16(row, h, keys, values);
+      }
     }
   }
 
@@ -858,6 +849,44 @@ struct AttentionCase {
       expected[r * q_stride + h * dim + d] = y * inverse;
     }
   }
+
+  // As attention_blocks.h describes it.
+  void attend_in_bf16(uint32_t r, uint32_t h, const std::vector<float>& keys,
+                      const std::vector<float>& values) {
+    const uint32_t dim = shape.head_dim, kv = h / (shape.n_heads / shape.n_kv_heads) * dim;
+    const uint32_t first = rule.window != 0 && r + 1 > rule.window ? r + 1 - rule.window : 0;
+    const float* query = &rotated[r * q_stride + h * dim];
+    float* out = &in_bf16[r * q_stride + h * dim];
+    float top = -3e38F;
+    LaneSum total;
+    for (uint32_t page = first / 64 * 64; page <= r; page += 64) {
+      const uint32_t begin = std::max(page, first), end = std::min(page + 64, r + 1);
+      std::array<float, 64> p{};
+      const float before = top;
+      for (uint32_t i = begin; i < end; ++i) {
+        const float s =
+            scale * bf16_sum(0, dim, [&](size_t d) {
+              return std::pair(round_to_bf16(query[d]), round_to_bf16(keys[i * kv_cols + kv + d]));
+            });
+        p[i - page] = rule.softcap != 0 ? kernel_softcap(s, rule.softcap) : s;
+        top = std::max(top, p[i - page]);
+      }
+      const float factor = kernel_exp(before - top);
+      for (float& lane : total.lane) lane *= factor;
+      for (uint32_t i = begin; i < end; ++i) {
+        p[i - page] = kernel_exp(p[i - page] - top);
+        total.lane[i % 16] += p[i - page];
+      }
+      for (uint32_t d = 0; d < dim; ++d)
+        out[d] = bf16_sum(out[d] * factor, 64, [&](size_t i) {
+          const bool seen = page + i >= begin && page + i < end;
+          return std::pair(round_to_bf16(p[i]),
+                           seen ? round_to_bf16(values[(page + i) * kv_cols + kv + d]) : 0.0F);
+        });
+    }
+    const float inverse = 1.0F / total.total();
+    for (uint32_t d = 0; d < dim; ++d) out[d] *= inverse;
+  }
 };
 
 const AttentionCase& attention_case(uint32_t index, size_t rule) {
@@ -902,7 +931,8 @@ TEST_P(Kernels, RopeKvAndAttention) {
       args.page_tables = tables;
       args.kv_pool = pool.data;
       Aligned<float> rotated(n * c.q_stride), by_heads(n * c.q_stride), by_blocks(n * c.q_stride),
-          deep(n * c.q_stride), head_scores(uint64_t{n} * c.shape.n_heads * kAttentionContext);
+          mixed(n * c.q_stride), deep(n * c.q_stride),
+          head_scores(uint64_t{n} * c.shape.n_heads * kAttentionContext);
       AttentionCall call = {.args = args,
                             .worker = 0,
                             .head_begin = 0,
@@ -943,6 +973,20 @@ TEST_P(Kernels, RopeKvAndAttention) {
       }
       expect_columns(by_blocks.data, &c.expected[begin * c.q_stride], n, c.q_cols, c.q_stride,
                      what + ", in blocks");
+      // Prompts in bf16, and a generated row where one stood.
+      std::vector<rt::RowClass> classes(n, rt::RowClass::prompt);
+      for (uint32_t i = 0; i < n; ++i)
+        if ((begin + i) % 29 == 5 || end == 64) classes[i] = rt::RowClass::generated;
+      args.row_class = classes.data();
+      call.out = mixed.data;
+      for (const uint32_t worker : {2U, 0U, 1U}) {
+        call.worker = worker;
+        kernel.mixed_blocks(call);
+      }
+      for (uint32_t i = 0; i < n; ++i)
+        expect_bits(mixed.data + i * c.q_stride,
+                    &(classes[i] == rt::RowClass::prompt ? c.in_bf16 : c.expected)[(begin + i) * c.q_stride],
+                    c.q_cols, what + ", in bf16, row " + std::to_string(i));
       call.out = deep.data;
       for (const auto run : {kernel.deep_scores, kernel.deep_values})
         for (const uint32_t worker : {2U, 0U, 1U}) {
@@ -1006,8 +1050,22 @@ TEST_P(Kernels, NanInTheCacheIsSeen) {
     call.q = rotated.data;
     call.out = out.data;
     kernel.heads(call);
-    EXPECT_TRUE(std::isnan(out.data[0]) && std::isnan(out.data[q_stride]))
-        << level_.name << ", heads of " << kernel.head_dim << (kernel.kv_q8 ? " in q8_0" : "");
+    const std::string what =
+        level_.name + ", heads of " + std::to_string(kernel.head_dim) + (kernel.kv_q8 ? " in q8_0" : "");
+    EXPECT_TRUE(std::isnan(out.data[0]) && std::isnan(out.data[q_stride])) << what;
+
+    // In the tile of a prompt only the row that sees it has it.
+    v[0] = 1;
+    v[kv_stride] = kNaN;
+    call.q = q.data();
+    call.out = rotated.data;
+    kernel.rope_kv(call);
+    const std::vector<rt::RowClass> classes(2, rt::RowClass::prompt);
+    args.row_class = classes.data();
+    call.q = rotated.data;
+    call.out = out.data;
+    kernel.mixed_blocks(call);
+    EXPECT_TRUE(std::isfinite(out.data[0]) && std::isnan(out.data[q_stride])) << what;
   }
 }
 

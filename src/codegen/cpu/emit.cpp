@@ -453,13 +453,15 @@ struct Emitter {
   void attention_shape() {
     for (const Node& n : g.body) {
       if (n.op != Op::rope_kv) continue;
+      const auto attention = std::ranges::find(g.body, Op::attention, &Node::op);
       put("struct AttentionShape {{\n  static constexpr uint32_t n_heads = {}, n_kv_heads = {}, head_dim = "
           "{};\n"
-          "  static constexpr bool neox = {};  // pairs (i, i + n_rot/2); otherwise (2i, 2i + 1)\n"
-          "  static constexpr bool kv_q8 = {};  // the cache: q8_0, otherwise "
-          "float16\n}};\nstatic_assert(KvLayout<AttentionShape>::kLayerBytes == kLayerKvBytes);\n\n",
+          "  static constexpr bool neox = {};          // pairs (i, i + n_rot/2); otherwise (2i, 2i + 1)\n"
+          "  static constexpr bool kv_q8 = {};         // the cache: q8_0, otherwise float16\n"
+          "  static constexpr bool bf16_prompts = {};  // a prompt's rows attend in bf16\n"
+          "}};\nstatic_assert(KvLayout<AttentionShape>::kLayerBytes == kLayerKvBytes);\n\n",
           n.integer("n_heads"), n.integer("n_kv_heads"), n.integer("head_dim"), n.string("style") == "neox",
-          n.string("kv") == "q8_0");
+          n.string("kv") == "q8_0", attention != g.body.end() && attention->has("prompts"));
     }
   }
 
@@ -497,9 +499,9 @@ constexpr forge::rt::StageInfo kStages[] = {
     out += "};\n\n";
   }
 
-  // Whether a prompt's rows are multiplied in a form of their own, which the decode phase has not.
+  // Whether a prompt's rows have an arithmetic of their own, which the decode phase has not.
   bool has_prompt_type() const {
-    return std::ranges::any_of(g.values, [](const Value& v) { return v.element == ElementType::bf16; });
+    return std::ranges::any_of(g.body, [](const Node& n) { return n.has("prompts"); });
   }
 
   // The most events that a worker logs in a step: its begin, calls and barriers.

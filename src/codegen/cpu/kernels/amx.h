@@ -25,16 +25,6 @@ namespace {
 
 constexpr uint32_t kAhead = 4;
 
-// body<0>(), body<1>(), ..., body<n - 1>(): registers are numbers in instructions.
-template <class T, T... i>
-struct Indexes {};
-template <uint32_t n, class Body>
-FORGE_INLINE void for_each_index(Body body) {
-  [&]<uint32_t... i>(Indexes<uint32_t, i...>) __attribute__((always_inline)) {
-    (body.template operator()<i>(), ...);
-  }(__make_integer_seq<Indexes, uint32_t, n>());
-}
-
 // The tile registers' shapes for runs of k that share a scale.
 template <uint32_t run>
 FORGE_INLINE void configure_tiles() {

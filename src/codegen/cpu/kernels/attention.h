@@ -30,7 +30,8 @@ constexpr uint32_t kPage = rt::kPagePositions;
 
 constexpr uint32_t kKvBlock = 32;  // dimensions that share a scale in q8_0
 
-// Shape: { n_heads, n_kv_heads, head_dim, neox, kv_q8: whether the cache holds q8_0, not float16 }
+// Shape: { n_heads, n_kv_heads, head_dim, neox, kv_q8: whether the cache holds q8_0, not float16,
+//          bf16_prompts: whether a prompt's rows attend in bf16 }
 template <class Shape>
 struct KvLayout {
   static constexpr uint32_t kPadDim = pad16(Shape::head_dim), kElementBytes = Shape::kv_q8 ? 1 : 2;
@@ -51,6 +52,17 @@ FORGE_INLINE f32x16 load_kv(const uint8_t* head, uint64_t index, f32x16 scale) {
     return to_f32(load<i8x16>(head + 16 * index)) * scale;
   else
     return to_f32(load<f16x16>(head + 32 * index));
+}
+
+// Sixteen dimensions of a position of a page, from 16 * chunk on.
+template <class Shape>
+FORGE_INLINE f32x16 load_value(const uint8_t* values, uint32_t position, uint32_t chunk) {
+  using Kv = KvLayout<Shape>;
+  f32x16 scale = {};
+  if constexpr (Shape::kv_q8)
+    scale = splat(
+        load_one<F16>(values + Kv::kValueScales + 2 * (position * Kv::kBlocks + 16 * chunk / kKvBlock)));
+  return load_kv<Shape>(values, (uint64_t)position * Kv::kPadDim / 16 + chunk, scale);
 }
 
 // Where position p of a row's sequence lies.
@@ -282,7 +294,7 @@ FORGE_INLINE void weigh(const KvView& kv, uint32_t head, const Queries<R>& q, co
   const uint32_t n = Kv::kPadDim - d0 < chunk ? (Kv::kPadDim - d0) / 16 : chunk / 16, end = q.end();
   for (uint32_t p0 = q.begin() / kPage * kPage; p0 < end; p0 += kPage) {
     const uint8_t* values = kv.page(p0) + Kv::kValues + head * Kv::kValueHead;
-    const uint8_t *scales = values + Kv::kValueScales, *next = values;
+    const uint8_t* next = values;
     if (from_memory && p0 + kPage < end) next = kv.page(p0 + kPage) + Kv::kValues + head * Kv::kValueHead;
     const uint32_t p1 = p0 + kPage < end ? p0 + kPage : end;
     // Positions that all queries see, and around them the few that only the earlier or the later ones do: the others
@@ -296,10 +308,7 @@ FORGE_INLINE void weigh(const KvView& kv, uint32_t head, const Queries<R>& q, co
           __builtin_prefetch(next + ((uint64_t)(p - p0) * Kv::kPadDim + d0) * Kv::kElementBytes + at);
       for (uint32_t i = 0; i < chunk / 16; ++i) {
         if (Kv::kPadDim % chunk != 0 && i >= n) break;
-        f32x16 scale = {};
-        if constexpr (Shape::kv_q8)
-          scale = splat(load_one<F16>(scales + 2 * ((p - p0) * Kv::kBlocks + (d0 + 16 * i) / kKvBlock)));
-        const f32x16 v = load_kv<Shape>(values, ((uint64_t)(p - p0) * Kv::kPadDim + d0) / 16 + i, scale);
+        const f32x16 v = load_value<Shape>(values, p - p0, d0 / 16 + i);
         for (int r = 0; r < R; ++r)
           if (all_see || (p >= q.first[r] && p < q.limit[r]))
             acc[r][i] = fma(splat(weights[r * stride + p]), v, acc[r][i]);
@@ -444,25 +453,6 @@ FORGE_INLINE void attention_values(const Worker& w, uint64_t page_bytes, uint64_
                                                           weights, row_scores, inv, c % chunks * chunk);
                             });
     i = end;
-  }
-}
-
-// Many rows: blocks of rows of one sequence times kv heads, dealt out in turn, since later rows see more
-// positions.
-template <class Shape, uint32_t ctx_max>
-FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_t layer_offset,
-                                   const Scoring& scoring, const float* q, float* out, uint32_t stride,
-                                   float* scores) {
-  constexpr uint32_t block = 16;
-  uint32_t item = 0;
-  for (uint32_t r = 0; r < w.args.n_rows;) {
-    uint32_t n = 1;
-    while (n < block && r + n < w.args.n_rows && w.args.row_sequence[r + n] == w.args.row_sequence[r]) ++n;
-    for (uint32_t h = 0; h < Shape::n_kv_heads; ++h, ++item)
-      if (item % w.args.n_workers == w.index)
-        attention_rows<Shape, ctx_max, false>(w, r, n, h, kv_view(w, r, page_bytes, layer_offset), scoring, q,
-                                              out, stride, scores);
-    r += n;
   }
 }
 

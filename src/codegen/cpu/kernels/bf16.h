@@ -20,17 +20,20 @@ namespace forge::kernels {
 namespace {
 
 constexpr uint32_t kTileRows = 16;
+typedef uint16_t Tile[kTileRows][32];
+typedef uint16_t WeightTile[16][16][2];
+typedef float SumTile[kTileRows][16];
 
 // Sixteen rows of K columns.
 template <uint32_t K>
 struct Bf16Rows {
-  alignas(64) uint16_t tile[K / 32][kTileRows][32];
+  alignas(64) Tile tile[K / 32];
 };
 
 // Sixteen outputs' weights.
 template <uint32_t K>
 struct Bf16Panel {
-  alignas(64) uint16_t tile[K / 32][16][16][2];
+  alignas(64) WeightTile tile[K / 32];
 };
 
 // To nearest, ties to even, in the upper halves of the lanes; subnormal numbers become zero, a NaN quiet.
@@ -44,8 +47,7 @@ FORGE_INLINE u32x16 round_to_bf16(f32x16 v) {
 // Lane by lane, a below b.
 FORGE_INLINE u32x16 pair_of_bf16(f32x16 a, f32x16 b) {
 #if defined(__AVX512BF16__)
-  typedef uint16_t V __attribute__((vector_size(64)));
-  const V halves = (V)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+  const u16x32 halves = (u16x32)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
   return (u32x16)__builtin_shufflevector(halves, halves, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
                                          23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 #else
@@ -55,8 +57,12 @@ FORGE_INLINE u32x16 pair_of_bf16(f32x16 a, f32x16 b) {
 
 // 32 columns of a row to its line of a tile.
 FORGE_INLINE void store_bf16(f32x16 x0, f32x16 x1, uint16_t* line) {
+#if defined(__AVX512BF16__)
+  store(line, _mm512_cvtne2ps_pbh((__m512)x1, (__m512)x0));
+#else
   store(line, __builtin_convertvector(round_to_bf16(x0) >> 16, u16x16));
   store(line + 16, __builtin_convertvector(round_to_bf16(x1) >> 16, u16x16));
+#endif
 }
 
 // Where row r lies: its piece of the first tile, 512 elements before that of the next one. A row is kept in the form that
@@ -116,6 +122,16 @@ template <class F, uint32_t K>
   }
 }
 
+// body<0>(), body<1>(), ..., body<n - 1>(): registers are numbers in instructions.
+template <class T, T... i>
+struct Indexes {};
+template <uint32_t n, class Body>
+FORGE_INLINE void for_each_index(Body body) {
+  [&]<uint32_t... i>(Indexes<uint32_t, i...>) __attribute__((always_inline)) {
+    (body.template operator()<i>(), ...);
+  }(__make_integer_seq<Indexes, uint32_t, n>());
+}
+
 #if defined(__AMX_BF16__)
 FORGE_INLINE void configure_bf16_tiles() {
   struct {
@@ -155,26 +171,62 @@ template <int A, int B, uint32_t K>
   if constexpr (B == 2) _tile_stored(1, out + A * kTile, 64);
   if constexpr (A == 2 && B == 2) _tile_stored(3, out + 3 * kTile, 64);
 }
+
+// c[n] = (add ? c[n] : 0) + the sum over k of a[k] * b[n][k]: N * K products of tiles.
+template <uint32_t N, uint32_t K, bool add>
+FORGE_INLINE void multiply_tiles(const Tile* a, const WeightTile (*b)[K], SumTile* c) {
+  for_each_index<(N + 3) / 4>([&]<uint32_t block>() __attribute__((always_inline)) {
+    constexpr uint32_t first = 4 * block, n = N - first < 4 ? N - first : 4;
+    for_each_index<n>([&]<uint32_t i>() __attribute__((always_inline)) {
+      if constexpr (add)
+        _tile_loadd(i, c[first + i], 64);
+      else
+        _tile_zero(i);
+    });
+    for (uint32_t k = 0; k < K; ++k) {
+      _tile_loadd(4, a[k], 64);
+      for_each_index<n>([&]<uint32_t i>() __attribute__((always_inline)) {
+        _tile_loadd(5 + i % 3, b[first + i][k], 64);
+        _tile_dpbf16ps(i, 4, 5 + i % 3);
+      });
+    }
+    for_each_index<n>([&]<uint32_t i>()
+                          __attribute__((always_inline)) { _tile_stored(i, c[first + i], 64); });
+  });
+}
 #else
 FORGE_INLINE void configure_bf16_tiles() {}
 FORGE_INLINE void release_bf16_tiles() {}
+
+// sum + one row of 32 k times a tile of weights.
+FORGE_INLINE f32x16 add_tile(f32x16 sum, const uint16_t* row, const WeightTile& tile) {
+  f32x16 even = {}, odd = {};
+  for (uint32_t pair = 0; pair < 16; ++pair) {
+    const u32x16 w = load<u32x16>(tile[pair]);
+    even = fma(splat(load_one<BF16>(row + 2 * pair)), (f32x16)(w << 16), even);
+    odd = fma(splat(load_one<BF16>(row + 2 * pair + 1)), (f32x16)(w & 0xFFFF0000), odd);
+  }
+  return sum + (even + odd);
+}
 
 template <int A, int B, uint32_t K>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, const Bf16Panel<K>* panels, float* out) {
   for (int b = 0; b < B; ++b)
     for (uint32_t r = 0; r < A * kTileRows; ++r, out += 16) {
       f32x16 sum = {};
-      for (uint32_t k = 0; k < K / 32; ++k) {
-        const uint16_t* x = rows[r / kTileRows].tile[k][r % kTileRows];
-        f32x16 even = {}, odd = {};
-        for (uint32_t pair = 0; pair < 16; ++pair) {
-          const u32x16 w = load<u32x16>(panels[b].tile[k][pair]);
-          even = fma(splat(load_one<BF16>(x + 2 * pair)), (f32x16)(w << 16), even);
-          odd = fma(splat(load_one<BF16>(x + 2 * pair + 1)), (f32x16)(w & 0xFFFF0000), odd);
-        }
-        sum += even + odd;
-      }
+      for (uint32_t k = 0; k < K / 32; ++k)
+        sum = add_tile(sum, rows[r / kTileRows].tile[k][r % kTileRows], panels[b].tile[k]);
       store(out, sum);
+    }
+}
+
+template <uint32_t N, uint32_t K, bool add>
+FORGE_INLINE void multiply_tiles(const Tile* a, const WeightTile (*b)[K], SumTile* c) {
+  for (uint32_t n = 0; n < N; ++n)
+    for (uint32_t r = 0; r < kTileRows; ++r) {
+      f32x16 sum = add ? load<f32x16>(c[n][r]) : f32x16{};
+      for (uint32_t k = 0; k < K; ++k) sum = add_tile(sum, a[k][r], b[n][k]);
+      store(c[n][r], sum);
     }
 }
 #endif
