@@ -7,6 +7,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <memory>
 #include <numeric>
@@ -128,6 +129,22 @@ void prompt_rows(benchmark::State& state) {
       2.0 * rows * K * kOutputs * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 
+// The unit's limit, from the nearest cache.
+void bf16_tiles(benchmark::State& state) {
+  constexpr uint32_t K = 128;
+  const auto rows = std::make_unique<std::array<Bf16Rows<K>, 2>>();
+  const auto panels = std::make_unique<std::array<Bf16Panel<K>, 2>>();
+  std::vector<float> sums(4ULL * 16 * kTileRows);
+  configure_bf16_tiles();
+  while (state.KeepRunning()) {
+    tile_products<2, 2, K>(rows->data(), panels->data(), sums.data());
+    benchmark::ClobberMemory();
+  }
+  release_bf16_tiles();
+  state.counters["ops"] = benchmark::Counter(2.0 * 32 * 32 * K * static_cast<double>(state.iterations()),
+                                             benchmark::Counter::kIsRate);
+}
+
 void read_memory(benchmark::State& state) {
   const uint8_t* bytes = stream();
   const Range mine = share(state, kStreamBytes / 512);
@@ -177,7 +194,12 @@ void silu_mul(benchmark::State& state) {
 
 struct Shape {  // of SmolLM2-135M
   static constexpr uint32_t n_heads = 9, n_kv_heads = 3, head_dim = 64;
-  static constexpr bool neox = false, kv_q8 = false, bf16_prompts = false;
+  static constexpr bool neox = false, kv_q8 = false;
+#if defined(__AMX_BF16__)
+  static constexpr bool bf16_prompts = true;
+#else
+  static constexpr bool bf16_prompts = false;
+#endif
 };
 constexpr uint32_t kContext = 8192, kWidth = Shape::n_heads * Shape::head_dim,
                    kKvWidth = Shape::n_kv_heads * Shape::head_dim;
@@ -189,6 +211,7 @@ struct Conversation {
   Bytes pool;
   std::vector<uint32_t> pages, sequence;
   std::vector<int32_t> positions;
+  std::vector<forge::rt::RowClass> classes;
   const uint32_t* table;
   StepArgs args;
 
@@ -198,12 +221,14 @@ struct Conversation {
         pages(n_pages),
         sequence(rows, 0),
         positions(rows),
+        classes(rows, forge::rt::RowClass::prompt),
         table(pages.data()) {
     std::iota(pages.begin(), pages.end(), 0U);
     std::iota(positions.begin(), positions.end(), static_cast<int32_t>(depth - rows));
     args.n_rows = rows;
     args.positions = positions.data();
     args.row_sequence = sequence.data();
+    args.row_class = classes.data();
     args.page_tables = &table;
     args.kv_pool = pool.get();
   }
@@ -306,6 +331,7 @@ const bool registered = [] {
   register_linear<F16>("F16", threads);
   register_linear<BF16>("BF16", threads);
 #if defined(__AMX_BF16__)
+  benchmark::RegisterBenchmark("bf16_tiles", bf16_tiles);
   register_prompt<Q8_0, 576>("Q8_0");
   register_prompt<Q8_0, kColumns>("Q8_0");
   register_prompt<Q8_0, 8192>("Q8_0");

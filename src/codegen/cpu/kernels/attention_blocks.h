@@ -80,23 +80,32 @@ FORGE_INLINE void pack_keys(PromptBlock<Shape>& b, const uint8_t* keys) {
     }
 }
 
-// The first n positions; those behind them may hold anything and are zero here, and so is a NaN, which a query that does
-// not see it must not meet, not even with a weight of zero: whether there is one is what is returned.
-template <class Shape>
+// The first n positions; those behind them may hold anything and are zero here. Returns whether there is a NaN. without_nans:
+// that is zero, too: a query that does not see it must not meet it, not even with a weight of zero.
+template <class Shape, bool without_nans>
 FORGE_INLINE bool pack_values(PromptBlock<Shape>& b, const uint8_t* values, uint32_t n) {
-  i32x16 nan = {};
-  for (uint32_t p = 0; p < kPage; p += 2)
-    for (uint32_t c = 0; c < PromptBlock<Shape>::kOut; ++c) {
-      const auto at = [&](uint32_t position) __attribute__((always_inline)) {
-        if (position >= n) return f32x16{};
-        const f32x16 v = load_value<Shape>(values, position, c);
-        nan |= v != v;
-        return v == v ? v : f32x16{};
-      };
-      const f32x16 even = at(p);
-      store(b.value[c][p / 32][p % 32 / 2], pair_of_bf16(even, at(p + 1)));
+  constexpr uint32_t kInfinity = 0x7F800000;
+  u32x16 most = {};  // of the magnitudes' bits
+  const auto at = [&](uint32_t position, uint32_t chunk) __attribute__((always_inline)) {
+    const f32x16 v = load_value<Shape>(values, position, chunk);
+    const u32x16 magnitude = (u32x16)v & 0x7FFFFFFF;
+    most = __builtin_elementwise_max(most, magnitude);
+    return without_nans ? (magnitude > kInfinity ? f32x16{} : v) : v;
+  };
+  for (uint32_t c = 0; c < PromptBlock<Shape>::kOut; ++c) {
+    WeightTile* const tiles = b.value[c];
+    uint32_t p = 0;
+    for (; p + 2 <= n; p += 2) {
+      const f32x16 even = at(p, c);
+      store(tiles[p / 32][p % 32 / 2], pair_of_bf16(even, at(p + 1, c)));
     }
-  return __builtin_reduce_or(nan) != 0;
+    if (p < n) {
+      store(tiles[p / 32][p % 32 / 2], pair_of_bf16(at(p, c), f32x16{}));
+      p += 2;
+    }
+    for (; p < kPage; p += 2) store(tiles[p / 32][p % 32 / 2], u32x16{});
+  }
+  return __builtin_reduce_max(most) > kInfinity;
 }
 
 // What the queries of a tile see of the page packed, whose first position is p0.
@@ -173,7 +182,9 @@ template <class Shape>
   for (uint32_t p0 = b.first[0] / kPage * kPage; p0 < end; p0 += kPage) {
     const uint8_t* page = kv.page(p0);
     pack_keys(b, page + head * Kv::kKeyHead);
-    nan |= pack_values(b, page + Kv::kValues + head * Kv::kValueHead, end - p0 < kPage ? end - p0 : kPage);
+    const uint8_t* values = page + Kv::kValues + head * Kv::kValueHead;
+    const uint32_t seen = end - p0 < kPage ? end - p0 : kPage;
+    if (pack_values<Shape, false>(b, values, seen)) nan = pack_values<Shape, true>(b, values, seen);
     for (uint32_t t = 0; t < n_tiles; ++t) {
       const uint32_t last = (t + 1) * kTileRows < n_queries ? (t + 1) * kTileRows - 1 : n_queries - 1;
       if (p0 < b.limit[last] && p0 + kPage > b.first[t * kTileRows]) add_page(b, t, p0, scoring);
