@@ -11,8 +11,15 @@ namespace forge {
 namespace {
 
 // Rows of one step. More rows amortise the reading of weights further; at 256 that is done, and activations
-// of the widest models still fit the cache.
-constexpr uint32_t kBatchRows = 256;
+// of the widest models still fit the cache. bf16 panels cost more to make: where activations are small, twice as many.
+uint32_t batch_rows(const Graph& g) {
+  constexpr uint32_t kWide = 4096;
+  const bool has_bf16 =
+      std::ranges::any_of(g.values, [](const Value& v) { return v.element == ElementType::bf16; });
+  const bool is_wide =
+      std::ranges::any_of(g.values, [](const Value& v) { return v.rows == RowSet::all && v.cols > kWide; });
+  return has_bf16 && !is_wide ? 512 : 256;
+}
 // Up to here every worker norms and quantizes all rows for itself, which is cheaper than waiting for each
 // other.
 constexpr uint32_t kDecodeRows = 4;
@@ -300,7 +307,7 @@ uint64_t Plan::offset_in_layer(uint32_t signature, WeightId weight) const {
 Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors) {
   Plan plan;
   plan.target = "cpu";
-  plan.max_rows = kBatchRows;
+  plan.max_rows = batch_rows(graph);
   plan.max_out_rows = kOutRows;
   plan.logits_stride = pad16(graph.n_vocab);
   place_weights(graph, plan);
@@ -308,7 +315,7 @@ Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors) {
   plan.kv_layer_bytes = kv_layer_bytes(graph);
   plan.kv_page_bytes = plan.kv_layer_bytes * graph.n_layers;
   const std::array<std::pair<const char*, uint32_t>, 2> phases = {
-      {{"decode", kDecodeRows}, {"batch", kBatchRows}}};
+      {{"decode", kDecodeRows}, {"batch", plan.max_rows}}};
   const Graph generated = without_prompts(graph);
   for (size_t i = 0; i < phases.size(); ++i) {
     const bool few = i == 0;

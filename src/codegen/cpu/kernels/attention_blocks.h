@@ -108,9 +108,20 @@ FORGE_INLINE bool pack_values(PromptBlock<Shape>& b, const uint8_t* values, uint
   return __builtin_reduce_max(most) > kInfinity;
 }
 
-// What the queries of a tile see of the page packed, whose first position is p0.
+// Of a tile's queries with the positions of the page packed.
 template <class Shape>
-FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, uint32_t p0, const Scoring& scoring) {
+using Scores = SumTile[PromptBlock<Shape>::kPageTiles];
+
+template <class Shape>
+FORGE_INLINE void score_page(const PromptBlock<Shape>& b, uint32_t tile, Scores<Shape>& scores) {
+  using B = PromptBlock<Shape>;
+  multiply_tiles<B::kPageTiles, B::kDepth, false>(b.query[tile], b.key, scores);
+}
+
+// Adds what the scores weigh; p0: the page's first position.
+template <class Shape>
+FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, const Scores<Shape>& scores, uint32_t p0,
+                           const Scoring& scoring) {
   using B = PromptBlock<Shape>;
   const uint32_t *first = b.first + tile * kTileRows, *limit = b.limit + tile * kTileRows;
   // Limits and firsts ascend; those of a tile's rest are zero.
@@ -120,36 +131,39 @@ FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, uint32_t p0, co
                  position = lane + (int32_t)(p0 + 16 * t);
     return (position >= (int32_t)first[r]) & (position < (int32_t)limit[r]);
   };
-  alignas(64) SumTile scores[B::kPageTiles];
-  alignas(64) Tile weights[kPage / 32];
-  alignas(64) float tops[kTileRows];
-  multiply_tiles<B::kPageTiles, B::kDepth, false>(b.query[tile], b.key, scores);
+  const auto score = [&](uint32_t r, uint32_t t) __attribute__((always_inline)) {
+    const f32x16 s = load<f32x16>(scores[t][r]) * scoring.scale;
+    return scoring.softcap != 0 ? softcap(s, scoring.softcap) : s;
+  };
+  f32x16 tops[kTileRows];
   for (uint32_t r = 0; r < kTileRows; ++r) {
-    f32x16 top = splat(kNoScore);
+    tops[r] = splat(kNoScore);
     for (uint32_t t = 0; t < B::kPageTiles; ++t) {
-      f32x16 s = load<f32x16>(scores[t][r]) * scoring.scale;
-      if (scoring.softcap != 0) s = softcap(s, scoring.softcap);
-      if (!all_seen) s = sees(r, t) ? s : splat(kNoScore);
-      top = max(s, top);
-      store(scores[t][r], s);
+      const f32x16 s = score(r, t);
+      tops[r] = max(all_seen ? s : sees(r, t) ? s : splat(kNoScore), tops[r]);
     }
-    tops[r] = reduce_max(top);
   }
-  const f32x16 before = load<f32x16>(b.top[tile]), now = max(load<f32x16>(tops), before),
-               factor = exp(before - now);
+  const f32x16 before = load<f32x16>(b.top[tile]), now = max(reduce_max(tops), before);
   store(b.top[tile], now);
+  alignas(64) float top[kTileRows], factor[kTileRows];
+  store(top, now);
+  store(factor, exp(before - now));
+  alignas(64) Tile weights[kPage / 32];
   for (uint32_t r = 0; r < kTileRows; ++r) {
     f32x16 total = load<f32x16>(b.total[tile][r]) * factor[r], e[B::kPageTiles];
     for (uint32_t t = 0; t < B::kPageTiles; ++t) {
-      e[t] = exp(load<f32x16>(scores[t][r]) - now[r]);
+      e[t] = exp(score(r, t) - top[r]);
       if (!all_seen) e[t] = sees(r, t) ? e[t] : f32x16{};
       total += e[t];
     }
     store(b.total[tile][r], total);
     for (uint32_t t = 0; t < B::kPageTiles; t += 2) store_bf16(e[t], e[t + 1], weights[t / 2][r]);
-    for (uint32_t c = 0; c < B::kOut; ++c)
-      store(b.out[tile][c][r], load<f32x16>(b.out[tile][c][r]) * factor[r]);
   }
+  // Where no maximum has grown all factors are one.
+  if (__builtin_reduce_or((i32x16)(now > before)) != 0)
+    for (uint32_t c = 0; c < B::kOut; ++c)
+      for (uint32_t r = 0; r < kTileRows; ++r)
+        store(b.out[tile][c][r], load<f32x16>(b.out[tile][c][r]) * factor[r]);
   multiply_tiles<B::kOut, kPage / 32, true>(weights, b.value, b.out[tile]);
 }
 
@@ -185,9 +199,18 @@ template <class Shape>
     const uint8_t* values = page + Kv::kValues + head * Kv::kValueHead;
     const uint32_t seen = end - p0 < kPage ? end - p0 : kPage;
     if (pack_values<Shape, false>(b, values, seen)) nan = pack_values<Shape, true>(b, values, seen);
-    for (uint32_t t = 0; t < n_tiles; ++t) {
-      const uint32_t last = (t + 1) * kTileRows < n_queries ? (t + 1) * kTileRows - 1 : n_queries - 1;
-      if (p0 < b.limit[last] && p0 + kPage > b.first[t * kTileRows]) add_page(b, t, p0, scoring);
+    // Tiles that see something of it are neighbours. The unit scores the next one while the last one's scores are weighed.
+    uint32_t t0 = 0, t1 = n_tiles;
+    const auto last = [&](uint32_t t) __attribute__((always_inline)) {
+      return (t + 1) * kTileRows < n_queries ? (t + 1) * kTileRows - 1 : n_queries - 1;
+    };
+    while (t0 < t1 && p0 >= b.limit[last(t0)]) ++t0;
+    while (t1 > t0 && p0 + kPage <= b.first[(t1 - 1) * kTileRows]) --t1;
+    alignas(64) Scores<Shape> scores[2];
+    if (t0 < t1) score_page(b, t0, scores[t0 % 2]);
+    for (uint32_t t = t0; t < t1; ++t) {
+      if (t + 1 < t1) score_page(b, t + 1, scores[(t + 1) % 2]);
+      add_page(b, t, scores[t % 2], p0, scoring);
     }
   }
   release_bf16_tiles();

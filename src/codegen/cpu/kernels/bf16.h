@@ -108,10 +108,13 @@ template <class F, uint32_t K>
       const Scales w = F::scales(s, sub);
       for (uint32_t t = 0; t < 8; ++t) {
         const uint32_t half = F::kHalves ? t / 4 : 0;
-        const u32x16 levels = (u32x16)(load<u8x64>(tiles + 64 * t) - (uint8_t)kZero<F>);
+        const u8x64 levels = load<u8x64>(tiles + 64 * t);
         const auto weight = [&](uint32_t j) __attribute__((always_inline)) {
-          const i32x16 level =
-              kZero<F> > 0 ? (i32x16)(levels << (24 - 8 * j)) >> 24 : (i32x16)((levels >> (8 * j)) & 0xFF);
+#if defined(__AVX512VNNI__)
+          const i32x16 level = dot4(splat(-kZero<F>), levels, 1 << (8 * j));  // picks a byte of each lane
+#else
+          const i32x16 level = (i32x16)((u32x16)levels >> (8 * j) & 0xFF) - kZero<F>;
+#endif
           const f32x16 v = w.half[half] * to_f32(level);
           if constexpr (F::kMinimum) return v + w.minimum[half];
           return v;

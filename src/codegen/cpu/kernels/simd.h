@@ -140,6 +140,28 @@ FORGE_INLINE float reduce_max(f32x16 v) {
   return x > y ? x : y;
 }
 
+// Lane i: the largest lane of v[i]. Vectors are folded in pairs, of which each then has half of the lanes.
+FORGE_INLINE f32x16 reduce_max(const f32x16 (&v)[16]) {
+  f32x16 a[8], b[4], c[2];
+  for (int i = 0; i < 8; ++i)
+    a[i] =
+        max(__builtin_shufflevector(v[i], v[i + 8], 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23),
+            __builtin_shufflevector(v[i], v[i + 8], 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30,
+                                    31));
+  for (int i = 0; i < 4; ++i)
+    b[i] = max(
+        __builtin_shufflevector(a[i], a[i + 4], 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27),
+        __builtin_shufflevector(a[i], a[i + 4], 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31));
+  for (int i = 0; i < 2; ++i)
+    c[i] = max(
+        __builtin_shufflevector(b[i], b[i + 2], 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29),
+        __builtin_shufflevector(b[i], b[i + 2], 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31));
+  const f32x16 d =
+      max(__builtin_shufflevector(c[0], c[1], 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30),
+          __builtin_shufflevector(c[0], c[1], 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31));
+  return d;
+}
+
 #if defined(__AVX2__)
 // A vector as two registers of AVX2, and back.
 struct Registers {
