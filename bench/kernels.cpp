@@ -106,6 +106,7 @@ void linear_rows(benchmark::State& state) {
       benchmark::Counter(ops * static_cast<double>(state.iterations()), benchmark::Counter::kIsRate);
 }
 
+#if defined(__AMX_BF16__)
 // A prompt's rows on the matrix unit.
 template <class F, uint32_t K>
 void prompt_rows(benchmark::State& state) {
@@ -144,6 +145,7 @@ void bf16_tiles(benchmark::State& state) {
   state.counters["ops"] = benchmark::Counter(2.0 * 32 * 32 * K * static_cast<double>(state.iterations()),
                                              benchmark::Counter::kIsRate);
 }
+#endif
 
 void read_memory(benchmark::State& state) {
   const uint8_t* bytes = stream();
@@ -290,6 +292,7 @@ void register_linear(const std::string& type, int threads) {
   benchmark::RegisterBenchmark(name.c_str(), linear_rows<F>)->ArgName("M")->Arg(8)->Arg(kMaxRows);
 }
 
+#if defined(__AMX_BF16__)
 template <class F, uint32_t K>
 void register_prompt(const std::string& type) {
   const std::string name = "prompt<" + type + "," + std::to_string(K) + ">";
@@ -299,6 +302,7 @@ void register_prompt(const std::string& type) {
       ->Arg(64)
       ->Arg(kMaxRows);
 }
+#endif
 
 // Registered before main starts, which the library has.
 const bool registered = [] {

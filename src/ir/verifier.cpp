@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <span>
 #include <vector>
@@ -51,21 +50,18 @@ struct Verifier {
   void is_f32(const Value& v, uint64_t cols) const {
     if (v.element != ElementType::f32 || v.cols != cols) error("%{} must be f32[{}]", v.name, cols);
   }
-  // Values that are one activation in several forms: each once, bf16 beside q8 alone.
+  // Values that are one activation in its forms: f32, q8, and bf16 beside q8, each at most once.
   void are_forms(std::span<const ValueId> ids, uint32_t cols) const {
-    std::array<int, 4> n{};
-    for (ValueId id : ids) {
-      const Value& v = g.values[id];
-      if (v.cols != cols) error("%{} must have {} columns", v.name, cols);
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const Value& v = g.values[ids[i]];
+      if (v.element == ElementType::i32 || v.cols != cols)
+        error("%{} must be f32[{}], q8[{}] or bf16[{}]", v.name, cols, cols, cols);
       if (v.element != ElementType::f32 && cols % 32 != 0)
-        error("%{} is in blocks of 32 columns, but has {}", v.name, cols);
-      ++n[static_cast<size_t>(v.element)];
+        error("%{} is in blocks of 32, of which {} columns are no multiple", v.name, cols);
+      require(!has_form(ids.first(i), v.element), "an activation stands in one form twice");
     }
-    const auto count = [&](ElementType e) { return n[static_cast<size_t>(e)]; };
-    require(
-        !ids.empty() && std::ranges::all_of(n, [](int i) { return i <= 1; }) && count(ElementType::i32) == 0,
-        "an activation is f32, q8, bf16 beside q8, or several of these, each once");
-    require(count(ElementType::bf16) <= count(ElementType::q8), "bf16 must stand beside q8");
+    require(!ids.empty(), "an activation is missing");
+    require(!has_form(ids, ElementType::bf16) || has_form(ids, ElementType::q8), "bf16 must stand beside q8");
   }
   bool has_form(std::span<const ValueId> ids, ElementType form) const {
     return std::ranges::any_of(ids, [&](ValueId v) { return g.values[v].element == form; });

@@ -80,7 +80,7 @@ TEST(Verifier, Rows) {
 }
 
 TEST(Verifier, Elements) {
-  refused("%attn_norm: f32[64]", "%attn_norm: i32[64]", {"%attn_norm must be f32[64] or q8[64]"});
+  refused("%attn_norm: f32[64]", "%attn_norm: i32[64]", {"%attn_norm must be f32[64], q8[64] or bf16[64]"});
   refused("%q_rope: f32[64]", "%q_rope: q8[64]", {"rope giving %q_rope: %q_rope must be f32[64]"});
   refused("linear(%gated)", "linear(%tokens)", {"linear giving %ffn_out"});
   refused("embed(%tokens)", "embed(%tokens, %tokens)",
@@ -128,14 +128,15 @@ TEST(Verifier, OptimizedForms) {
   wrong("linear(%attn, %x) @attn_output[%l] then add", "linear(%attn_norm_q8, %x) @attn_output[%l] then add",
         {"@attn_output is f16 in a layer but the node has no f32 input"});
   wrong("linear(%attn, %x) @attn_output[%l] then add", "linear(%attn, %attn, %x) @attn_output[%l] then add",
-        {"two activations must be one f32 and one q8"});
+        {"an activation stands in one form twice"});
   wrong("@ffn_gate[%l], @ffn_up[%l] then silu_mul", "@ffn_gate[%l] then silu_mul",
         {"a gated product takes two segments"});
   wrong("@ffn_gate[%l], @ffn_up[%l] then silu_mul", "@ffn_gate[%l], @attn_q[%l] then silu_mul",
         {"%gated must be f32[64]"});
-  wrong("%attn_norm_q8: q8[64]", "%attn_norm_q8: q8[64], %again: q8[64]", {"gives one form twice"});
+  wrong("%attn_norm_q8: q8[64]", "%attn_norm_q8: q8[64], %again: q8[64]",
+        {"an activation stands in one form twice"});
   wrong("%gated_q8: q8[96]", "%gated_q8: f32[96]", {"quantize giving %gated_q8: gives q8"});
-  wrong("%gated_q8: q8[96]", "%gated_q8: q8[64]", {"%gated_q8 must be f32[96] or q8[96]"});
+  wrong("%gated_q8: q8[96]", "%gated_q8: q8[64]", {"%gated_q8 must be f32[96], q8[96] or bf16[96]"});
   wrong("kv=f16 n_heads=4 n_kv_heads=2 n_rot", "kv=f32 n_heads=4 n_kv_heads=2 n_rot",
         {"kv must be f16 or q8_0"});
   wrong("rope_kv(%q, %k, %v)", "rope_kv(%q, %k)", {"takes q, k, v and gives q"});
@@ -152,13 +153,28 @@ TEST(Verifier, OptimizedForms) {
   expect_error([&] { verify(biased, "the test"); }, {"a gated product takes two segments without biases"});
 }
 
+TEST(Verifier, PromptsInBf16) {
+  const std::string text = print(optimize(parse_graph(kSmallGraph), KvType::f16, PromptType::bf16));
+  EXPECT_NO_THROW(verify(parse_graph(text), "parsing"));
+  const auto wrong = [&](std::string_view from, std::string_view to,
+                         std::initializer_list<std::string_view> parts) { refused(from, to, parts, text); };
+  wrong("linear(%gated_q8, %gated_bf16, %attn_residual)", "linear(%gated_bf16, %attn_residual)",
+        {"bf16 must stand beside q8"});
+  wrong("%gated_q8: q8[96], %gated_bf16: bf16[96]", "%gated_q8: q8[96], %gated_bf16: bf16[64]",
+        {"%gated_bf16 must be f32[96], q8[96] or bf16[96]"});
+  wrong("ffn_down.weight\" : q8_0*2", "ffn_down.weight\" : q8_0 f16",
+        {"@ffn_down is f16 in a layer but the node has no f32 input"});
+  wrong("prompts=bf16", "prompts=f16", {"prompts must be bf16"});
+}
+
 TEST(Verifier, QuantizedColumnsAreWholeBlocks) {
   std::string text = print(optimize(parse_graph(kSmallGraph)));
   for (size_t at = text.find("96"); at != std::string::npos; at = text.find("96", at))
     text.replace(at, 2, "80");
   EXPECT_NE(text.find("ffn_down.weight\" : q8_0*2"), std::string::npos);
   text.replace(text.find("ffn_down.weight\" : q8_0*2"), 25, "ffn_down.weight\" : f32*2");
-  expect_error([&] { verify(parse_graph(text), "the test"); }, {"q8 of 80 columns, no multiple of 32"});
+  expect_error([&] { verify(parse_graph(text), "the test"); },
+               {"is in blocks of 32, of which 80 columns are no multiple"});
 }
 
 }  // namespace

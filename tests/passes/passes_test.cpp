@@ -294,6 +294,30 @@ TEST(Passes, EachIsIdempotentInItsPlace) {
   EXPECT_EQ(print(optimize(g)), print(g)) << "the optimized graph is a fixed point";
 }
 
+TEST(Bf16Prompts, LinearsOfBlocksAndAttentionHaveIt) {
+  const std::string before = print(optimize(parse_graph(kSmallGraph)));
+  std::string expected =
+      edited(before, "%attn_norm_q8: q8[64] = ", "%attn_norm_q8: q8[64], %attn_norm_bf16: bf16[64] = ");
+  expected = edited(expected, "linear(%attn_norm_q8)", "linear(%attn_norm_q8, %attn_norm_bf16)");
+  expected =
+      edited(expected,
+             "%attn_residual_q8: q8[64] = ", "%attn_residual_q8: q8[64], %attn_residual_bf16: bf16[64] = ");
+  expected = edited(expected, "linear(%attn_residual_q8)", "linear(%attn_residual_q8, %attn_residual_bf16)");
+  expected = edited(expected, "%gated_q8: q8[96] = ", "%gated_q8: q8[96], %gated_bf16: bf16[96] = ");
+  expected = edited(expected, "linear(%gated_q8, ", "linear(%gated_q8, %gated_bf16, ");
+  expected =
+      edited(expected, "n_heads=4 n_kv_heads=2 scale=0.25", "n_heads=4 n_kv_heads=2 prompts=bf16 scale=0.25");
+  EXPECT_EQ(after(bf16_prompts, before), expected);  // the head and the linear of f16 stay as they are
+  EXPECT_EQ(after(bf16_prompts, expected), expected);
+}
+
+TEST(Bf16Prompts, WhatAFloatWeightTakesAsWellStays) {
+  const std::string text = print(
+      optimize(parse_graph(edited(kSmallGraph, "ffn_up.weight\" : q8_0*2", "ffn_up.weight\" : q8_0 f16")),
+               KvType::f16, PromptType::bf16));
+  EXPECT_NE(text.find("linear(%attn_residual, %attn_residual_q8) @ffn_gate"), std::string::npos) << text;
+}
+
 // --- what is computed
 
 std::vector<float> logits(const Graph& g, const Checkpoint& checkpoint) {
@@ -376,6 +400,29 @@ TEST(Passes, SegmentsOfMixedTypesTakeTheirOwnForm) {
   EXPECT_NE(print(together).find("linear(%attn_norm, %attn_norm_q8)"), std::string::npos);
   quantize_activations(alone);
   EXPECT_TRUE(same_bits(logits(together, checkpoint), logits(alone, checkpoint)));
+}
+
+// bf16 has 8 bits: a factor's relative error is at most 2^-9, of two of them 2^-8, and int8 with a scale is no better; what
+// the logits' range makes of these is measured against what quantizing changes.
+TEST(Bf16Prompts, ChangeAPromptByLessThanItsQuantizationAndNothingThatIsGenerated) {
+  const Checkpoint checkpoint = make_checkpoint(small_model(DType::q8_0));
+  const Graph source = build_graph(checkpoint, 0), q8 = optimize(source),
+              bf16 = optimize(source, KvType::f16, PromptType::bf16);
+  const std::vector<float> exact = logits(source, checkpoint), quantized = logits(q8, checkpoint),
+                           rounded = logits(bf16, checkpoint);
+  double quantizing = 0, rounding = 0;
+  for (size_t i = 0; i < exact.size(); ++i) {
+    quantizing += std::pow(quantized[i] - exact[i], 2);
+    rounding += std::pow(rounded[i] - exact[i], 2);
+  }
+  EXPECT_GT(rounding, 0);
+  EXPECT_LT(rounding, 2 * quantizing);  // of as many bits, and of weights as well as activations
+  const auto generated = [&](const Graph& g) {
+    const Interpreter interpreter(g, checkpoint);
+    test::StepRunner runner(interpreter.model_code(), nullptr, 1, 1);
+    return runner.step({{0, 0, {5, 36, 67, 8}, rt::RowClass::generated}});
+  };
+  EXPECT_TRUE(same_bits(generated(bf16), generated(q8)));
 }
 
 }  // namespace
