@@ -54,8 +54,8 @@ struct Verifier {
   void are_forms(std::span<const ValueId> ids, uint32_t cols) const {
     for (size_t i = 0; i < ids.size(); ++i) {
       const Value& v = g.values[ids[i]];
-      if (v.element == ElementType::i32 || v.cols != cols)
-        error("%{} must be f32[{}], q8[{}] or bf16[{}]", v.name, cols, cols, cols);
+      if (v.element == ElementType::i32) error("%{} must be f32, q8 or bf16", v.name);
+      if (v.cols != cols) error("%{} must have {} columns", v.name, cols);
       if (v.element != ElementType::f32 && cols % 32 != 0)
         error("%{} is in blocks of 32, of which {} columns are no multiple", v.name, cols);
       require(!has_form(ids.first(i), v.element), "an activation stands in one form twice");

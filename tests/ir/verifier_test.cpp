@@ -80,7 +80,7 @@ TEST(Verifier, Rows) {
 }
 
 TEST(Verifier, Elements) {
-  refused("%attn_norm: f32[64]", "%attn_norm: i32[64]", {"%attn_norm must be f32[64], q8[64] or bf16[64]"});
+  refused("%attn_norm: f32[64]", "%attn_norm: i32[64]", {"%attn_norm must be f32, q8 or bf16"});
   refused("%q_rope: f32[64]", "%q_rope: q8[64]", {"rope giving %q_rope: %q_rope must be f32[64]"});
   refused("linear(%gated)", "linear(%tokens)", {"linear giving %ffn_out"});
   refused("embed(%tokens)", "embed(%tokens, %tokens)",
@@ -136,7 +136,7 @@ TEST(Verifier, OptimizedForms) {
   wrong("%attn_norm_q8: q8[64]", "%attn_norm_q8: q8[64], %again: q8[64]",
         {"an activation stands in one form twice"});
   wrong("%gated_q8: q8[96]", "%gated_q8: f32[96]", {"quantize giving %gated_q8: gives q8"});
-  wrong("%gated_q8: q8[96]", "%gated_q8: q8[64]", {"%gated_q8 must be f32[96], q8[96] or bf16[96]"});
+  wrong("%gated_q8: q8[96]", "%gated_q8: q8[64]", {"%gated_q8 must have 96 columns"});
   wrong("kv=f16 n_heads=4 n_kv_heads=2 n_rot", "kv=f32 n_heads=4 n_kv_heads=2 n_rot",
         {"kv must be f16 or q8_0"});
   wrong("rope_kv(%q, %k, %v)", "rope_kv(%q, %k)", {"takes q, k, v and gives q"});
@@ -161,7 +161,7 @@ TEST(Verifier, PromptsInBf16) {
   wrong("linear(%gated_q8, %gated_bf16, %attn_residual)", "linear(%gated_bf16, %attn_residual)",
         {"bf16 must stand beside q8"});
   wrong("%gated_q8: q8[96], %gated_bf16: bf16[96]", "%gated_q8: q8[96], %gated_bf16: bf16[64]",
-        {"%gated_bf16 must be f32[96], q8[96] or bf16[96]"});
+        {"%gated_bf16 must have 96 columns"});
   wrong("ffn_down.weight\" : q8_0*2", "ffn_down.weight\" : q8_0 f16",
         {"@ffn_down is f16 in a layer but the node has no f32 input"});
   wrong("prompts=bf16", "prompts=f16", {"prompts must be bf16"});
