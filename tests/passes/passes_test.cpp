@@ -402,8 +402,9 @@ TEST(Passes, SegmentsOfMixedTypesTakeTheirOwnForm) {
   EXPECT_TRUE(same_bits(logits(together, checkpoint), logits(alone, checkpoint)));
 }
 
-// bf16 has 8 bits: a factor's relative error is at most 2^-9, of two of them 2^-8, and int8 with a scale is no better; what
-// the logits' range makes of these is measured against what quantizing changes.
+// A block of q8 has steps of its largest magnitude / 127, about 2.3 deviations of a normal variable: an error of
+// 2.3 / 127 / sqrt(12) = 0.5% of the deviation. bf16 rounds by steps of 2^-7 of a number's own power of two, 0.15% of it, weights
+// and activations: together 0.2%. The head is the same in both.
 TEST(Bf16Prompts, ChangeAPromptByLessThanItsQuantizationAndNothingThatIsGenerated) {
   const Checkpoint checkpoint = make_checkpoint(small_model(DType::q8_0));
   const Graph source = build_graph(checkpoint, 0), q8 = optimize(source),
@@ -416,7 +417,7 @@ TEST(Bf16Prompts, ChangeAPromptByLessThanItsQuantizationAndNothingThatIsGenerate
     rounding += std::pow(rounded[i] - exact[i], 2);
   }
   EXPECT_GT(rounding, 0);
-  EXPECT_LT(rounding, 2 * quantizing);  // of as many bits, and of weights as well as activations
+  EXPECT_LT(rounding, quantizing);
   const auto generated = [&](const Graph& g) {
     const Interpreter interpreter(g, checkpoint);
     test::StepRunner runner(interpreter.model_code(), nullptr, 1, 1);
