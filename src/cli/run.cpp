@@ -130,6 +130,21 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
   return out;
 }
 
+// The program looks after its own files and those it reads; the model's, which it was made from, it does not know.
+void refuse_outputs_that_replace_model(const ModelSource& model, const std::vector<std::string>& rest) {
+  static constexpr std::string_view kOutputs[] = {"-o", "--output", "--save-state", "--logits", "--trace"};
+  for (size_t i = 0; i < rest.size() && rest[i] != "--"; ++i)
+    for (const std::string_view name : kOutputs) {
+      const std::string& word = rest[i];
+      if (word == name && i + 1 < rest.size())
+        refuse_to_replace_model(model, rest[i + 1]);
+      else if (word.starts_with(std::string(name) + "="))
+        refuse_to_replace_model(model, word.substr(name.size() + 1));
+      else if (name == "-o" && word.starts_with(name))
+        refuse_to_replace_model(model, word.substr(name.size()));
+    }
+}
+
 // Does not return: this process becomes the program.
 [[noreturn]] void become(const std::string& path, std::string_view command,
                          const std::vector<std::string>& rest) {
@@ -206,6 +221,7 @@ void run_command(const ProgramCommand& command, const std::vector<std::string>& 
   RunArguments arguments = split_arguments(command.name, words);
   if (arguments.help) show_help(command.name, command.example);
   fetch_model(arguments.build.model);
+  refuse_outputs_that_replace_model(arguments.build.model, arguments.rest);
   if (command.needs_tokenizer_only) run_tokenizer(command, std::move(arguments));
   if (!arguments.interpret.empty()) run_interpreted(command, std::move(arguments));
   become(program_of(arguments.build), command.name, arguments.rest);

@@ -207,7 +207,17 @@ TEST_F(ForgeCli, OutputsOfProgramsReplaceNoInput) {
   EXPECT_EQ(error("./prog generate --file text -n 1 --save-state text", 1), "prog: " + refusal("text"));
   EXPECT_EQ(error("./prog generate abc -n 1 --save-state none/state", 1),
             "prog: none/state: can't be written (No such file or directory)");
-  output("cmp prog p && cmp apart.weights w && cmp text t");
+  // forge runs a program that it keeps elsewhere; the file that it was given is the user's.
+  output("cp $model m.gguf");
+  for (const char* name : {"-o m.gguf", "-om.gguf", "--output=m.gguf"})
+    for (const char* how : {"", " --interpret"})
+      EXPECT_EQ(error(fmt::format("$forge logits m.gguf{} --tokens 1,2 {}", how, name), 2),
+                "forge: m.gguf: the output would replace the model");
+  EXPECT_EQ(error("$forge generate m.gguf abc -n 1 --save-state ./m.gguf", 2),
+            "forge: ./m.gguf: the output would replace the model");
+  EXPECT_EQ(error("$forge perplexity m.gguf text --ctx 32 --logits m.gguf", 2),
+            "forge: m.gguf: the output would replace the model");
+  output("cmp $model m.gguf && cmp prog p && cmp apart.weights w && cmp text t");
   output("./prog generate abc -n 2 --save-state s && ./prog generate --load-state s -n 2 --save-state s def");
 }
 
