@@ -128,6 +128,8 @@ std::vector<std::string> adapter_files(const std::string& path) {
 
 Adapter read_adapter(const std::string& path, const Checkpoint& base) {
   Adapter adapter{.path = path};
+  if (std::error_code error; !std::filesystem::exists(path, error))
+    fail("--lora {}: there is no such file or directory", path);
   adapter.updates = is_directory(path) ? read_peft(path, base) : read_gguf_adapter(path, base);
   if (adapter.updates.empty()) fail("{}: the adapter holds no tensors", path);
   Sha256 sha;

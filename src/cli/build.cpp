@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/mapped_file.h"
 #include "core/output_file.h"
+#include "formats/gguf_encoding.h"
 #include "runtime/host/program.h"
 #include "toolchain/compiler.h"
 #include "toolchain/source_folder.h"
@@ -14,8 +15,11 @@ namespace forge {
 namespace {
 namespace fs = std::filesystem;
 
-std::string read_text(const std::string& path) {
+std::string read_template(const std::string& path) {
   std::error_code error;
+  if (!fs::exists(path, error) && path.find_first_of("{\n") != std::string::npos)
+    fail_usage("--chat-template {}: looks like a template, expected the name of a file with one",
+               quote(path));
   if (fs::is_regular_file(path, error) && fs::file_size(path, error) == 0) return "";
   const MappedFile map(path);
   return {reinterpret_cast<const char*>(map.bytes().data()), map.bytes().size()};
@@ -37,10 +41,11 @@ Checkpoint read_model(const ModelSource& source, const Note& note, ProgressBar& 
 }
 
 // What replaced the model it is made from would cost the user the model.
-void refuse_to_replace_model(const ModelSource& model, const std::string& path) {
+void refuse_to_replace_input(const ModelSource& model, const std::string& path) {
   for (const std::string& file : source_files(model)) {
     std::error_code error;
-    if (fs::equivalent(file, path, error)) fail_usage("{}: the output would replace the model", path);
+    if (fs::equivalent(file, path, error))
+      fail_usage("{}: the output would replace what it is made from", path);
   }
 }
 
@@ -52,7 +57,10 @@ CompileOptions compile_options(const BuildOptions& options, const std::string& c
   out.kv = options.kv == "q8_0" ? KvType::q8_0 : KvType::f16;
   out.default_args = options.default_args;
   out.has_chat_template = !options.chat_template_file.empty();
-  if (out.has_chat_template) out.chat_template = read_text(options.chat_template_file);
+  if (out.has_chat_template) {
+    out.chat_template_file = options.chat_template_file;
+    out.chat_template = read_template(options.chat_template_file);
+  }
   out.compiler = compiler_version;
   return out;
 }
@@ -63,12 +71,16 @@ std::string target_text(const CpuTarget& target) {
 
 BuildReport build_artifact(const BuildOptions& options, Output output, const std::string& path,
                            ProgressBar& progress) {
-  refuse_to_replace_model(options.model, path);
-  if (output == Output::separate_weights) refuse_to_replace_model(options.model, path + ".weights");
-  if (output == Output::source) refuse_to_replace_model(options.model, path + "/program.weights");
+  // What is wrong or missing is said before a large model is read.
+  std::vector<std::string> outputs = {path};
+  if (output == Output::separate_weights) outputs.push_back(path + ".weights");
+  if (output == Output::source) outputs = {path + "/program.weights"};
+  for (const std::string& file : outputs) {
+    refuse_to_replace_input(options.model, file);
+    if (output != Output::source) expect_writable(file);
+  }
   if (std::error_code error; fs::equivalent(options.chat_template_file, path, error))
     fail_usage("{}: the output would replace the chat template", path);
-  // What is missing is said before a large model is read.
   const Compiler compiler = find_compiler();
   const CompileOptions compile = compile_options(options, compiler.version);
   const ForgeFiles files = find_forge_files(compile.target.triple());

@@ -25,8 +25,8 @@ struct BuildOptions {
 void print_note(std::string_view line);
 // read_model with the bar: phases "parse" and those of quantizing, where that is asked for. `note` may be null.
 Checkpoint read_model(const ModelSource& source, const Note& note, ProgressBar& progress);
-// Throws a usage Error where an output at `path` would replace a file of the model.
-void refuse_to_replace_model(const ModelSource& model, const std::string& path);
+// Throws a usage Error where an output at `path` would replace a file that the model is made from.
+void refuse_to_replace_input(const ModelSource& model, const std::string& path);
 
 // compile_model's options. Throws Error when the level is unknown or the template file can't be read.
 CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version);

@@ -48,7 +48,9 @@ void assign(const Graph& graph, const std::vector<Node>& nodes, const Importance
 
 Importances calibrate(const Checkpoint& model, const std::string& text_file) {
   const std::string text = std::filesystem::absolute(text_file);
-  if (!std::filesystem::is_regular_file(text)) fail("{}: no text file", text_file);
+  if (!std::filesystem::is_regular_file(text))
+    fail("--calibration-file {}: {}, expected a file with text", text_file,
+         std::filesystem::exists(text) ? "is no regular file" : "there is no such file");
   const Compiler compiler = find_compiler();
   const ForgeFiles files = find_forge_files();
   const Checkpoint floats = widened(model);
@@ -67,7 +69,13 @@ Importances calibrate(const Checkpoint& model, const std::string& text_file) {
   const ProcessResult run = run_process({path, "activations", text, "-o", squares, "--ctx",
                                          std::to_string(options.ctx), "--chunks", std::to_string(kChunks)},
                                         directory.path());
-  if (run.status != 0) fail("calibration: {}", run.output.substr(0, run.output.find('\n')));
+  if (run.status != 0) {
+    // "program: what is wrong", of a program that the user never saw.
+    std::string_view said = std::string_view(run.output).substr(0, run.output.find('\n'));
+    constexpr std::string_view kName = "program: ";
+    if (said.starts_with(kName)) said.remove_prefix(kName.size());
+    fail("--calibration-file: {}", said);
+  }
   const Importances values = read_imatrix(squares);
   Importances out;
   out.origin = "calibration with " + text_file;

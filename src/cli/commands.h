@@ -3,6 +3,7 @@
 #pragma once
 
 #include <CLI/App.hpp>
+#include <CLI/Validators.hpp>
 #include <string>
 
 #include "cli/model_source.h"
@@ -25,6 +26,9 @@ void add_model(CLI::App& command, ModelSource& model, const std::string& argumen
 
 // The options that quantize the model, `type` ("--quantize") naming the mixture.
 void add_quantization(CLI::App& command, Quantization& quantization, const std::string& type = "--quantize");
+
+// A check for options that name a file: "" is a mistake (an unset variable in a script), not a default.
+CLI::Validator not_empty();
 
 // --kv, what the KV cache holds.
 void add_kv(CLI::App& command, std::string& kv);

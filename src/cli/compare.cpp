@@ -41,6 +41,9 @@ class LogitsStream {
   LogitsStream(std::string name, std::vector<std::string> argv, const std::string& text)
       : name_(std::move(name)) {
     constexpr int kLogits = 3;  // the child's descriptor
+    // The program has a name of the cache's, which means nothing to the user: it is to call itself forge, whose name is
+    // then taken off what it says.
+    const std::string file = std::exchange(argv[0], "forge");
     argv.insert(argv.end(), {"--logits", fmt::format("/dev/fd/{}", kLogits), "--", text});
     std::vector<char*> words;
     words.reserve(argv.size() + 1);
@@ -58,7 +61,7 @@ class LogitsStream {
     posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_adddup2(&actions, messages_, STDERR_FILENO);
     posix_spawn_file_actions_adddup2(&actions, ends[1], kLogits);
-    const int error = ::posix_spawn(&child_, words[0], &actions, nullptr, words.data(), environ);
+    const int error = ::posix_spawn(&child_, file.c_str(), &actions, nullptr, words.data(), environ);
     posix_spawn_file_actions_destroy(&actions);
     ::close(ends[1]);
     if (error != 0) {
@@ -103,6 +106,7 @@ class LogitsStream {
     said.resize(n > 0 ? static_cast<size_t>(n) : 0);
     while (said.ends_with('\n')) said.pop_back();
     said.erase(0, said.rfind('\n') + 1);  // npos + 1 is 0
+    if (constexpr std::string_view kName = "forge: "; said.starts_with(kName)) said.erase(0, kName.size());
     if (said.empty())
       said = WIFSIGNALED(status) ? fmt::format("ended by signal {}", WTERMSIG(status)) : "ended early";
     throw Error(fmt::format("{}: {}", name_, said), WIFEXITED(status) && WEXITSTATUS(status) == 2 ? 2 : 1);

@@ -49,7 +49,8 @@ void add_compile(CLI::App& forge) {
   CLI::App* command = forge.add_subcommand("compile", "make a model file one self-contained program");
   add_model(*command, flags->build.model);
   add_quantization(*command, flags->build.model.quantization);
-  command->add_option("-o,--output", flags->output, "the program to write (default: the model's name)");
+  command->add_option("-o,--output", flags->output, "the program to write (default: the model's name)")
+      ->check(not_empty());
   command
       ->add_option("--ctx", flags->build.ctx,
                    "tokens the context can hold (default: the model's, at most 8192)")
@@ -83,8 +84,9 @@ void add_compile(CLI::App& forge) {
       ->envname("FORGE_DEFAULT_ARGS");
   command
       ->add_option("--chat-template", flags->build.chat_template_file,
-                   "a file to take instead of the model's")
-      ->envname("FORGE_CHAT_TEMPLATE");
+                   "a file to take instead of the model's; an empty one leaves the program without `chat`")
+      ->envname("FORGE_CHAT_TEMPLATE")
+      ->check(not_empty());
   command->add_flag("-v,--verbose", flags->build.verbose, "show what is run");
   command->footer("example:\n  forge compile model.gguf -o story --default-args \"chat --temp 0.7\"");
   command->callback([flags] { compile(*flags); });

@@ -29,7 +29,10 @@ std::string stage_text(const CompiledModel& model, const std::string& stage) {
 
 void dump(Flags& flags) {
   fetch_model(flags.build.model);
-  if (!flags.output.empty()) refuse_to_replace_model(flags.build.model, flags.output);
+  if (!flags.output.empty()) {
+    refuse_to_replace_input(flags.build.model, flags.output);
+    expect_writable(flags.output);
+  }
   const Checkpoint checkpoint = read_model(flags.build.model, print_note);
   const std::string text =
       stage_text(compile_model(checkpoint, compile_options(flags.build, ""), nullptr), flags.stage);
@@ -56,7 +59,8 @@ void add_dump(CLI::App& forge) {
       ->capture_default_str();
   command->add_option("--ctx", flags->build.ctx, "tokens the context can hold")->envname("FORGE_CTX");
   add_kv(*command, flags->build.kv);
-  command->add_option("-o,--output", flags->output, "a file to write instead of standard output");
+  command->add_option("-o,--output", flags->output, "a file to write instead of standard output")
+      ->check(not_empty());
   command->footer("example:\n  forge dump model.gguf --stage optimized");
   command->callback([flags] { dump(*flags); });
 }

@@ -3,13 +3,19 @@
 
 namespace forge {
 
+CLI::Validator not_empty() {
+  return {[](const std::string& text) { return text.empty() ? "a name is expected, this one is empty" : ""; },
+          ""};
+}
+
 void add_model(CLI::App& command, ModelSource& model, const std::string& argument) {
   command
       .add_option(
           argument, model.path,
           "a GGUF file (the first one, if split), a Hugging Face directory, a compiled program, or what is "
           "downloaded into the Hugging Face cache: hf:ORG/NAME[:TYPE or FILE], or a URL")
-      ->required();
+      ->required()
+      ->check(not_empty());
   command.add_flag("--offline", model.offline, "download nothing: take the model from the cache");
   command
       .add_option(
@@ -31,10 +37,14 @@ void add_quantization(CLI::App& command, Quantization& quantization, const std::
                   "PATTERN=TYPE: the type of the matrices whose names match, as attn_v=q8_0 or "
                   "'blk.[01].*=f16'; repeatable, the first match decides")
       ->allow_extra_args(false);
-  command.add_option("--imatrix", quantization.imatrix,
-                     "llama.cpp's importance matrix: err less where activations are large");
-  command.add_option("--calibration-file", quantization.calibration_file,
-                     "a text to run the model over, for the same without such a file");
+  command
+      .add_option("--imatrix", quantization.imatrix,
+                  "llama.cpp's importance matrix: err less where activations are large")
+      ->check(not_empty());
+  command
+      .add_option("--calibration-file", quantization.calibration_file,
+                  "a text to run the model over, for the same without such a file")
+      ->check(not_empty());
 }
 
 void add_kv(CLI::App& command, std::string& kv) {

@@ -29,7 +29,13 @@ Checkpoint read_file(const std::string& path) {
 
 Checkpoint read_model(const ModelSource& source, const Note& note, const QuantizationProgress& quantizing) {
   Checkpoint checkpoint = read_file(source.path);
-  for (const std::string& assignment : source.overrides) override_metadata(checkpoint.meta, assignment);
+  for (const std::string& assignment : source.overrides) {
+    const std::string key = assignment.substr(0, assignment.find('='));
+    // Most likely a slip of the pen, and nothing would read it; but a model may lack a key that it needs.
+    if (note && checkpoint.meta.find(key) == nullptr)
+      note(fmt::format("--override {}: the model has no such key, it is added", key));
+    override_metadata(checkpoint.meta, assignment);
+  }
   checkpoint.alignment = data_alignment(source.path, checkpoint.meta);
   // Merged weights that are going to be quantized are rounded once.
   const MergedType merged = source.quantization.wanted() ? MergedType::f32 : MergedType::own;

@@ -25,6 +25,7 @@ std::string argument_of(const CachedModel& model) {
 struct CompiledModelEntry {
   CacheEntry entry;
   std::string name, architecture, target, source_sha256;
+  std::string kv, quantization, adapters;  // what was asked for at compile time
 };
 
 std::string value_of(const rt::Payload& payload, std::string_view key) {
@@ -49,7 +50,10 @@ std::vector<CompiledModelEntry> compiled_models(const Cache& cache) {
                    .name = std::move(name),
                    .architecture = value_of(carried->payload, "model.architecture"),
                    .target = value_of(carried->payload, "target"),
-                   .source_sha256 = value_of(carried->payload, "source.sha256")});
+                   .source_sha256 = value_of(carried->payload, "source.sha256"),
+                   .kv = value_of(carried->payload, "kv"),
+                   .quantization = value_of(carried->payload, "quantization"),
+                   .adapters = value_of(carried->payload, "source.adapters")});
   }
   std::ranges::reverse(out);  // the last used first
   return out;
@@ -73,6 +77,9 @@ void print_json(const std::vector<CachedModel>& cached, const std::vector<Compil
                                {"architecture", m.architecture},
                                {"target", m.target},
                                {"source_sha256", m.source_sha256},
+                               {"kv", m.kv},
+                               {"quantization", m.quantization},
+                               {"adapters", m.adapters},
                                {"bytes", m.entry.bytes},
                                {"used_s", m.entry.used_s},
                                {"path", m.entry.path}});
@@ -92,8 +99,11 @@ void print_table(const std::vector<CachedModel>& cached, const std::vector<Compi
   }
   if (!compiled.empty()) fmt::print("compiled:\n");
   for (const CompiledModelEntry& m : compiled) {
-    fmt::print("  {:<{}}  {:>9}  {}  {}, {}\n", m.name, width, rt::human_bytes(m.entry.bytes),
-               date(m.entry.used_s), m.architecture, m.target);
+    std::string made = fmt::format("{}, {}, kv {}", m.architecture, m.target, m.kv);
+    if (!m.quantization.empty()) made += ", " + m.quantization;
+    if (!m.adapters.empty()) made += ", with adapters";
+    fmt::print("  {:<{}}  {:>9}  {}  {}, of {}\n", m.name, width, rt::human_bytes(m.entry.bytes),
+               date(m.entry.used_s), made, std::string_view(m.source_sha256).substr(0, 12));
   }
 }
 

@@ -101,7 +101,10 @@ Checkpoint quantize_model(const Checkpoint& model, const Quantization& quantizat
   } else {
     begin("fit");
     const uint64_t header = encode_metadata(model.meta).size() + kHeaderBytesPerTensor * model.tensors.size();
-    const Fit fit = fit_types(model, size > header ? size - header : 0, overrides, known, n_threads);
+    if (size <= header)
+      fail_usage("--fit {}: the metadata alone, with the tokenizer, takes {:.1f} MB", quantization.fit,
+                 static_cast<double>(header) / 1e6);
+    const Fit fit = fit_types(model, size - header, overrides, known, n_threads);
     types = fit.types;
     recipe = &recipe_of_most(model, types);
     for (const std::string& line : fit.plan) {

@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/fetch_model.h"
 #include "core/error.h"
+#include "core/output_file.h"
 #include "runtime/host/program.h"
 
 namespace forge {
@@ -24,7 +25,8 @@ void quantize(Flags& flags) {
   if (!flags.model.quantization.wanted())
     fail_usage("quantize: no --type and no --fit given (see forge quantize --help)");
   fetch_model(flags.model);
-  refuse_to_replace_model(flags.model, flags.output);
+  refuse_to_replace_input(flags.model, flags.output);
+  expect_writable(flags.output);
   ProgressBar progress;
   const Checkpoint checkpoint =
       read_model(flags.model, [](std::string_view line) { fmt::print("{}\n", line); }, progress);
@@ -44,7 +46,7 @@ void add_quantize(CLI::App& forge) {
   CLI::App* command =
       forge.add_subcommand("quantize", "store a model's weights in fewer bits, as a GGUF file");
   add_model(*command, flags->model, "IN");
-  command->add_option("OUT", flags->output, "the GGUF file to write")->required();
+  command->add_option("OUT", flags->output, "the GGUF file to write")->required()->check(not_empty());
   add_quantization(*command, flags->model.quantization, "--type");
   command->footer("example:\n  forge quantize model-f16.gguf model-q4_k_m.gguf --type q4_k_m");
   command->callback([flags] { quantize(*flags); });

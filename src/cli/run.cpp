@@ -137,11 +137,11 @@ void refuse_outputs_that_replace_model(const ModelSource& model, const std::vect
     for (const std::string_view name : kOutputs) {
       const std::string& word = rest[i];
       if (word == name && i + 1 < rest.size())
-        refuse_to_replace_model(model, rest[i + 1]);
+        refuse_to_replace_input(model, rest[i + 1]);
       else if (word.starts_with(std::string(name) + "="))
-        refuse_to_replace_model(model, word.substr(name.size() + 1));
+        refuse_to_replace_input(model, word.substr(name.size() + 1));
       else if (name == "-o" && word.starts_with(name))
-        refuse_to_replace_model(model, word.substr(name.size()));
+        refuse_to_replace_input(model, word.substr(name.size()));
     }
 }
 

@@ -39,9 +39,10 @@ std::string chat_template(const Checkpoint& checkpoint, const CompileOptions& op
                          : checkpoint.meta.string("tokenizer.chat_template").value_or("");
   if (text.empty()) return text;
   // What the evaluator does not know is an error now and not in a conversation.
-  if (const auto parsed = rt::ChatTemplate::parse(text); !parsed)
-    fail("{}: the chat template: {}; --chat-template FILE takes another one", checkpoint.path,
-         parsed.error().message);
+  if (const auto parsed = rt::ChatTemplate::parse(text); !parsed) {
+    if (options.has_chat_template) fail("{}: {}", options.chat_template_file, parsed.error().message);
+    fail("{}: {}; --chat-template FILE takes another one", checkpoint.path, parsed.error().message);
+  }
   return text;
 }
 

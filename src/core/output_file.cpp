@@ -80,12 +80,19 @@ void install_interrupt_cleanup() {
   }
 }
 
-OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
+void expect_writable(const std::string& path) {
   struct stat st{};
-  if (::stat(path_.c_str(), &st) == 0 && !S_ISREG(st.st_mode)) {
-    fail("{}: can't be written: is {}, expected a file name", path_,
+  if (::stat(path.c_str(), &st) == 0 && !S_ISREG(st.st_mode))
+    fail("{}: can't be written: is {}, expected a file name", path,
          S_ISDIR(st.st_mode) ? "a directory" : "a device or pipe");
-  }
+  const std::string directory = directory_of(path);
+  if (::access(directory.c_str(), W_OK | X_OK) == 0) return;
+  if (errno == ENOENT) fail("{}: can't be written: there is no folder {}", path, directory);
+  fail("{}: can't be written: {}: {}", path, directory, cause(errno));
+}
+
+OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
+  expect_writable(path_);
   static std::atomic<unsigned> counter{0};
   for (;;) {
     temporary_ = fmt::format("{}.tmp-{}-{}", path_, ::getpid(), counter++);
@@ -97,6 +104,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
     release_temporary(std::exchange(slot_, -1));
     if (error != EEXIST) fail("{}: can't be written: {}", path_, cause(error));
   }
+  struct stat st{};
   if (::fstat(fd_, &st) != 0) fail_with_errno("written");
   allowed_ = st.st_mode & 0777;
 }

@@ -9,12 +9,16 @@
 
 namespace forge {
 
+// Throws Error where no file can be written as PATH: it is a directory or a device, or its folder is missing or not to
+// be written in. For saying so before long work; OutputFile does it for itself.
+void expect_writable(const std::string& path);
+
 // Writes PATH.tmp-<pid>-<n> beside PATH and renames it to PATH by commit(); what exists at PATH stays
 // untouched until then. Every error is an Error that names PATH and the cause; the temporary file is gone
 // then.
 class OutputFile {
  public:
-  // Refuses a PATH that is a directory or a device.
+  // Refuses what expect_writable refuses.
   explicit OutputFile(std::string path);
   // Removes the temporary file when commit() has not succeeded.
   ~OutputFile();

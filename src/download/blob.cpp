@@ -181,7 +181,10 @@ void download_blob(HttpClient& http, const RemoteFile& file, const std::string& 
       if (report.note) report.note(fmt::format("{}; trying again", error.what()));
       if (file.sha256.empty() && file.etag.empty()) part.clear();
       if (!retry.again(wait_s))
-        fail("{}; what came is kept, and the next run goes on from there", error.what());
+        fail("{}{}", error.what(),
+             part.size() > 0 ? "; what came is kept: where the server sends parts of files, the next run "
+                               "goes on from there"
+                             : "");
     }
   }
   if (!file.sha256.empty()) {

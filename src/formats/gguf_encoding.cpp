@@ -60,10 +60,11 @@ std::string quote(std::string_view text) {
 }
 
 void GgufCursor::refuse(std::string_view wrong, std::string_view expected) const {
-  fail("{}: {}, in {} at offset {}, expected {}", file_, wrong, what_, at_, expected);
+  fail("{}: {}, in {} at offset {}, expected {}", file_, wrong, what_, last_, expected);
 }
 
 std::span<const uint8_t> GgufCursor::take(uint64_t n) {
+  last_ = at_;
   if (n > left()) refuse(fmt::format("the file ends after {} bytes", left()), fmt::format("{} bytes", n));
   const auto bytes = bytes_.subspan(at_, n);
   at_ += n;

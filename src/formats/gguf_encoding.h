@@ -65,13 +65,13 @@ class GgufCursor {
   // A count of things that take at least `min_bytes` each; throws when the file can't hold that many.
   size_t count(uint64_t min_bytes);
 
-  // Throws "FILE: WHAT IS WRONG, in WHAT at offset N, expected …".
+  // Throws "FILE: WHAT IS WRONG, in WHAT at offset N, expected …", N being where the value read last begins.
   [[noreturn]] void refuse(std::string_view wrong, std::string_view expected) const;
 
  private:
   std::string_view file_;
   std::span<const uint8_t> bytes_;
-  size_t at_ = 0;
+  size_t at_ = 0, last_ = 0;
   std::string what_ = "the header";
 };
 

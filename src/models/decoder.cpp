@@ -420,7 +420,8 @@ double ModelKeys::number(std::string_view key, std::optional<double> fallback) c
   auto v = checkpoint.meta.number(full(key));
   if (!v) v = fallback;
   if (!v) fail("{}: metadata key {} is missing", checkpoint.path, full(key));
-  if (!(*v >= 0 && *v < 1e30)) fail("{}: metadata key {} is {}", checkpoint.path, full(key), *v);
+  if (!(*v >= 0 && *v < 1e30))
+    fail("{}: metadata key {} is {}, expected 0 to 1e30", checkpoint.path, full(key), *v);
   return *v;
 }
 
@@ -448,6 +449,12 @@ void set_windows(DecoderConfig& config, const ModelKeys& keys, uint32_t period) 
 std::span<const Architecture* const> all_architectures() { return kArchitectures; }
 
 Graph build_graph(const Checkpoint& checkpoint, uint32_t ctx) {
+  const std::string kind = checkpoint.meta.string("general.type").value_or("model");
+  if (kind == "adapter")
+    fail("{}: an adapter, expected a model; --lora merges the one into the other", checkpoint.path);
+  if (kind == "imatrix")
+    fail("{}: an importance matrix, expected a model; --imatrix is the option that takes it",
+         checkpoint.path);
   const std::string name = checkpoint.meta.string("general.architecture").value_or("");
   if (name.empty()) fail("{}: metadata key general.architecture is missing", checkpoint.path);
   const auto it =

@@ -55,7 +55,7 @@ void read_gguf_entries(const std::string& path, Importances& out) {
 // Entries of (length, name, calls, number of values, values), all integers 32-bit; then calls and the text's name.
 void read_binary_entries(const std::string& path, std::span<const uint8_t> bytes, Importances& out) {
   GgufCursor cursor(path, bytes);
-  cursor.enter("the number of entries");
+  cursor.enter("what should be the number of an importance matrix's entries");
   const auto count = [&cursor](uint64_t limit) {
     const int32_t n = cursor.number<int32_t>();
     if (n < 1 || static_cast<uint64_t>(n) > limit)

@@ -85,6 +85,14 @@ std::vector<Recipe> make_recipes() {
   };
 }
 
+// Types are written in capitals elsewhere: Q4_K_M.
+std::string lower(std::string_view text) {
+  std::string out(text);
+  for (char& c : out)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return out;
+}
+
 bool is_among(Layers layers, int64_t layer, int64_t n) {
   switch (layers) {
     case Layers::all: return true;
@@ -149,7 +157,7 @@ std::string recipe_names() {
 
 const Recipe& find_recipe(std::string_view name) {
   for (const Recipe& recipe : all_recipes()) {
-    if (recipe.name == name) return recipe;
+    if (recipe.name == lower(name)) return recipe;
   }
   fail_usage("no quantization '{}'; there are {}", name, recipe_names());
 }
@@ -158,15 +166,19 @@ TensorType parse_tensor_type(const std::string& text) {
   const size_t equals = text.rfind('=');
   if (equals == std::string::npos || equals == 0)
     fail_usage("tensor type {}: expected PATTERN=TYPE, as in attn_v=q6_k", text);
-  const std::string name = text.substr(equals + 1);
-  const std::optional<DType> type = dtype_from_name(name);
+  const std::string pattern = text.substr(0, equals), name = text.substr(equals + 1);
+  // fnmatch takes a bracket that is not closed for the character, which no tensor's name has.
+  if (const size_t open = pattern.rfind('[');
+      open != std::string::npos && pattern.find(']', open) == std::string::npos)
+    fail_usage("tensor type {}: the pattern has a [ without its ]", text);
+  const std::optional<DType> type = dtype_from_name(lower(name));
   if (!type || !can_encode(*type)) {
     std::string known;
     for (const DTypeInfo& t : all_dtypes())
       if (can_encode(t.type)) known += fmt::format("{}{}", known.empty() ? "" : ", ", t.name);
     fail_usage("tensor type {}: no type '{}'; there are {}", text, name, known);
   }
-  return {text.substr(0, equals), *type};
+  return {pattern, *type};
 }
 
 const TensorType* find_override(const Tensor& tensor, std::span<const TensorType> overrides) {

@@ -238,7 +238,8 @@ TEST_F(Lora, RefusesTensorsItCantMerge) {
   refuse_tensors({}, {"the adapter holds no tensors"});
   ab[0].shape = {192};
   refuse_tensors(ab, {"is F32 of [192], expected a matrix"});
-  expect_error([&] { read_adapter(directory_.file("absent"), base()); }, {"absent: can't be opened"});
+  expect_error([&] { read_adapter(directory_.file("absent"), base()); },
+               {"absent: there is no such file or directory"});
   std::filesystem::remove(directory_.file("adapter_config.json"));
   expect_error([&] { read_adapter(directory_.path(), base()); }, {"adapter_config.json: missing"});
 }

@@ -164,7 +164,7 @@ TEST(Compile, Errors) {
   c = make_checkpoint(tiny);
   c.meta.set("tokenizer.chat_template", {MetaType::string, MetaType::u32, std::string("{% bogus %}")});
   expect_error([&] { (void)compile_model(c, options, nullptr); },
-               {"tiny.gguf: the chat template: ", "--chat-template FILE takes another one"});
+               {"tiny.gguf: chat template, line 1: ", "--chat-template FILE takes another one"});
   CompileOptions without = options;
   without.has_chat_template = true;
   EXPECT_EQ(compile_model(c, without, nullptr).payload.chat_template, "");

@@ -81,7 +81,7 @@ TEST(OutputFile, RefusesPathsThatCannotBeWritten) {
   const TemporaryDirectory directory;
   const std::string no_directory = directory.file("absent/out");
   expect_error([&] { const OutputFile file(no_directory); },
-               {no_directory + ": can't be written: No such file"});
+               {no_directory + ": can't be written: there is no folder"});
   expect_error([&] { const OutputFile file(directory.file("")); }, {"is a directory"});
   expect_error([] { const OutputFile file("/dev/full"); }, {"/dev/full: can't be written: is a device"});
   EXPECT_TRUE(directory.names().empty());

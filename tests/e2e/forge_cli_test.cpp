@@ -138,7 +138,7 @@ TEST_F(ForgeCli, QuantizesToAFileAndAtCompileTime) {
   EXPECT_EQ(output("$forge generate q4.gguf abc -n 20 --seed 1"), text);
 
   EXPECT_EQ(error("$forge quantize $model $model --type q4_0", 2),
-            "forge: " + model_ + ": the output would replace the model");
+            "forge: " + model_ + ": the output would replace what it is made from");
   EXPECT_EQ(error("$forge quantize $model x.gguf", 2),
             "forge: quantize: no --type and no --fit given (see forge quantize --help)");
   EXPECT_NE(error("$forge quantize $model x.gguf --type q9", 2).find("no quantization 'q9'; there are f32,"),
@@ -179,19 +179,51 @@ TEST_F(ForgeCli, SeparateWeightsAreAnInput) {
               output("./prog generate abc -n 20 --seed 1"));
   }
   EXPECT_EQ(error("$forge compile prog.weights -o prog --weights separate", 2),
-            "forge: prog.weights: the output would replace the model");
+            "forge: prog.weights: the output would replace what it is made from");
 }
 
 // What a trial by a new user found.
 TEST_F(ForgeCli, OutputsReplaceNoInput) {
   output("cp $model m.gguf && $forge compile m.gguf --weights separate -o prog && cp prog.weights before");
   EXPECT_EQ(error("$forge dump m.gguf --stage plan -o m.gguf", 2),
-            "forge: m.gguf: the output would replace the model");
+            "forge: m.gguf: the output would replace what it is made from");
   EXPECT_EQ(error("$forge export-weights prog -o prog.weights", 2),
             "forge: prog.weights: the output would replace the program");
   EXPECT_EQ(error("echo {{ messages }} >t && $forge compile m.gguf --chat-template t -o t", 2),
             "forge: t: the output would replace the chat template");
   output("cmp m.gguf $model && cmp prog.weights before");
+}
+
+// What a second one found.
+TEST_F(ForgeCli, MistakesAreNamedBeforeTheWork) {
+  for (const char* command : {"compile $model -o ''", "compile '' -o x", "compile $model --chat-template ''",
+                              "quantize $model '' --type q4_0", "quantize $model x --type q4_0 --imatrix ''"})
+    EXPECT_NE(error(std::string("$forge ") + command, 2).find("a name is expected, this one is empty"),
+              std::string::npos)
+        << command;
+  for (const char* command : {"compile $model -o none/x", "compile $model --weights separate -o none/x",
+                              "quantize $model none/x --type q4_0", "dump $model --stage plan -o none/x"})
+    EXPECT_EQ(error(std::string("$forge ") + command, 1),
+              "forge: none/x: can't be written: there is no folder none");
+  EXPECT_EQ(error("$forge quantize $model /dev/full --type q4_0", 1),
+            "forge: /dev/full: can't be written: is a device or pipe, expected a file name");
+  EXPECT_EQ(output("$forge compile $model --override llama.rope.freqbase=5 -o x 2>&1 | head -n 1"),
+            "forge: --override llama.rope.freqbase: the model has no such key, it is added\n");
+  EXPECT_EQ(error("$forge compile $model --lora absent -o x", 1),
+            "forge: --lora absent: there is no such file or directory");
+  EXPECT_EQ(error("$forge compile " FORGE_SOURCE_DIR "/tests/goldens/lora.gguf -o x", 1),
+            "forge: " FORGE_SOURCE_DIR
+            "/tests/goldens/lora.gguf: an adapter, expected a model; --lora merges the one into the other");
+  EXPECT_EQ(
+      error("$forge compile $model --chat-template '{{ messages }}' -o x", 2),
+      "forge: --chat-template \"{{ messages }}\": looks like a template, expected the name of a file with "
+      "one");
+  EXPECT_EQ(error("echo '{% bogus %}' >t && $forge compile $model --chat-template t -o x", 1),
+            "forge: t: chat template, line 1: unknown tag 'bogus'");
+  // What a program says of itself is told as the model's, not under the cache's name for it.
+  EXPECT_EQ(error("$forge compare $model $model --file absent", 1),
+            "forge: " + model_ + ": absent: can't be opened (No such file or directory)");
+  EXPECT_EQ(error("$forge quantize $model x --fit 1KB", 2).find("forge: --fit 1KB: the metadata alone"), 0u);
 }
 
 TEST_F(ForgeCli, OutputsOfProgramsReplaceNoInput) {
@@ -212,11 +244,11 @@ TEST_F(ForgeCli, OutputsOfProgramsReplaceNoInput) {
   for (const char* name : {"-o m.gguf", "-om.gguf", "--output=m.gguf"})
     for (const char* how : {"", " --interpret"})
       EXPECT_EQ(error(fmt::format("$forge logits m.gguf{} --tokens 1,2 {}", how, name), 2),
-                "forge: m.gguf: the output would replace the model");
+                "forge: m.gguf: the output would replace what it is made from");
   EXPECT_EQ(error("$forge generate m.gguf abc -n 1 --save-state ./m.gguf", 2),
-            "forge: ./m.gguf: the output would replace the model");
+            "forge: ./m.gguf: the output would replace what it is made from");
   EXPECT_EQ(error("$forge perplexity m.gguf text --ctx 32 --logits m.gguf", 2),
-            "forge: m.gguf: the output would replace the model");
+            "forge: m.gguf: the output would replace what it is made from");
   output("cmp $model m.gguf && cmp prog p && cmp apart.weights w && cmp text t");
   output("./prog generate abc -n 2 --save-state s && ./prog generate --load-state s -n 2 --save-state s def");
 }
@@ -270,7 +302,7 @@ TEST_F(ForgeCli, OtherExecutablesAreRefused) {
        {"generate /bin/true abc", "info /bin/true", "export-weights /bin/true -o x.gguf",
         "compile /bin/true -o x", "tokenize /bin/true abc"}) {
     EXPECT_EQ(error(std::string("$forge ") + command, 1).substr(0, 48),
-              "forge: /bin/true: this program carries no payloa");
+              "forge: /bin/true: no program of a model, or one ");
   }
   EXPECT_EQ(directory_.names(), std::vector<std::string>());
 }
@@ -388,7 +420,7 @@ TEST_F(ForgeCli, MisuseIsStatusTwo) {
   EXPECT_EQ(error("$forge generate", 2), "forge: generate: no MODEL given (see forge generate --help)");
   EXPECT_EQ(error("$forge generate $model --ctx abc", 2), "forge: --ctx abc: expected a number of tokens");
   EXPECT_EQ(error("$forge compile $model -o $model", 2),
-            "forge: " + model_ + ": the output would replace the model");
+            "forge: " + model_ + ": the output would replace what it is made from");
   error("$forge compile $model --emit everything", 2);
   EXPECT_EQ(
       error("$forge compile $model --emit source --weights separate", 2),

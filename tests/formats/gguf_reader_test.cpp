@@ -110,7 +110,7 @@ TEST_F(GgufReader, RefusesOtherFiles) {
   for (const uint32_t version : {0u, 1u, 4u, 0xffffffffu}) {
     spec = sample_gguf();
     spec.version = version;
-    refuse(spec, {fmt::format("GGUF version {}", version), "offset 8, expected 2 or 3"});
+    refuse(spec, {fmt::format("GGUF version {}", version), "offset 4, expected 2 or 3"});
   }
   spec.version = 0x03000000;
   refuse(spec, {"a big-endian file", "expected little-endian"});
@@ -120,10 +120,10 @@ TEST_F(GgufReader, RefusesCountsThatTheFileCannotHold) {
   for (const uint64_t n : {uint64_t{1000}, uint64_t{1} << 32, UINT64_MAX}) {
     GgufSpec spec = sample_gguf();
     spec.n_tensors = n;
-    refuse(spec, {fmt::format("{} tensors", n), "expected as many as the file can hold"});
+    refuse(spec, {fmt::format("count of {}", n), "in the header's number of tensors at offset 8"});
     spec = sample_gguf();
     spec.n_metadata = n;
-    refuse(spec, {fmt::format("count of {}", n), "in the header at offset 24"});
+    refuse(spec, {fmt::format("count of {}", n), "in the header's number of metadata entries at offset 16"});
   }
 }
 

@@ -123,7 +123,7 @@ TEST(GgufWriter, NamesThePathThatCannotBeWritten) {
   write_file(directory.file("in.gguf"), gguf_bytes(sample_gguf()));
   const Checkpoint checkpoint = read_gguf(directory.file("in.gguf"));
   const std::string path = directory.file("absent/out.gguf");
-  expect_error([&] { write_gguf(checkpoint, path); }, {path + ": can't be written: No such file"});
+  expect_error([&] { write_gguf(checkpoint, path); }, {path + ": can't be written: there is no folder"});
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ TEST_F(HuggingFaceDirectory, RefusesWhatTheGraphsCantExpress) {
   refuse("llama", {{"architectures", {"MambaForCausalLM"}}},
          {"config.json: architectures names \"MambaForCausalLM\", which is not supported (known: "
           "LlamaForCausalLM, "});
-  refuse("llama", {{"architectures", nullptr}}, {"names no class"});
+  refuse("llama", {{"architectures", nullptr}}, {"no class in key architectures"});
   refuse("llama", {{"hidden_act", "relu"}}, {"the activation is \"relu\", expected silu or swish"});
   refuse("llama", {{"quantization_config", {{"quant_method", "gptq"}}}},
          {"the weights are quantized (gptq)"});

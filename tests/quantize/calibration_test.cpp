@@ -98,9 +98,11 @@ TEST_F(Calibration, RunsAQuantizedModelInFloats) {
 
 TEST_F(Calibration, NamesWhatIsWrong) {
   const Checkpoint model = test::make_checkpoint({});
-  expect_error([&] { calibrate(model, directory_.file("none")); }, {"none: no text file"});
+  expect_error([&] { calibrate(model, directory_.file("none")); },
+               {"--calibration-file ", "none: there is no such file"});
   std::ofstream(directory_.file("empty")).flush();
-  expect_error([&] { calibrate(model, directory_.file("empty")); }, {"calibration: ", "empty: no text"});
+  expect_error([&] { calibrate(model, directory_.file("empty")); },
+               {"--calibration-file: ", "empty: no text"});
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ TEST_F(Imatrix, RefusesWhatIsNone) {
   expect_error([&] { read_gguf_of({{"a.in_sum2", {1}}}); }, {"tensor \"a\".counts is missing"});
   expect_error([&] { read_gguf_of({{"a", {1}}}); }, {"no entry with importances"});
   expect_error([&] { read("abc"); }, {"the file ends after 3 bytes"});
-  expect_error([&] { read(bytes(int32_t{-1}) + "abcdefgh"); }, {"count -1, in the number of entries"});
+  expect_error([&] { read(bytes(int32_t{-1}) + "abcdefgh"); }, {"count -1, in what should be the number"});
   expect_error([&] { read(bytes(int32_t{1}) + bytes(int32_t{1 << 30}) + "abcd"); }, {"count 1073741824"});
   expect_error([&] { read(bytes(int32_t{1}) + entry("a", 0, {1})); }, {"count 0, in entry 0"});
   for (const float bad : {-1.0f, std::nanf(""), std::numeric_limits<float>::infinity()})

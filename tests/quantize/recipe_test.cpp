@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <set>
 
 #include "tests/core/expect_error.h"
@@ -46,6 +47,9 @@ TEST(Recipe, NamesAreUniqueAndFound) {
     EXPECT_TRUE(names.insert(recipe.name).second) << recipe.name;
     EXPECT_TRUE(numbers.insert(recipe.file_type).second) << recipe.name;
     EXPECT_EQ(&find_recipe(recipe.name), &recipe);
+    std::string capitals(recipe.name);
+    for (char& c : capitals) c = static_cast<char>(std::toupper(c));
+    EXPECT_EQ(&find_recipe(capitals), &recipe);
   }
   expect_error([] { find_recipe("q9_z"); }, {"no quantization 'q9_z'; there are f32, "}, 2);
 }
@@ -86,6 +90,8 @@ TEST(Recipe, RefusesWhatMatchesNothing) {
   expect_error([] { Chosen(model_of(1), "q4_0", {{"attn_z", DType::f16}}); },
                {"no matrix matches the pattern 'attn_z'"}, 2);
   expect_error([] { parse_tensor_type("attn_q"); }, {"tensor type attn_q: expected PATTERN=TYPE"}, 2);
+  expect_error([] { parse_tensor_type("attn[=q8_0"); },
+               {"tensor type attn[=q8_0: the pattern has a [ without"}, 2);
   expect_error([] { parse_tensor_type("=f16"); }, {"expected PATTERN=TYPE"}, 2);
   expect_error([] { parse_tensor_type("attn_q=q9"); }, {"no type 'q9'; there are f32, "}, 2);
 }

@@ -101,6 +101,9 @@ TEST(Options, SplitsAsAShell) {
 TEST(Options, TokenIds) {
   EXPECT_EQ(*parse_token_ids("1,5, 9 10\n"), (std::vector<int32_t>{1, 5, 9, 10}));
   EXPECT_TRUE(parse_token_ids("")->empty());
+  EXPECT_EQ(*parse_token_ids("1,5,"), (std::vector<int32_t>{1, 5}));
+  EXPECT_FALSE(parse_token_ids("1,,5"));
+  EXPECT_FALSE(parse_token_ids(",5"));
   EXPECT_FALSE(parse_token_ids("1,-5"));
   EXPECT_FALSE(parse_token_ids("1,x"));
   EXPECT_FALSE(parse_token_ids("2147483648"));

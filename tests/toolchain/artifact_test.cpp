@@ -153,7 +153,7 @@ TEST_F(Artifact, ExistingProgramSurvivesAFailure) {
 TEST_F(Artifact, UnwritablePath) {
   const std::string path = file("no/such/folder");
   EXPECT_EQ(message_of([&] { write_executable(path, {}, example(), nullptr); }),
-            path + ": can't be written: No such file or directory");
+            path + ": can't be written: there is no folder " + file("no/such"));
 }
 
 TEST_F(Artifact, FullDisk) {

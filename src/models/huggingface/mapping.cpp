@@ -64,8 +64,10 @@ const Mapping& find_mapping(const Config& config) {
       if (c == name) return *mapping;
       known += fmt::format("{}{}", known.empty() ? "" : ", ", c);
     }
-  fail("{}: architectures names {}, which is not supported (known: {})", config.path(),
-       name.empty() ? "no class" : quote(name), known);
+  if (name.empty())
+    fail("{}: no class in key architectures, expected the config.json of a model, of one of {}",
+         config.path(), known);
+  fail("{}: architectures names {}, which is not supported (known: {})", config.path(), quote(name), known);
 }
 
 ModelConfig read_model_config(const Mapping& mapping, Config config) {

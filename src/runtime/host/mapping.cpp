@@ -93,7 +93,7 @@ Result<CarriedPayload> open_carried_payload(const std::string& path) {
     file = Mapping::file(out.path);
     if (!file) {
       return Error{
-          text("this program carries no payload (truncated?), and there is no file of them beside it: ",
+          text("no program of a model, or one that is cut off: it carries no payload, and of one beside it: ",
                file.error().message)};
     }
     *bytes = file->bytes();

@@ -46,15 +46,23 @@ Result<double> parse_number(std::string_view text) {
 }
 
 Result<std::vector<int32_t>> parse_token_ids(std::string_view text) {
-  constexpr std::string_view kSeparators = ", \t\r\n";
+  constexpr std::string_view kSpaces = " \t\r\n", kSeparators = ", \t\r\n";
   std::vector<int32_t> out;
+  bool id_before = false;  // which a comma must have
   for (;;) {
-    text.remove_prefix(std::min(text.find_first_not_of(kSeparators), text.size()));
+    text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
     if (text.empty()) return out;
+    if (text.front() == ',') {
+      if (!id_before) return Error{"there is no token id before a comma"};
+      id_before = false;
+      text.remove_prefix(1);
+      continue;
+    }
     const std::string_view word = text.substr(0, text.find_first_of(kSeparators));
     const auto id = parse_unsigned(word);
     if (!id || *id > INT32_MAX) return Error{rt::text("'", word, "' is not a token id")};
     out.push_back(static_cast<int32_t>(*id));
+    id_before = true;
     text.remove_prefix(word.size());
   }
 }
