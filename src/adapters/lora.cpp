@@ -120,6 +120,8 @@ DType stored_type(DType before, MergedType type) {
 }  // namespace
 
 std::vector<std::string> adapter_files(const std::string& path) {
+  if (std::error_code error; !std::filesystem::exists(path, error))
+    fail("--lora {}: there is no such file or directory", path);
   if (!is_directory(path)) return model_files(path);
   std::vector<std::string> files;
   for (const char* name : kPeftFiles) files.push_back(std::filesystem::path(path) / name);
@@ -128,12 +130,11 @@ std::vector<std::string> adapter_files(const std::string& path) {
 
 Adapter read_adapter(const std::string& path, const Checkpoint& base) {
   Adapter adapter{.path = path};
-  if (std::error_code error; !std::filesystem::exists(path, error))
-    fail("--lora {}: there is no such file or directory", path);
+  const std::vector<std::string> files = adapter_files(path);
   adapter.updates = is_directory(path) ? read_peft(path, base) : read_gguf_adapter(path, base);
   if (adapter.updates.empty()) fail("{}: the adapter holds no tensors", path);
   Sha256 sha;
-  for (const std::string& file : adapter_files(path)) {
+  for (const std::string& file : files) {
     const MappedFile map(file);
     sha.add(map.bytes().data(), map.bytes().size());
   }

@@ -77,10 +77,10 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   if (output == Output::source) outputs = {path + "/program.weights"};
   for (const std::string& file : outputs) {
     refuse_to_replace_input(options.model, file);
+    if (std::error_code error; fs::equivalent(options.chat_template_file, file, error))
+      fail_usage("{}: the output would replace the chat template", file);
     if (output != Output::source) expect_writable(file);
   }
-  if (std::error_code error; fs::equivalent(options.chat_template_file, path, error))
-    fail_usage("{}: the output would replace the chat template", path);
   const Compiler compiler = find_compiler();
   const CompileOptions compile = compile_options(options, compiler.version);
   const ForgeFiles files = find_forge_files(compile.target.triple());

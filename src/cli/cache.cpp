@@ -30,7 +30,8 @@ void add_cache(CLI::App& forge) {
   CLI::App* command = forge.add_subcommand("cache", "list or clear what forge keeps of earlier compilations");
   command->add_subcommand("list", "show the entries, the longest unused first (the default)")->callback(list);
   command->add_subcommand("clear", "remove all entries")->callback([] {
-    fmt::print("{} freed\n", rt::human_bytes(Cache::standard().clear()));
+    const Cache cache = Cache::standard();
+    fmt::print("{} freed in {}\n", rt::human_bytes(cache.clear()), cache.directory());
   });
   command->add_subcommand("path", "show the folder")->callback([] {
     fmt::print("{}\n", Cache::standard().directory());
@@ -38,7 +39,7 @@ void add_cache(CLI::App& forge) {
   command->require_subcommand(0, 1);
   command->footer(
       "The folder is $FORGE_CACHE_DIR, $XDG_CACHE_HOME/forge or ~/.cache/forge; $FORGE_CACHE_MAX (20G) is "
-      "its size.\n"
+      "its size; a variable that is empty counts as not set.\n"
       "example:\n  forge cache clear");
   command->callback([command] {
     if (command->get_subcommands().empty()) list();

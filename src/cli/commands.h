@@ -27,7 +27,10 @@ void add_model(CLI::App& command, ModelSource& model, const std::string& argumen
 // The options that quantize the model, `type` ("--quantize") naming the mixture.
 void add_quantization(CLI::App& command, Quantization& quantization, const std::string& type = "--quantize");
 
-// A check for options that name a file: "" is a mistake (an unset variable in a script), not a default.
+// --ctx, tokens of context.
+void add_context(CLI::App& command, uint32_t& ctx, const std::string& help);
+
+// A check of an option's value: "" is a mistake (an unset variable in a script), not the default.
 CLI::Validator not_empty();
 
 // --kv, what the KV cache holds.

@@ -22,6 +22,7 @@
 #include "cli/fetch_model.h"
 #include "cli/program_cache.h"
 #include "core/error.h"
+#include "core/mapped_file.h"
 #include "runtime/host/logits_file.h"
 #include "runtime/host/team.h"
 
@@ -201,6 +202,7 @@ constexpr Quantile kQuantiles[] = {{"min", 0},       {"1%", 0.01}, {"5%", 0.05},
                                    {"99.9%", 0.999}, {"max", 1}};
 
 void compare(const Flags& flags) {
+  const MappedFile text(flags.text);  // that it can be read is not for one of the programs to say
   Side a = start(flags, flags.a, flags.interpret);
   Side b = start(flags, flags.b, false);
   const Divergence divergence = run(a, b);

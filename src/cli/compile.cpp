@@ -51,11 +51,7 @@ void add_compile(CLI::App& forge) {
   add_quantization(*command, flags->build.model.quantization);
   command->add_option("-o,--output", flags->output, "the program to write (default: the model's name)")
       ->check(not_empty());
-  command
-      ->add_option("--ctx", flags->build.ctx,
-                   "tokens the context can hold (default: the model's, at most 8192)")
-      ->envname("FORGE_CTX")
-      ->check(CLI::Range(1u, 1u << 20));
+  add_context(*command, flags->build.ctx, "tokens the context can hold (default: the model's, at most 8192)");
   command
       ->add_option(
           "--cpu", flags->build.cpu,

@@ -57,7 +57,7 @@ void add_dump(CLI::App& forge) {
   command->add_option("--cpu", flags->build.cpu, "instruction set, as in forge compile")
       ->envname("FORGE_CPU")
       ->capture_default_str();
-  command->add_option("--ctx", flags->build.ctx, "tokens the context can hold")->envname("FORGE_CTX");
+  add_context(*command, flags->build.ctx, "tokens the context can hold");
   add_kv(*command, flags->build.kv);
   command->add_option("-o,--output", flags->output, "a file to write instead of standard output")
       ->check(not_empty());

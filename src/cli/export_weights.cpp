@@ -20,7 +20,7 @@ void add_export_weights(CLI::App& forge) {
   command->footer("example:\n  forge export-weights ./story -o story.gguf");
   command->callback([flags] {
     if (!is_artifact(flags->program)) fail("{}: not a compiled program", flags->program);
-    for (const std::string& file : {flags->program, flags->program + ".weights"}) {
+    for (const std::string& file : artifact_files(flags->program)) {
       std::error_code error;
       if (std::filesystem::equivalent(file, flags->output, error))
         fail_usage("{}: the output would replace the program", flags->output);

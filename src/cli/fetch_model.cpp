@@ -12,7 +12,12 @@
 namespace forge {
 
 void fetch_model(ModelSource& source) {
-  if (!is_remote_model(source.path)) return;
+  if (!is_remote_model(source.path)) {
+    if (const size_t scheme = source.path.find("://"); scheme != std::string::npos)
+      fail_usage("{}: URLs of {} are not supported; expected https, http, or hf:ORG/NAME", source.path,
+                 source.path.substr(0, scheme));
+    return;
+  }
   ProgressBar bar;
   bool began = false;
   FetchOptions options{.offline = source.offline || hub_is_offline()};

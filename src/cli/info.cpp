@@ -74,9 +74,9 @@ void show_tensors(const Checkpoint& checkpoint, bool each) {
   }
 }
 
-void show_forecast(const Checkpoint& checkpoint, const BuildOptions& options) {
+void show_forecast(const Checkpoint& checkpoint, const CompileOptions& options) {
   try {
-    const CompiledModel model = compile_model(checkpoint, compile_options(options, ""), nullptr);
+    const CompiledModel model = compile_model(checkpoint, options, nullptr);
     const Plan& plan = model.plan;
     const uint64_t tables = model.payload.tokenizer.size() + model.payload.source_kv.size();
     const uint64_t kv_token = plan.kv_page_bytes / rt::kPagePositions;
@@ -98,6 +98,7 @@ void show_forecast(const Checkpoint& checkpoint, const BuildOptions& options) {
 }
 
 void show_model(const Flags& flags) {
+  const CompileOptions options = compile_options(flags.build, "");
   const Checkpoint checkpoint = read_model(flags.build.model, print_note);
   const Metadata& meta = checkpoint.meta;
   const std::vector<std::string> files = source_files(flags.build.model);
@@ -121,7 +122,7 @@ void show_model(const Flags& flags) {
   line("chat template", meta.find("tokenizer.chat_template") == nullptr ? "none" : "yes");
   if (const auto quantization = meta.string(kQuantizationKey)) line("quantization", *quantization);
   show_tensors(checkpoint, flags.tensors);
-  if (!checkpoint.tensors.empty()) show_forecast(checkpoint, flags.build);
+  if (!checkpoint.tensors.empty()) show_forecast(checkpoint, options);
 }
 
 // A program's own `info`, without running the program: it may be for another machine, or not to be trusted.
@@ -144,7 +145,7 @@ void add_info(CLI::App& forge) {
   CLI::App* command = forge.add_subcommand(
       "info", "what a model file or a program holds; for a model, the program's size and memory");
   add_model(*command, flags->build.model, "FILE");
-  command->add_option("--ctx", flags->build.ctx, "tokens of context to forecast for")->envname("FORGE_CTX");
+  add_context(*command, flags->build.ctx, "tokens of context to forecast for");
   command->add_option("--cpu", flags->build.cpu, "instruction set to forecast for, as in forge compile")
       ->envname("FORGE_CPU")
       ->capture_default_str();

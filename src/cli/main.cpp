@@ -4,6 +4,7 @@
 #include <exception>
 #include <iostream>
 #include <new>
+#include <system_error>
 
 #include "cli/commands.h"
 #include "cli/progress.h"
@@ -60,6 +61,9 @@ int run(int argc, char** argv) {
     return report(fmt::format("{}: {} (see forge {} --help)", first, e.what(), first), kMisuse);
   } catch (const Error& e) {
     return report(e.what(), e.status);
+  } catch (const std::system_error& e) {
+    // fmt throws it where a stream can't be written.
+    return report(std::ferror(stdout) != 0 ? "standard output can't be written" : e.what(), kFailure);
   } catch (const std::bad_alloc&) {
     return report("out of memory", kFailure);
   } catch (const std::exception& e) {

@@ -4,7 +4,7 @@
 namespace forge {
 
 CLI::Validator not_empty() {
-  return {[](const std::string& text) { return text.empty() ? "a name is expected, this one is empty" : ""; },
+  return {[](const std::string& text) { return text.empty() ? "expected a value, this one is empty" : ""; },
           ""};
 }
 
@@ -29,9 +29,12 @@ void add_model(CLI::App& command, ModelSource& model, const std::string& argumen
 }
 
 void add_quantization(CLI::App& command, Quantization& quantization, const std::string& type) {
-  command.add_option(type, quantization.type, "the type of the weights: " + recipe_names());
-  command.add_option("--fit", quantization.fit,
-                     "SIZE, as 600MB: instead of a type, those of the least estimated damage that fit");
+  command.add_option(type, quantization.type, "the type of the weights: " + recipe_names())
+      ->check(not_empty());
+  command
+      .add_option("--fit", quantization.fit,
+                  "SIZE, as 600MB: instead of a type, those of the least estimated damage that fit")
+      ->check(not_empty());
   command
       .add_option("--tensor-type", quantization.tensor_types,
                   "PATTERN=TYPE: the type of the matrices whose names match, as attn_v=q8_0 or "
@@ -45,6 +48,10 @@ void add_quantization(CLI::App& command, Quantization& quantization, const std::
       .add_option("--calibration-file", quantization.calibration_file,
                   "a text to run the model over, for the same without such a file")
       ->check(not_empty());
+}
+
+void add_context(CLI::App& command, uint32_t& ctx, const std::string& help) {
+  command.add_option("--ctx", ctx, help)->envname("FORGE_CTX")->check(CLI::Range(1U, 1U << 20));
 }
 
 void add_kv(CLI::App& command, std::string& kv) {

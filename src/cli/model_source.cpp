@@ -31,10 +31,10 @@ Checkpoint read_model(const ModelSource& source, const Note& note, const Quantiz
   Checkpoint checkpoint = read_file(source.path);
   for (const std::string& assignment : source.overrides) {
     const std::string key = assignment.substr(0, assignment.find('='));
-    // Most likely a slip of the pen, and nothing would read it; but a model may lack a key that it needs.
-    if (note && checkpoint.meta.find(key) == nullptr)
-      note(fmt::format("--override {}: the model has no such key, it is added", key));
+    const bool is_known = checkpoint.meta.find(key) != nullptr;
     override_metadata(checkpoint.meta, assignment);
+    // Most likely a slip of the pen, and nothing would read it; but a model may lack a key that it needs.
+    if (note && !is_known) note(fmt::format("--override {}: the model has no such key, it is added", key));
   }
   checkpoint.alignment = data_alignment(source.path, checkpoint.meta);
   // Merged weights that are going to be quantized are rounded once.
@@ -48,8 +48,9 @@ Checkpoint read_model(const ModelSource& source, const Note& note, const Quantiz
 }
 
 std::vector<std::string> source_files(const ModelSource& source) {
-  std::vector<std::string> files =
-      is_directory(source.path) ? huggingface_files(source.path) : model_files(source.path);
+  std::vector<std::string> files = is_directory(source.path)  ? huggingface_files(source.path)
+                                   : is_artifact(source.path) ? artifact_files(source.path)
+                                                              : model_files(source.path);
   if (!source.quantization.imatrix.empty()) files.push_back(source.quantization.imatrix);
   if (!source.quantization.calibration_file.empty()) files.push_back(source.quantization.calibration_file);
   for (const std::string& text : source.adapters)

@@ -76,11 +76,13 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
     const auto value_of = [&](std::string_view option, std::string& value) {
       if (word.starts_with(option) && word.size() > option.size() && word[option.size()] == '=') {
         value = word.substr(option.size() + 1);
-        return true;
+      } else if (word == option) {
+        if (i + 1 == words.size()) fail_usage("{}: {} needs a value", command, option);
+        value = words[++i];
+      } else {
+        return false;
       }
-      if (word != option) return false;
-      if (i + 1 == words.size()) fail_usage("{}: {} needs a value", command, option);
-      value = words[++i];
+      if (value.empty()) fail_usage("{}: {}: expected a value, this one is empty", command, option);
       return true;
     };
     if (only_program) {
@@ -110,6 +112,7 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
     } else if (word == "--help" || word == "-h") {
       out.help = true;
     } else if (out.build.model.path.empty()) {
+      if (word.empty()) fail_usage("{}: MODEL: expected a value, this one is empty", command);
       if (word.starts_with("-")) fail_usage("{}: MODEL comes before the program's option {}", command, word);
       out.build.model.path = word;
     } else {
@@ -194,8 +197,11 @@ constexpr ProgramCommand kCommands[] = {
 };
 
 [[noreturn]] void run_tokenizer(const ProgramCommand& command, RunArguments arguments) {
+  // What does not change tokens is checked all the same: a mistake is one in each command.
+  compile_options(arguments.build, "");
+  source_files(arguments.build.model);
   ModelSource model = arguments.build.model;
-  model.adapters.clear();  // they change no tokens
+  model.adapters.clear();
   const Checkpoint checkpoint = read_model(model, print_note);
   PayloadInput input;
   input.tokenizer = build_tokenizer_tables(checkpoint.meta);

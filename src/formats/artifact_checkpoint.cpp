@@ -83,12 +83,21 @@ bool is_artifact(const std::string& path) {
   return begins_with("\x7f\x45LF") || begins_with({rt::kPayloadMagic, sizeof rt::kPayloadMagic});
 }
 
+std::vector<std::string> artifact_files(const std::string& path) {
+  const auto carried = rt::open_carried_payload(path);
+  if (!carried) fail("{}: {}", path, carried.error().message);
+  return carried->path == path ? std::vector{path} : std::vector{path, carried->path};
+}
+
 Checkpoint read_artifact(const std::string& path) {
   const auto carried = rt::open_carried_payload(path);
   if (!carried) fail("{}: {}", path, carried.error().message);
   const rt::Payload* const payload = &carried->payload;
   const auto table = rt::parse_tensor_table(*payload);
   if (!table) fail("{}: {}", path, table.error().message);
+  // All of it is read, and what is made of it carries hashes of its own: damage would then look whole.
+  if (const auto whole = rt::verify_weights(*payload); !whole)
+    fail("{}: {}", carried->path, whole.error().message);
 
   Checkpoint c;
   c.path = path;

@@ -16,6 +16,9 @@ std::vector<uint8_t> encode_source_metadata(const Checkpoint& checkpoint);
 // model file; a directory does not. Throws Error when it can't be read.
 bool is_artifact(const std::string& path);
 
+// The program, and PATH.weights where its payload lies there. Throws Error for what carries no payload.
+std::vector<std::string> artifact_files(const std::string& path);
+
 // The checkpoint inside a program, in the .weights file beside it, or in a payload file: metadata from
 // source.kv, tensors unpacked from their layouts to the bytes they had in the source file. `checkpoint.path`
 // is path.

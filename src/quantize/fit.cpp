@@ -200,7 +200,9 @@ uint64_t parse_size(const std::string& text) {
       return static_cast<uint64_t>(bytes);
     break;
   }
-  fail_usage("size {}: expected a number with KB, MB, GB, KiB, MiB or GiB behind it, as in 600MB", text);
+  fail_usage(
+      "size {}: expected a number with KB, MB, GB, KiB, MiB or GiB behind it, as in 600MB, below 1000000 GB",
+      text);
 }
 
 }  // namespace forge

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <fstream>
 #include <regex>
 #include <thread>
 
@@ -197,8 +198,10 @@ TEST_F(ForgeCli, OutputsReplaceNoInput) {
 // What a second one found.
 TEST_F(ForgeCli, MistakesAreNamedBeforeTheWork) {
   for (const char* command : {"compile $model -o ''", "compile '' -o x", "compile $model --chat-template ''",
-                              "quantize $model '' --type q4_0", "quantize $model x --type q4_0 --imatrix ''"})
-    EXPECT_NE(error(std::string("$forge ") + command, 2).find("a name is expected, this one is empty"),
+                              "quantize $model '' --type q4_0", "quantize $model x --type q4_0 --imatrix ''",
+                              "compile $model -o x --quantize ''", "quantize $model x --fit ''",
+                              "generate $model --quantize '' abc", "tokenize '' abc"})
+    EXPECT_NE(error(std::string("$forge ") + command, 2).find("expected a value, this one is empty"),
               std::string::npos)
         << command;
   for (const char* command : {"compile $model -o none/x", "compile $model --weights separate -o none/x",
@@ -221,9 +224,54 @@ TEST_F(ForgeCli, MistakesAreNamedBeforeTheWork) {
   EXPECT_EQ(error("echo '{% bogus %}' >t && $forge compile $model --chat-template t -o x", 1),
             "forge: t: chat template, line 1: unknown tag 'bogus'");
   // What a program says of itself is told as the model's, not under the cache's name for it.
+  EXPECT_EQ(error("echo >short && $forge compare $model $model --file short", 1)
+                .find("forge: " + model_ + ": short: "),
+            0U);
   EXPECT_EQ(error("$forge compare $model $model --file absent", 1),
-            "forge: " + model_ + ": absent: can't be opened (No such file or directory)");
+            "forge: absent: can't be opened: No such file or directory");
   EXPECT_EQ(error("$forge quantize $model x --fit 1KB", 2).find("forge: --fit 1KB: the metadata alone"), 0u);
+}
+
+// What a third one found.
+TEST_F(ForgeCli, BothFilesOfAProgramAreItsInput) {
+  output("$forge compile $model --weights separate -o prog && cp prog.weights before && echo >ct.weights");
+  for (const char* command :
+       {"compile prog -o prog.weights", "quantize prog ./prog.weights --type q4_0",
+        "dump prog --stage plan -o prog.weights", "compile prog.weights -o prog --weights separate"})
+    EXPECT_NE(
+        error(std::string("$forge ") + command, 2).find("the output would replace what it is made from"),
+        std::string::npos)
+        << command;
+  EXPECT_EQ(error("$forge compile $model --chat-template ct.weights -o ct --weights separate", 2),
+            "forge: ct.weights: the output would replace the chat template");
+  output("cmp prog.weights before");
+}
+
+TEST_F(ForgeCli, DamagedProgramsAreNoInput) {
+  output("$forge compile $model --weights separate -o prog");
+  {
+    std::fstream weights(file("prog.weights"), std::ios::in | std::ios::out | std::ios::binary);
+    weights.seekg(-1000, std::ios::end);
+    const int byte = weights.peek();
+    weights.seekp(-1000, std::ios::end);
+    weights.put(static_cast<char>(byte ^ 1));
+  }
+  for (const char* command :
+       {"compile prog -o x", "export-weights prog -o x.gguf", "quantize prog x.gguf --type q4_0"})
+    EXPECT_NE(error(std::string("$forge ") + command, 1).find("was altered"), std::string::npos) << command;
+}
+
+TEST_F(ForgeCli, OptionsAreCheckedWhereTheyChangeNothing) {
+  EXPECT_EQ(error("$forge tokenize $model abc --lora absent", 1),
+            "forge: --lora absent: there is no such file or directory");
+  EXPECT_EQ(error("$forge tokenize $model abc --kv foo", 2), "forge: --kv foo: expected f16 or q8_0");
+  EXPECT_EQ(error("$forge tokenize $model abc --cpu foo", 2), error("$forge info $model --cpu foo", 2));
+  EXPECT_EQ(error("$forge info $model --override x", 2), "forge: --override x: expected KEY=VALUE");
+  error("$forge info $model --ctx 0", 2);
+  EXPECT_EQ(error("$forge dump $model --stage plan >/dev/full", 1),
+            "forge: standard output can't be written");
+  EXPECT_EQ(error("$forge compile ftp://host/model -o x", 2),
+            "forge: ftp://host/model: URLs of ftp are not supported; expected https, http, or hf:ORG/NAME");
 }
 
 TEST_F(ForgeCli, OutputsOfProgramsReplaceNoInput) {

@@ -29,6 +29,9 @@ bool read_all(int fd, size_t limit, std::string& out) {
   return true;
 }
 
+// Far more than any context holds; a device that never ends is told from a text by it.
+constexpr size_t kMaxText = size_t{1} << 30;
+
 struct FileIdentity {
   dev_t device;
   ino_t inode;
@@ -69,12 +72,15 @@ Result<std::string> read_file(const std::string& path) {
   const bool standard_input = path == "-";
   const int fd = standard_input ? 0 : open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return system_error(path, "can't be opened");
+  const std::string name = standard_input ? "standard input" : path;
   std::string out;
-  const bool good = read_all(fd, SIZE_MAX, out);
+  const bool good = read_all(fd, kMaxText + 1, out);
   Error error;
-  if (!good) error = system_error(standard_input ? "standard input" : path, "can't be read");
+  if (!good) error = system_error(name, "can't be read");
   if (!standard_input) close(fd);
   if (!good) return error;
+  if (out.size() > kMaxText)
+    return Error{text(name, ": more than ", kMaxText >> 20, " MiB, expected a text")};
   if (!standard_input) keep_input(path);
   return out;
 }

@@ -15,7 +15,7 @@ Error system_error(std::string_view path, std::string_view what);
 
 // Up to 64 KiB of a file such as those in /proc and /sys; empty where it can't be read.
 std::string small_file(const std::string& path);
-// A whole file, or standard input for "-". Its file is no longer an output, as by keep_input.
+// A whole file, or standard input for "-"; an Error for more than 1 GiB. Its file is no longer an output, as by keep_input.
 Result<std::string> read_file(const std::string& path);
 // From here on FileWriter refuses to replace that file, under whatever name: it is what the command works with.
 void keep_input(const std::string& path);

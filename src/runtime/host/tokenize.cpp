@@ -30,9 +30,11 @@ int tokenize_command(Program& program, std::span<const std::string> args) {
                      options, args, 1, parsed, status)) {
     return status;
   }
-  if (parsed.positionals.empty() == file.empty()) {
-    return fail(program, Error{"tokenize: give a text or --file F"}, kMisuse);
-  }
+  if (parsed.positionals.empty() == file.empty())
+    return fail(program,
+                Error{file.empty() ? "tokenize: give a text, or --file F"
+                                   : "tokenize: give the text once: as words or by --file"},
+                kMisuse);
   const auto input = file.empty() ? Result<std::string>(parsed.positionals[0]) : read_file(file);
   if (!input) return fail(program, input.error());
   const auto tokenizer = open_tokenizer(program);
