@@ -135,10 +135,10 @@ void bf16_tiles(benchmark::State& state) {
   constexpr uint32_t K = 128;
   const auto rows = std::make_unique<std::array<Bf16Rows<K>, 2>>();
   const auto panels = std::make_unique<std::array<Bf16Panel<K>, 2>>();
-  std::vector<float> sums(4ULL * 16 * kTileRows);
+  alignas(64) SumTile sums[4];
   configure_bf16_tiles();
   while (state.KeepRunning()) {
-    tile_products<2, 2, K>(rows->data(), panels->data(), sums.data());
+    tile_products<2, false>(rows->data(), 0, K / 32, panels->data(), sums);
     benchmark::ClobberMemory();
   }
   release_bf16_tiles();
@@ -300,7 +300,8 @@ void register_prompt(const std::string& type) {
       ->ArgName("M")
       ->Arg(16)
       ->Arg(64)
-      ->Arg(kMaxRows);
+      ->Arg(kMaxRows)
+      ->Arg(2 * kMaxRows);
 }
 #endif
 

@@ -97,7 +97,8 @@ constexpr LinearKernel kGatedKernels[] = {
     kGatedOf<F16, Q8_0, 32>,  kGatedOf<F32, F32, 40>,
 };
 constexpr QuantizeKernel kQuantizeKernels[] = {kQuantizeOf<32>,  kQuantizeOf<64>,  kQuantizeOf<96>,
-                                               kQuantizeOf<128>, kQuantizeOf<256>, kQuantizeOf<512>};
+                                               kQuantizeOf<128>, kQuantizeOf<256>, kQuantizeOf<512>,
+                                               kQuantizeOf<2304>};
 
 template <class T, uint32_t n>
 constexpr Table<T> table(const T (&data)[n]) {

@@ -32,18 +32,20 @@ void put_row_of_class(const rt::StepArgs& args, uint32_t r, const float* x, void
   put_row<K>(x, nullptr, generated_row(w, (Q8Row<K>*)q8, r), prompt_row(w, (Bf16Rows<K>*)bf16, r));
 }
 
-// Zero points and none, minimums, scales of halves, levels of a table.
+// Zero points and none, minimums, scales of halves, levels of a table; columns in more than one piece (kPieceTiles).
 constexpr MixedKernel kLinears[] = {
     {8, 0, 96, false, run_linear<Q8_0, 96>},         {2, 0, 512, false, run_linear<Q4_0, 512>},
     {12, 0, 256, false, run_linear<Q4_K, 256>},      {14, 0, 256, false, run_linear<Q6_K, 256>},
     {10, 0, 512, false, run_linear<Q2_K, 512>},      {39, 0, 32, false, run_linear<MXFP4, 32>},
     {12, 14, 256, true, run_gated<Q4_K, Q6_K, 256>}, {8, 3, 96, true, run_gated<Q8_0, Q4_1, 96>},
+    {12, 0, 2304, false, run_linear<Q4_K, 2304>},
 };
 constexpr Bf16Kernel kRowsOf[] = {
     {32, sizeof(Bf16Rows<32>) / kTileRows, put_row_of_class<32>},
     {96, sizeof(Bf16Rows<96>) / kTileRows, put_row_of_class<96>},
     {256, sizeof(Bf16Rows<256>) / kTileRows, put_row_of_class<256>},
     {512, sizeof(Bf16Rows<512>) / kTileRows, put_row_of_class<512>},
+    {2304, sizeof(Bf16Rows<2304>) / kTileRows, put_row_of_class<2304>},
 };
 
 }  // namespace

@@ -378,16 +378,18 @@ float bf16_dot(const Weights& w, uint32_t row, const float* x) {
 }
 
 // Runs of both classes that begin and end anywhere in tiles of 16 rows; 67 rows are two blocks of two tiles and a rest.
+// Sums of wide rows are kept from one piece of the columns to the next, for 512 rows at a time.
 TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
-  constexpr uint32_t kRows = 67;
   using enum rt::RowClass;
   for (const MixedKernel& kernel : level_.mixed.linear) {
     const uint32_t cols = kernel.cols;
+    const uint32_t most_rows = cols > 2048 ? 514 : 67;
+    const auto is_checked = [](uint32_t r) { return r < 67 || (r > 508 && r < 514); };
     const auto type = static_cast<DType>(kernel.type), up_type = static_cast<DType>(kernel.up_type);
     const Weights w(type, kOutputs, cols, blocks(type, kOutputs, cols, 11)),
         up(kernel.gated ? up_type : type, kOutputs, cols,
            blocks(kernel.gated ? up_type : type, kOutputs, cols, 12));
-    std::vector<float> x = normal(size_t{kRows} * cols, 13);
+    std::vector<float> x = normal(size_t{most_rows} * cols, 13);
     x[3] = 1e-40F;  // read as zero
     x[cols] = 1e30F;
     const auto rows = std::ranges::find(level_.mixed.rows, cols, &Bf16Kernel::cols);
@@ -398,13 +400,13 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
     for (const auto& is_generated : {+[](uint32_t) { return false; }, +[](uint32_t) { return true; },
                                      +[](uint32_t r) { return r == 0 || (r >= 14 && r < 19) || r == 66; },
                                      +[](uint32_t r) { return r < 32 || r >= 48; }}) {
-      for (const uint32_t n_rows : {1U, 16U, 17U, kRows}) {
+      for (const uint32_t n_rows : {1U, 16U, 17U, most_rows}) {
         std::vector<rt::RowClass> classes(n_rows);
         for (uint32_t r = 0; r < n_rows; ++r) classes[r] = is_generated(r) ? generated : prompt;
         rt::StepArgs args;
         args.n_rows = n_rows;
         args.row_class = classes.data();
-        Aligned<uint8_t> bf16(rows->row_bytes * 80), q8(q8_rows->row_bytes * n_rows);
+        Aligned<uint8_t> bf16(rows->row_bytes * ((n_rows + 31) / 32 * 32)), q8(q8_rows->row_bytes * n_rows);
         for (uint32_t r = 0; r < n_rows; ++r)
           rows->put_row(args, r, x.data() + size_t{r} * cols, q8.data, bf16.data);
         Aligned<float> out((n_rows + 1) * 48);
@@ -427,19 +429,20 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
         run(2, 3);  // a single group
         EXPECT_TRUE(std::isnan(out.data[31])) << level_.name << ": wrote beyond its groups";
         run(0, 2);
-        std::vector<float> expected(n_rows * 48);
+        std::vector<float> expected(48);
         for (uint32_t r = 0; r < n_rows; ++r) {
+          if (!is_checked(r)) continue;
           const float* row = x.data() + size_t{r} * cols;
           const Quantized q = quantize(row, cols);
           const auto sum = [&](const Weights& of, uint32_t n) {
             return classes[r] == prompt ? bf16_dot(of, n, row) : dot(of, n, row, q);
           };
           for (uint32_t n = 0; n < kOutputs; ++n)
-            expected[r * 48 + n] = kernel.gated ? kernel_silu(sum(w, n)) * sum(up, n) : sum(w, n);
+            expected[n] = kernel.gated ? kernel_silu(sum(w, n)) * sum(up, n) : sum(w, n);
+          expect_bits(out.data + size_t{r} * 48, expected.data(), expected.size(),
+                      level_.name + ", " + std::string(info(type).name) + " x " + std::to_string(cols) +
+                          ", row " + std::to_string(r) + " of " + std::to_string(n_rows));
         }
-        expect_bits(out.data, expected.data(), expected.size(),
-                    level_.name + ", " + std::string(info(type).name) + " x " + std::to_string(cols) + ", " +
-                        std::to_string(n_rows) + " rows");
         EXPECT_TRUE(std::isnan(out.data[n_rows * 48])) << level_.name << ": wrote beyond its rows";
       }
     }

@@ -30,11 +30,24 @@ struct Bf16Rows {
   alignas(64) Tile tile[K / 32];
 };
 
-// Sixteen outputs' weights.
+// Panels are made a piece of the columns at a time, so that a handful of them stays in the second cache beside the rows
+// that pass by: a sum goes through memory from one piece to the next.
+template <uint32_t K>
+constexpr uint32_t kPieceTiles = K <= 2048 ? K / 32 : 64;
+
+// A piece of sixteen outputs' weights.
 template <uint32_t K>
 struct Bf16Panel {
-  alignas(64) WeightTile tile[K / 32];
+  alignas(64) WeightTile tile[kPieceTiles<K>];
 };
+
+// Panels that the rows pass by at a time: each two more save reading all rows once again, from where they don't fit the
+// nearer caches.
+template <uint32_t K>
+constexpr uint32_t kPanels = [] {
+  constexpr uint32_t bytes = 384 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2;
+  return fit < 2 ? 2 : fit > 16 ? 16 : fit;
+}();
 
 // To nearest, ties to even, in the upper halves of the lanes; subnormal numbers become zero, a NaN quiet.
 FORGE_INLINE u32x16 round_to_bf16(f32x16 v) {
@@ -84,23 +97,25 @@ FORGE_INLINE bool has_prompt_rows(const Worker& w) {
 
 // Calls visit(begin, end) for each run of rows of a class.
 template <class Visit>
-FORGE_INLINE void for_runs(const rt::RowClass* classes, uint32_t n_rows, rt::RowClass wanted, Visit visit) {
-  for (uint32_t begin = 0; begin < n_rows;) {
+FORGE_INLINE void for_runs(const rt::RowClass* classes, Range rows, rt::RowClass wanted, Visit visit) {
+  for (uint32_t begin = rows.begin; begin < rows.end;) {
     uint32_t end = begin + 1;
-    while (end < n_rows && classes[end] == classes[begin]) ++end;
+    while (end < rows.end && classes[end] == classes[begin]) ++end;
     if (classes[begin] == wanted) visit(begin, end);
     begin = end;
   }
 }
 
-// The group's weights as the type's reference decoding gives them, rounded.
+// Tiles first .. first + n of the group's weights as the type's reference decoding gives them, rounded; both are whole
+// blocks.
 template <class F, uint32_t K>
-[[gnu::noinline]] static void fill(Bf16Panel<K>& panel, const uint8_t* group) {
+[[gnu::noinline]] static void fill(Bf16Panel<K>& panel, const uint8_t* group, uint32_t first, uint32_t n) {
   constexpr uint32_t kSubs = F::kBlock / 32;
-  const uint8_t* s = group;
-  const uint8_t* q = group + kScaleStreamBytes<F, K>;
+  static_assert(kPieceTiles<K> % kSubs == 0);
+  const uint8_t* s = group + first / kSubs * F::kScaleBytes;
+  const uint8_t* q = group + kScaleStreamBytes<F, K> + first / kSubs * F::kCodeBytes;
   uint8_t* to = (uint8_t*)panel.tile;
-  for (uint32_t block = 0; block < K / F::kBlock; ++block, s += F::kScaleBytes, q += F::kCodeBytes) {
+  for (uint32_t block = 0; block < n / kSubs; ++block, s += F::kScaleBytes, q += F::kCodeBytes) {
     for (uint32_t sub = 0; sub < kSubs; ++sub) {
       prefetch_codes<F>(q, sub);
       u8x64 space[8];
@@ -147,32 +162,38 @@ FORGE_INLINE void configure_bf16_tiles() {
 }
 FORGE_INLINE void release_bf16_tiles() { _tile_release(); }
 
-// out[b][16 a + r][n]: sums of row r of tile a with output n of panel b.
-template <int A, int B, uint32_t K>
-[[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, const Bf16Panel<K>* panels, float* out) {
-  _tile_zero(0);
-  _tile_zero(1);
-  _tile_zero(2);
-  _tile_zero(3);
-  for (uint32_t k = 0; k < K / 32; ++k) {
+template <int i, bool add>
+FORGE_INLINE void begin_sums(const SumTile& sums) {
+  if constexpr (add)
+    _tile_loadd(i, sums, 64);
+  else
+    _tile_zero(i);
+}
+
+// sums[2 b + a] = (add ? sums[2 b + a] : 0) + the products of n tiles of A rows a with those of panel b.
+template <int A, bool add, uint32_t K>
+[[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
+                                            const Bf16Panel<K>* panels, SumTile* sums) {
+  begin_sums<0, add>(sums[0]);
+  begin_sums<1, add>(sums[2]);
+  if constexpr (A == 2) begin_sums<2, add>(sums[1]);
+  if constexpr (A == 2) begin_sums<3, add>(sums[3]);
+  for (uint32_t k = 0; k < n; ++k) {
     _tile_loadd(6, panels[0].tile[k], 64);
-    _tile_loadd(4, rows[0].tile[k], 64);
+    _tile_loadd(4, rows[0].tile[first + k], 64);
     _tile_dpbf16ps(0, 4, 6);
-    if constexpr (B == 2) {
-      _tile_loadd(7, panels[1].tile[k], 64);
-      _tile_dpbf16ps(1, 4, 7);
-    }
+    _tile_loadd(7, panels[1].tile[k], 64);
+    _tile_dpbf16ps(1, 4, 7);
     if constexpr (A == 2) {
-      _tile_loadd(5, rows[1].tile[k], 64);
+      _tile_loadd(5, rows[1].tile[first + k], 64);
       _tile_dpbf16ps(2, 5, 6);
-      if constexpr (B == 2) _tile_dpbf16ps(3, 5, 7);
+      _tile_dpbf16ps(3, 5, 7);
     }
   }
-  constexpr uint32_t kTile = 16 * kTileRows;
-  _tile_stored(0, out, 64);
-  if constexpr (A == 2) _tile_stored(2, out + kTile, 64);
-  if constexpr (B == 2) _tile_stored(1, out + A * kTile, 64);
-  if constexpr (A == 2 && B == 2) _tile_stored(3, out + 3 * kTile, 64);
+  _tile_stored(0, sums[0], 64);
+  _tile_stored(1, sums[2], 64);
+  if constexpr (A == 2) _tile_stored(2, sums[1], 64);
+  if constexpr (A == 2) _tile_stored(3, sums[3], 64);
 }
 
 // c[n] = (add ? c[n] : 0) + the sum over k of a[k] * b[n][k]: N * K products of tiles.
@@ -212,15 +233,17 @@ FORGE_INLINE f32x16 add_tile(f32x16 sum, const uint16_t* row, const WeightTile& 
   return sum + (even + odd);
 }
 
-template <int A, int B, uint32_t K>
-[[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, const Bf16Panel<K>* panels, float* out) {
-  for (int b = 0; b < B; ++b)
-    for (uint32_t r = 0; r < A * kTileRows; ++r, out += 16) {
-      f32x16 sum = {};
-      for (uint32_t k = 0; k < K / 32; ++k)
-        sum = add_tile(sum, rows[r / kTileRows].tile[k][r % kTileRows], panels[b].tile[k]);
-      store(out, sum);
-    }
+template <int A, bool add, uint32_t K>
+[[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
+                                            const Bf16Panel<K>* panels, SumTile* sums) {
+  for (int b = 0; b < 2; ++b)
+    for (int a = 0; a < A; ++a)
+      for (uint32_t r = 0; r < kTileRows; ++r) {
+        float* to = sums[2 * b + a][r];
+        f32x16 sum = add ? load<f32x16>(to) : f32x16{};
+        for (uint32_t k = 0; k < n; ++k) sum = add_tile(sum, rows[a].tile[first + k][r], panels[b].tile[k]);
+        store(to, sum);
+      }
 }
 
 template <uint32_t N, uint32_t K, bool add>
@@ -234,36 +257,60 @@ FORGE_INLINE void multiply_tiles(const Tile* a, const WeightTile (*b)[K], SumTil
 }
 #endif
 
-// For each item a pair of panels and all prompt rows: make(item, panels) makes one or two of them and says how many, then
-// done(item, row, n, sums) has sums[panel][i][16] of the rows row + i, i < n.
-template <uint32_t K, class Make, class Done>
+// For each item a pair of panels and all prompt rows: fill(item, panels, first, n) makes tiles first .. first + n of both,
+// then done(item, row, n, sums) has sums[panel][i][16] of the rows row + i, i < n.
+template <uint32_t K, class Fill, class Done>
 FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<K>* rows,
-                                   const rt::RowClass* classes, Make make, Done done) {
-  typedef float Sums[2 * kTileRows][16];
-  Bf16Panel<K> panels[2];
+                                   const rt::RowClass* classes, Fill fill, Done done) {
+  constexpr uint32_t kTiles = K / 32, kPairs = kPanels<K> / 2;
+  // Where there is one piece, sums are done with as soon as they are made; else those of all rows of a pass are kept.
+  constexpr bool kPieces = kTiles > kPieceTiles<K>;
+  constexpr uint32_t kBoth = 2 * kTileRows, kPassRows = 512, kPlaces = kPieces ? kPassRows / kBoth : 1;
+  alignas(64) Bf16Panel<K> panels[kPairs][2];
+  alignas(64) SumTile sums[kPlaces][kPairs][4];
   configure_bf16_tiles();
-  for (uint32_t item = items.begin; item < items.end; ++item) {
-    const uint32_t n_panels = make(item, panels);
-    for_runs(classes, n_rows, rt::RowClass::prompt,
-             [&](uint32_t begin, uint32_t end) __attribute__((always_inline)) {
-               const uint32_t last = (end + kTileRows - 1) / kTileRows;
-               for (uint32_t t = begin / kTileRows; t < last; t += 2) {
-                 alignas(64) Sums sums[2];
-                 const bool two = last - t >= 2;
-                 // One tile's sums of the second panel would lie behind the first's sixteen rows: with one tile both are made apart.
-                 if (two && n_panels == 2)
-                   tile_products<2, 2, K>(rows + t, panels, sums[0][0]);
-                 else if (two)
-                   tile_products<2, 1, K>(rows + t, panels, sums[0][0]);
-                 else
-                   for (uint32_t i = 0; i < n_panels; ++i)
-                     tile_products<1, 1, K>(rows + t, panels + i, sums[i][0]);
-                 const uint32_t first = kTileRows * t, from = begin > first ? begin : first,
-                                to = end < first + 2 * kTileRows ? end : first + 2 * kTileRows;
-                 const float(*of_rows[2])[16] = {sums[0] + (from - first), sums[1] + (from - first)};
-                 done(item, from, to - from, of_rows);
-               }
-             });
+  const auto prompt_runs = [&](Range of, auto visit) __attribute__((always_inline)) {
+    for_runs(classes, of, rt::RowClass::prompt, visit);
+  };
+  const auto pass_by = [&](Range block, Range pass, uint32_t first,
+                           uint32_t n) __attribute__((always_inline)) {
+    for (uint32_t row = pass.begin; row < pass.end; row += kBoth) {
+      const Range both = {row, pass.end - row > kBoth ? row + kBoth : pass.end};
+      bool any = false;
+      prompt_runs(both, [&](uint32_t, uint32_t) __attribute__((always_inline)) { any = true; });
+      if (!any) continue;
+      const Bf16Rows<K>* a = rows + row / kTileRows;
+      const bool two = both.end - both.begin > kTileRows, add = first != 0;
+      for (uint32_t item = block.begin; item < block.end; ++item) {
+        const Bf16Panel<K>* b = panels[item - block.begin];
+        SumTile* to = sums[kPieces ? (row - pass.begin) / kBoth : 0][item - block.begin];
+        if (two && add)
+          tile_products<2, true>(a, first, n, b, to);
+        else if (two)
+          tile_products<2, false>(a, first, n, b, to);
+        else if (add)
+          tile_products<1, true>(a, first, n, b, to);
+        else
+          tile_products<1, false>(a, first, n, b, to);
+        if (first + n < kTiles) continue;
+        prompt_runs(both, [&](uint32_t begin, uint32_t end) __attribute__((always_inline)) {
+          const float(*of_rows[2])[16] = {to[0] + (begin - row), to[2] + (begin - row)};
+          done(item, begin, end - begin, of_rows);
+        });
+      }
+    }
+  };
+  for (uint32_t row = 0; row < n_rows; row += kPassRows) {
+    const Range pass = {row, n_rows - row > kPassRows ? row + kPassRows : n_rows};
+    for (Range block = {items.begin, 0}; block.begin < items.end; block.begin = block.end) {
+      block.end = items.end - block.begin > kPairs ? block.begin + kPairs : items.end;
+      for (uint32_t first = 0; first < kTiles; first += kPieceTiles<K>) {
+        const uint32_t n = kTiles - first < kPieceTiles<K> ? kTiles - first : kPieceTiles<K>;
+        for (uint32_t item = block.begin; item < block.end; ++item)
+          fill(item, panels[item - block.begin], first, n);
+        pass_by(block, pass, first, n);
+      }
+    }
   }
   release_bf16_tiles();
 }

@@ -187,16 +187,16 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight,
                            __attribute__((always_inline)) { return groups.end - first(pair) > 1 ? 2U : 1U; };
     for_prompt_tiles<K>(
         pairs, n_rows, x.bf16, x.classes,
-        [&](uint32_t pair, Bf16Panel<K>* panels) __attribute__((always_inline)) {
-          for (uint32_t i = 0; i < count(pair); ++i)
-            fill<F, K>(panels[i], weight + (first(pair) + i) * kGroupBytes<F, K>);
-          return count(pair);
+        [&](uint32_t pair, Bf16Panel<K>* panels, uint32_t tile, uint32_t n) __attribute__((always_inline)) {
+          // A lone group is both; the second's sums are dropped.
+          for (uint32_t i = 0; i < 2; ++i)
+            fill<F, K>(panels[i], weight + (first(pair) + i % count(pair)) * kGroupBytes<F, K>, tile, n);
         },
         [&](uint32_t pair, uint32_t row, uint32_t n, const float(*const(&sums)[2])[16])
             __attribute__((always_inline)) {
               for (uint32_t i = 0; i < count(pair); ++i) finish(first(pair) + i, row, n, sums[i]);
             });
-    for_runs(x.classes, n_rows, rt::RowClass::generated,
+    for_runs(x.classes, {0, n_rows}, rt::RowClass::generated,
              [&](uint32_t begin, uint32_t end)
                  __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });
   } else {
@@ -223,14 +223,13 @@ FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gat
   if constexpr (with_bf16) {
     for_prompt_tiles<K>(
         groups, n_rows, x.bf16, x.classes,
-        [&](uint32_t g, Bf16Panel<K>* panels) __attribute__((always_inline)) {
-          fill<FGate, K>(panels[0], gate + g * kGroupBytes<FGate, K>);
-          fill<FUp, K>(panels[1], up + g * kGroupBytes<FUp, K>);
-          return 2U;
+        [&](uint32_t g, Bf16Panel<K>* panels, uint32_t tile, uint32_t n) __attribute__((always_inline)) {
+          fill<FGate, K>(panels[0], gate + g * kGroupBytes<FGate, K>, tile, n);
+          fill<FUp, K>(panels[1], up + g * kGroupBytes<FUp, K>, tile, n);
         },
         [&](uint32_t g, uint32_t row, uint32_t n, const float(*const(&sums)[2])[16])
             __attribute__((always_inline)) { finish(g, row, n, sums[0], sums[1]); });
-    for_runs(x.classes, n_rows, rt::RowClass::generated,
+    for_runs(x.classes, {0, n_rows}, rt::RowClass::generated,
              [&](uint32_t begin, uint32_t end)
                  __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });
   } else {
