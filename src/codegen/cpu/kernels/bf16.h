@@ -23,6 +23,8 @@ constexpr uint32_t kTileRows = 16;
 typedef uint16_t Tile[kTileRows][32];
 typedef uint16_t WeightTile[16][16][2];
 typedef float SumTile[kTileRows][16];
+// Of two tiles of rows with a panel.
+typedef float PairSums[2 * kTileRows][16];
 
 // Sixteen rows of K columns.
 template <uint32_t K>
@@ -163,21 +165,21 @@ FORGE_INLINE void configure_bf16_tiles() {
 FORGE_INLINE void release_bf16_tiles() { _tile_release(); }
 
 template <int i, bool add>
-FORGE_INLINE void begin_sums(const SumTile& sums) {
+FORGE_INLINE void begin_sums(const float (*sums)[16]) {
   if constexpr (add)
     _tile_loadd(i, sums, 64);
   else
     _tile_zero(i);
 }
 
-// sums[2 b + a] = (add ? sums[2 b + a] : 0) + the products of n tiles of A rows a with those of panel b.
+// sums[b][16 a + r] = (add ? sums[b][16 a + r] : 0) + row r of tiles first .. first + n of rows a with panel b, a < A.
 template <int A, bool add, uint32_t K>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
-                                            const Bf16Panel<K>* panels, SumTile* sums) {
+                                            const Bf16Panel<K>* panels, PairSums* sums) {
   begin_sums<0, add>(sums[0]);
-  begin_sums<1, add>(sums[2]);
-  if constexpr (A == 2) begin_sums<2, add>(sums[1]);
-  if constexpr (A == 2) begin_sums<3, add>(sums[3]);
+  begin_sums<1, add>(sums[1]);
+  if constexpr (A == 2) begin_sums<2, add>(sums[0] + kTileRows);
+  if constexpr (A == 2) begin_sums<3, add>(sums[1] + kTileRows);
   for (uint32_t k = 0; k < n; ++k) {
     _tile_loadd(6, panels[0].tile[k], 64);
     _tile_loadd(4, rows[0].tile[first + k], 64);
@@ -191,9 +193,9 @@ template <int A, bool add, uint32_t K>
     }
   }
   _tile_stored(0, sums[0], 64);
-  _tile_stored(1, sums[2], 64);
-  if constexpr (A == 2) _tile_stored(2, sums[1], 64);
-  if constexpr (A == 2) _tile_stored(3, sums[3], 64);
+  _tile_stored(1, sums[1], 64);
+  if constexpr (A == 2) _tile_stored(2, sums[0] + kTileRows, 64);
+  if constexpr (A == 2) _tile_stored(3, sums[1] + kTileRows, 64);
 }
 
 // c[n] = (add ? c[n] : 0) + the sum over k of a[k] * b[n][k]: N * K products of tiles.
@@ -235,15 +237,15 @@ FORGE_INLINE f32x16 add_tile(f32x16 sum, const uint16_t* row, const WeightTile& 
 
 template <int A, bool add, uint32_t K>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
-                                            const Bf16Panel<K>* panels, SumTile* sums) {
+                                            const Bf16Panel<K>* panels, PairSums* sums) {
   for (int b = 0; b < 2; ++b)
-    for (int a = 0; a < A; ++a)
-      for (uint32_t r = 0; r < kTileRows; ++r) {
-        float* to = sums[2 * b + a][r];
-        f32x16 sum = add ? load<f32x16>(to) : f32x16{};
-        for (uint32_t k = 0; k < n; ++k) sum = add_tile(sum, rows[a].tile[first + k][r], panels[b].tile[k]);
-        store(to, sum);
-      }
+    for (uint32_t r = 0; r < A * kTileRows; ++r) {
+      float* to = sums[b][r];
+      f32x16 sum = add ? load<f32x16>(to) : f32x16{};
+      for (uint32_t k = 0; k < n; ++k)
+        sum = add_tile(sum, rows[r / kTileRows].tile[first + k][r % kTileRows], panels[b].tile[k]);
+      store(to, sum);
+    }
 }
 
 template <uint32_t N, uint32_t K, bool add>
@@ -267,7 +269,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
   constexpr bool kPieces = kTiles > kPieceTiles<K>;
   constexpr uint32_t kBoth = 2 * kTileRows, kPassRows = 512, kPlaces = kPieces ? kPassRows / kBoth : 1;
   alignas(64) Bf16Panel<K> panels[kPairs][2];
-  alignas(64) SumTile sums[kPlaces][kPairs][4];
+  alignas(64) PairSums sums[kPlaces][kPairs][2];
   configure_bf16_tiles();
   const auto prompt_runs = [&](Range of, auto visit) __attribute__((always_inline)) {
     for_runs(classes, of, rt::RowClass::prompt, visit);
@@ -283,7 +285,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
       const bool two = both.end - both.begin > kTileRows, add = first != 0;
       for (uint32_t item = block.begin; item < block.end; ++item) {
         const Bf16Panel<K>* b = panels[item - block.begin];
-        SumTile* to = sums[kPieces ? (row - pass.begin) / kBoth : 0][item - block.begin];
+        PairSums* to = sums[kPieces ? (row - pass.begin) / kBoth : 0][item - block.begin];
         if (two && add)
           tile_products<2, true>(a, first, n, b, to);
         else if (two)
@@ -294,7 +296,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
           tile_products<1, false>(a, first, n, b, to);
         if (first + n < kTiles) continue;
         prompt_runs(both, [&](uint32_t begin, uint32_t end) __attribute__((always_inline)) {
-          const float(*of_rows[2])[16] = {to[0] + (begin - row), to[2] + (begin - row)};
+          const float(*of_rows[2])[16] = {to[0] + (begin - row), to[1] + (begin - row)};
           done(item, begin, end - begin, of_rows);
         });
       }
