@@ -49,6 +49,11 @@ void refuse_to_replace_input(const ModelSource& model, const std::string& path) 
   }
 }
 
+void check_output(const ModelSource& model, const std::string& path) {
+  refuse_to_replace_input(model, path);
+  expect_writable(path);
+}
+
 CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version) {
   CompileOptions out;
   out.target = cpu_target(options.cpu, options.triple);

@@ -28,6 +28,9 @@ Checkpoint read_model(const ModelSource& source, const Note& note, ProgressBar& 
 // Throws a usage Error where an output at `path` would replace a file that the model is made from.
 void refuse_to_replace_input(const ModelSource& model, const std::string& path);
 
+// As well, and an Error where no file can be written there: for the outputs of forge itself, before long work.
+void check_output(const ModelSource& model, const std::string& path);
+
 // compile_model's options. Throws Error when the level is unknown or the template file can't be read.
 CompileOptions compile_options(const BuildOptions& options, const std::string& compiler_version);
 

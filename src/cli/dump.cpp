@@ -29,10 +29,7 @@ std::string stage_text(const CompiledModel& model, const std::string& stage) {
 
 void dump(Flags& flags) {
   fetch_model(flags.build.model);
-  if (!flags.output.empty()) {
-    refuse_to_replace_input(flags.build.model, flags.output);
-    expect_writable(flags.output);
-  }
+  if (!flags.output.empty()) check_output(flags.build.model, flags.output);
   const Checkpoint checkpoint = read_model(flags.build.model, print_note);
   const std::string text =
       stage_text(compile_model(checkpoint, compile_options(flags.build, ""), nullptr), flags.stage);

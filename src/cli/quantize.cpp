@@ -4,7 +4,6 @@
 #include "cli/commands.h"
 #include "cli/fetch_model.h"
 #include "core/error.h"
-#include "core/output_file.h"
 #include "runtime/host/program.h"
 
 namespace forge {
@@ -25,8 +24,7 @@ void quantize(Flags& flags) {
   if (!flags.model.quantization.wanted())
     fail_usage("quantize: no --type and no --fit given (see forge quantize --help)");
   fetch_model(flags.model);
-  refuse_to_replace_input(flags.model, flags.output);
-  expect_writable(flags.output);
+  check_output(flags.model, flags.output);
   ProgressBar progress;
   const Checkpoint checkpoint =
       read_model(flags.model, [](std::string_view line) { fmt::print("{}\n", line); }, progress);

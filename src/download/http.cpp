@@ -9,19 +9,14 @@
 #include <thread>
 #include <utility>
 
+#include "core/ascii.h"
+
 namespace forge {
 namespace {
 
 constexpr int kMaxRedirects = 10;
 constexpr size_t kMaxHeaders = 200;
 constexpr long kConnectTimeoutS = 20, kStallTimeoutS = 60;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c | 0x20);
-  return out;
-}
 
 std::string_view trim(std::string_view text) {
   const size_t first = text.find_first_not_of(" \t\r\n");
@@ -65,7 +60,7 @@ size_t on_header(char* data, size_t, size_t n, void* context) {
   }
   const size_t colon = line.find(':');
   if (colon == std::string_view::npos || t.answer.headers.size() >= kMaxHeaders) return n;
-  std::string name = lower(trim(line.substr(0, colon)));
+  std::string name = ascii_lower(trim(line.substr(0, colon)));
   if (name == "location" && is_redirect(t.answer.status)) t.redirects = true;
   t.answer.headers.emplace(std::move(name), trim(line.substr(colon + 1)));
   return n;
@@ -186,7 +181,7 @@ HttpAnswer HttpClient::send(const HttpRequest& request) {
 std::string url_origin(const std::string& url) {
   const std::string scheme = url_part(url, CURLUPART_SCHEME, 0);
   if (scheme != "https" && scheme != "http") fail("{}: expected an http or https URL", url);
-  return fmt::format("{}://{}:{}", scheme, lower(url_part(url, CURLUPART_HOST, 0)),
+  return fmt::format("{}://{}:{}", scheme, ascii_lower(url_part(url, CURLUPART_HOST, 0)),
                      url_part(url, CURLUPART_PORT, CURLU_DEFAULT_PORT));
 }
 

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "core/ascii.h"
 #include "core/error.h"
 #include "formats/gguf_encoding.h"
 #include "formats/tokenizer_pipeline.h"
@@ -302,9 +303,7 @@ SpecialIds mark_special_tokens(const Metadata& meta, Vocabulary& v) {
   }
   if (ends("<|tool_response>") && ends("</s>")) spare("</s>", TokenType::normal);
 
-  std::string name = meta.string("general.name").value_or("");
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  const std::string name = ascii_lower(meta.string("general.name").value_or(""));
   if (name.find("phi-3") != std::string::npos || name.find("phi3") != std::string::npos) {
     for (Token& token : v.tokens) {
       if (token.is_special() && token.text != "<unk>" && token.text != "<s>" &&

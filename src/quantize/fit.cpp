@@ -167,8 +167,9 @@ Fit fit_types(const Checkpoint& checkpoint, uint64_t budget, std::span<const Ten
                                    size_text(choice.bytes), choice.damage));
   }
   // A limit that nothing comes near surprises whoever expected floats to stay.
-  if (std::ranges::all_of(units,
-                          [](const auto& u) { return u.second.chosen + 1 == u.second.choices.size(); }))
+  if (!units.empty() && std::ranges::all_of(units, [](const auto& u) {
+        return u.second.chosen + 1 == u.second.choices.size();
+      }))
     fit.plan.push_back(fmt::format(
         "all in the best types that --fit chooses from, {} below the size; more bits: --type f16 instead",
         size_text(budget - fit.bytes)));

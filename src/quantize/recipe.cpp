@@ -6,6 +6,7 @@
 #include <charconv>
 #include <map>
 
+#include "core/ascii.h"
 #include "core/error.h"
 #include "quantize/encode.h"
 
@@ -85,14 +86,6 @@ std::vector<Recipe> make_recipes() {
   };
 }
 
-// Types are written in capitals elsewhere: Q4_K_M.
-std::string lower(std::string_view text) {
-  std::string out(text);
-  for (char& c : out)
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  return out;
-}
-
 bool is_among(Layers layers, int64_t layer, int64_t n) {
   switch (layers) {
     case Layers::all: return true;
@@ -156,8 +149,10 @@ std::string recipe_names() {
 }
 
 const Recipe& find_recipe(std::string_view name) {
+  // Elsewhere types are written in capitals: Q4_K_M.
+  const std::string wanted = ascii_lower(name);
   for (const Recipe& recipe : all_recipes()) {
-    if (recipe.name == lower(name)) return recipe;
+    if (recipe.name == wanted) return recipe;
   }
   fail_usage("no quantization '{}'; there are {}", name, recipe_names());
 }
@@ -171,7 +166,7 @@ TensorType parse_tensor_type(const std::string& text) {
   if (const size_t open = pattern.rfind('[');
       open != std::string::npos && pattern.find(']', open) == std::string::npos)
     fail_usage("tensor type {}: the pattern has a [ without its ]", text);
-  const std::optional<DType> type = dtype_from_name(lower(name));
+  const std::optional<DType> type = dtype_from_name(ascii_lower(name));
   if (!type || !can_encode(*type)) {
     std::string known;
     for (const DTypeInfo& t : all_dtypes())
