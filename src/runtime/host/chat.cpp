@@ -1,11 +1,9 @@
 // chat: a conversation on a terminal, or a line a turn in a pipe.
-#include <time.h>
-
 #include <algorithm>
 #include <optional>
 #include <utility>
 
-#include "runtime/core/chat_template.h"
+#include "runtime/core/chat_prompt.h"
 #include "runtime/core/generation.h"
 #include "runtime/core/jinja_json.h"
 #include "runtime/host/line_editor.h"
@@ -39,43 +37,11 @@ Status set_template_variables(std::string_view json, jinja::Value& out) {
   return Ok{};
 }
 
-// Stands where a control token's name in a message was cut in two, so that a message can't be taken for
-// control tokens. A noncharacter: it has no meaning in text, and messages lose theirs.
-constexpr std::string_view kCut = "\xef\xb7\x90";  // U+FDD0
-
-void replace_all(std::string& in, std::string_view what, std::string_view with) {
-  for (size_t at = in.find(what); at != std::string::npos; at = in.find(what, at + with.size())) {
-    in.replace(at, what.size(), with);
-  }
-}
-
-// UTC by hand: the library's conversion brings its time zone files' reader with it.
-jinja::BrokenDownTime utc_now() {
-  timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  const auto seconds = static_cast<int32_t>(now.tv_sec % 86400);
-  auto days = static_cast<int32_t>(now.tv_sec / 86400);
-  jinja::BrokenDownTime t{.hour = seconds / 3600, .minute = seconds / 60 % 60, .second = seconds % 60};
-  const auto is_leap = [](int32_t y) { return y % 4 == 0 && (y % 100 != 0 || y % 400 == 0); };
-  for (; days >= 365 + is_leap(t.year); ++t.year) days -= 365 + is_leap(t.year);
-  constexpr int32_t kMonthDays[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-  const auto month_days = [&](int32_t m) { return kMonthDays[m - 1] + (m == 2 && is_leap(t.year) ? 1 : 0); };
-  for (; days >= month_days(t.month); ++t.month) days -= month_days(t.month);
-  t.day = days + 1;
-  return t;
-}
-
 // One conversation: its messages, and the tokens that the sequence's KV holds.
 class Conversation {
  public:
   Conversation(Program& program, Session& session, const ChatTemplate& chat_template, const ChatFlags& flags)
-      : program_(program), session_(session), template_(chat_template), flags_(flags) {
-    const Tokenizer& tokenizer = session.tokenizer;
-    for (int32_t t = 0; t < tokenizer.n_vocab(); ++t) {
-      std::string name;
-      if (tokenizer.is_control(t)) tokenizer.append_piece(t, name, /*special=*/true);
-      if (name.size() > 1) control_names_.push_back(std::move(name));
-    }
+      : program_(program), session_(session), prompt_(chat_template, session.tokenizer), flags_(flags) {
     if (!flags.system.empty()) messages_.push_back({.role = "system", .content = flags.system});
   }
 
@@ -165,40 +131,11 @@ class Conversation {
 
   // The conversation up to where the answer begins.
   Result<std::vector<int32_t>> prompt_tokens() const {
-    std::vector<ChatMessage> shown(messages_.begin(), messages_.end() - 1);
-    for (ChatMessage& m : shown) {
-      replace_all(m.content, kCut, {});
-      for (const std::string& name : control_names_) {
-        replace_all(m.content, name, name.substr(0, 1) + std::string(kCut) + name.substr(1));
-      }
-    }
-    const std::string bos = control_name(session_.tokenizer.bos());
-    RenderOptions render;
-    render.bos_token = bos;
-    render.eos_token = control_name(session_.tokenizer.eos());
-    render.variables = flags_.template_variables;
-    render.now = utc_now();
-    const auto rendered = template_.render(shown, render);
-    if (!rendered) return rendered.error();
-    std::vector<int32_t> out;
-    std::string_view rest = *rendered;
-    // The template writes the begin token itself, or the tokenizer adds it: never both.
-    EncodeOptions options{.add_eos = false, .parse_special = true};
-    if (!bos.empty() && rest.starts_with(bos)) options.add_bos = false;
-    for (;;) {
-      const size_t cut = rest.find(kCut);
-      const auto part = session_.tokenizer.encode(rest.substr(0, cut), options);
-      out.insert(out.end(), part.begin(), part.end());
-      if (cut == std::string_view::npos) return out;
-      rest.remove_prefix(cut + kCut.size());
-      options.add_bos = false;
-    }
-  }
-
-  std::string control_name(int32_t token) const {
-    std::string out;
-    session_.tokenizer.append_piece(token, out, /*special=*/true);
-    return out;
+    std::vector<jinja::Value> shown;
+    for (const ChatMessage& m : std::span(messages_).first(messages_.size() - 1))
+      shown.push_back(chat_message(m.role, m.content));
+    return prompt_.tokens(jinja::Value::list(std::move(shown)),
+                          {.variables = flags_.template_variables, .now = utc_now()});
   }
 
   // Drops the oldest user message and what follows it up to the next one; false where only this turn is left.
@@ -266,9 +203,8 @@ class Conversation {
 
   Program& program_;
   Session& session_;
-  const ChatTemplate& template_;
+  ChatPrompt prompt_;
   const ChatFlags& flags_;
-  std::vector<std::string> control_names_;
   std::vector<ChatMessage> messages_;
   Sequence sequence_;
   uint64_t n_turns_ = 0;

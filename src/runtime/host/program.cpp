@@ -344,6 +344,22 @@ void catch_interrupts(bool second_exits) {
   sigaction(SIGINT, &action, nullptr);
 }
 
+// By hand: the library's conversion brings its time zone files' reader with it.
+jinja::BrokenDownTime utc_now() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  const auto seconds = static_cast<int32_t>(now.tv_sec % 86400);
+  auto days = static_cast<int32_t>(now.tv_sec / 86400);
+  jinja::BrokenDownTime t{.hour = seconds / 3600, .minute = seconds / 60 % 60, .second = seconds % 60};
+  const auto is_leap = [](int32_t y) { return y % 4 == 0 && (y % 100 != 0 || y % 400 == 0); };
+  for (; days >= 365 + is_leap(t.year); ++t.year) days -= 365 + is_leap(t.year);
+  constexpr int32_t kMonthDays[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+  const auto month_days = [&](int32_t m) { return kMonthDays[m - 1] + (m == 2 && is_leap(t.year) ? 1 : 0); };
+  for (; days >= month_days(t.month); ++t.month) days -= month_days(t.month);
+  t.day = days + 1;
+  return t;
+}
+
 double seconds_now() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/core/engine.h"
+#include "runtime/core/jinja_eval.h"
 #include "runtime/core/payload.h"
 #include "runtime/core/sampler.h"
 #include "runtime/core/step.h"
@@ -93,6 +94,7 @@ std::atomic<bool>& interrupt_flag();
 void catch_interrupts(bool second_exits);
 
 double seconds_now();  // monotonic
+jinja::BrokenDownTime utc_now();
 // Fixed notation with `decimals` digits behind the point.
 std::string fixed(double value, int decimals);
 // "1.5 GB", "512 KB", "12 bytes"; powers of 1000.

@@ -1,0 +1,121 @@
+#include "runtime/core/chat_prompt.h"
+
+#include <algorithm>
+
+#include "runtime/core/unicode.h"
+
+namespace forge::rt {
+
+using jinja::DictBuilder;
+using jinja::Value;
+
+namespace {
+
+// Stands where a control token's name in a message was cut in two, until the text is split into tokens. A
+// noncharacter: it has no meaning in text, and messages lose theirs.
+constexpr std::string_view kCut = "\xef\xb7\x90";  // U+FDD0
+
+}  // namespace
+
+ChatPrompt::ChatPrompt(const ChatTemplate& chat_template, const Tokenizer& tokenizer)
+    : template_(chat_template), tokenizer_(tokenizer) {
+  for (int32_t t = 0; t < tokenizer.n_vocab(); ++t) {
+    std::string name = tokenizer.is_control(t) ? control_name(t) : std::string();
+    if (name.size() > 1) control_names_[static_cast<uint8_t>(name[0])].push_back(std::move(name));
+  }
+}
+
+std::string ChatPrompt::control_name(int32_t token) const {
+  std::string out;
+  tokenizer_.append_piece(token, out, /*special=*/true);
+  return out;
+}
+
+std::string ChatPrompt::disarm(std::string_view text) const {
+  std::string out;
+  out.reserve(text.size());
+  for (size_t at = 0; at < text.size();) {
+    const std::string_view rest = text.substr(at);
+    if (rest.starts_with(kCut)) {
+      at += kCut.size();
+      continue;
+    }
+    const auto& names = control_names_[static_cast<uint8_t>(rest[0])];
+    const bool named =
+        std::any_of(names.begin(), names.end(), [&](const std::string& n) { return rest.starts_with(n); });
+    const uint32_t bytes = decode_utf8(text, at).bytes;
+    out += rest.substr(0, bytes);
+    if (named) out += kCut;
+    at += bytes;
+  }
+  return out;
+}
+
+// Values that came from JSON are at most 64 levels deep.
+Value ChatPrompt::disarm(const Value& value) const {  // NOLINT(misc-no-recursion)
+  if (value.is_string()) return Value::string(disarm(value.as_string()));
+  if (value.is(jinja::Type::sequence)) {
+    std::vector<Value> items;
+    for (const Value& item : value.as_sequence().items) items.push_back(disarm(item));
+    return Value::list(std::move(items));
+  }
+  if (value.is(jinja::Type::dict)) {
+    const DictBuilder out;
+    for (const auto& [key, item] : value.as_dict().entries) out->set(disarm(key), disarm(item));
+    return out.value();
+  }
+  return value;
+}
+
+Result<std::string> ChatPrompt::render(const Value& messages, const Options& options) const {
+  RenderOptions render;
+  render.add_generation_prompt = options.add_generation_prompt;
+  render.bos_token = control_name(tokenizer_.bos());
+  render.eos_token = control_name(tokenizer_.eos());
+  render.variables = disarm(options.variables);
+  render.now = options.now;
+  auto rendered = template_.render(disarm(messages), render);
+  if (rendered) *rendered += disarm(options.answer_begins);
+  return rendered;
+}
+
+Result<std::string> ChatPrompt::text(const Value& messages, const Options& options) const {
+  const auto rendered = render(messages, options);
+  if (!rendered) return rendered.error();
+  std::string out;
+  std::string_view rest = *rendered;
+  for (;;) {
+    const size_t cut = rest.find(kCut);
+    out += rest.substr(0, cut);
+    if (cut == std::string_view::npos) return out;
+    rest.remove_prefix(cut + kCut.size());
+  }
+}
+
+Result<std::vector<int32_t>> ChatPrompt::tokens(const Value& messages, const Options& options) const {
+  const auto rendered = render(messages, options);
+  if (!rendered) return rendered.error();
+  const std::string bos = control_name(tokenizer_.bos());
+  std::vector<int32_t> out;
+  std::string_view rest = *rendered;
+  // The template writes the begin token itself, or the tokenizer adds it: never both.
+  EncodeOptions encode{.add_eos = false, .parse_special = true};
+  if (!bos.empty() && rest.starts_with(bos)) encode.add_bos = false;
+  for (;;) {
+    const size_t cut = rest.find(kCut);
+    const auto part = tokenizer_.encode(rest.substr(0, cut), encode);
+    out.insert(out.end(), part.begin(), part.end());
+    if (cut == std::string_view::npos) return out;
+    rest.remove_prefix(cut + kCut.size());
+    encode.add_bos = false;
+  }
+}
+
+Value chat_message(std::string_view role, std::string_view content) {
+  const DictBuilder d;
+  d->set("role", Value::string(std::string(role)));
+  d->set("content", Value::string(std::string(content)));
+  return d.value();
+}
+
+}  // namespace forge::rt
