@@ -6,53 +6,10 @@
 #include <optional>
 
 #include "runtime/core/generation.h"
-#include "tests/runtime/fake_model.h"
-#include "tests/runtime/fake_payload.h"
+#include "tests/runtime/engine_rig.h"
 
 namespace forge::rt {
 namespace {
-
-struct AlignedBytes {
-  std::vector<uint8_t> storage;
-  explicit AlignedBytes(size_t n) : storage(n + 64) {}
-  std::span<uint8_t> bytes() {
-    const size_t skip = (64 - reinterpret_cast<uintptr_t>(storage.data()) % 64) % 64;
-    return std::span(storage).subspan(skip, storage.size() - 64);
-  }
-};
-
-// An engine over the fake model, on this thread alone.
-struct Rig {
-  FakeModel model;
-  std::vector<uint8_t> payload_bytes = build_payload(fake_payload_input(), false);
-  Payload payload;
-  AlignedBytes kv, arena{4096}, scratch{64};
-  Team team;
-  std::optional<Engine> engine;
-  std::optional<Tokenizer> tokenizer;
-
-  explicit Rig(uint32_t max_rows = 16, uint32_t max_out_rows = 4, uint32_t ctx = 512, uint32_t n_pages = 16)
-      : kv(n_pages * 1024) {
-    init_fake_model(model, 512, max_rows, max_out_rows);
-    auto opened = open_payload(payload_bytes);
-    EXPECT_TRUE(opened);
-    payload = std::move(*opened);
-    auto made =
-        Engine::create(model.code, payload, nullptr,
-                       {.kv = kv.bytes(), .arena = arena.bytes(), .scratch = scratch.bytes()}, team, ctx);
-    EXPECT_TRUE(made) << made.error().message;
-    engine.emplace(std::move(*made));
-    auto tables = Tokenizer::open(payload.tokenizer);
-    EXPECT_TRUE(tables);
-    tokenizer.emplace(*tables);
-  }
-
-  Outputs step(const Batch& batch) {
-    auto out = engine->step(batch);
-    EXPECT_TRUE(out) << out.error().message;
-    return out ? std::move(*out) : Outputs{};
-  }
-};
 
 std::vector<Row> rows_of(uint32_t sequence, const std::vector<int32_t>& tokens, int32_t position, Want want) {
   std::vector<Row> out;
@@ -62,14 +19,6 @@ std::vector<Row> rows_of(uint32_t sequence, const std::vector<int32_t>& tokens, 
   }
   return out;
 }
-
-std::vector<int32_t> some_tokens(size_t n, uint32_t seed) {
-  std::vector<int32_t> out(n);
-  for (size_t i = 0; i < n; ++i) out[i] = static_cast<int32_t>((i * 31 + seed * 17 + i * i % 7) % 256);
-  return out;
-}
-
-SamplingParams greedy() { return {.temperature = 0}; }
 
 // The contract on bits: where a chunk is cut, and who stands beside a row, changes nothing.
 TEST(Engine, BitsDoNotDependOnCutsOrNeighbours) {
@@ -203,10 +152,13 @@ TEST(Engine, InterruptAndCallbackEndARun) {
   interrupt = false;
   int n = 0;
   const Row more{.token = 9, .position = 6, .want = Want::token};
-  const auto called = rig.step(
-      {.rows = {&more, 1}, .sequences = sequences, .max_steps = 100, .on_token = [&n](uint32_t, int32_t) {
-         return ++n < 4;
-       }});
+  const auto called = rig.step({.rows = {&more, 1},
+                                .sequences = sequences,
+                                .max_steps = 100,
+                                .on_token = [&n](uint32_t, int32_t, std::span<const float> logits) {
+                                  EXPECT_EQ(logits.size(), kFakeVocab);
+                                  return ++n < 4;
+                                }});
   EXPECT_EQ(called.tokens.size(), 4U);
 }
 
@@ -225,7 +177,7 @@ TEST(Engine, InterruptBetweenCutsKeepsWhatRan) {
   EXPECT_EQ(s.pages.size(), 1U);
 }
 
-TEST(Engine, ErrorKeepsNoPagesOfRowsThatDidNotRun) {
+TEST(Engine, FailedDrawLeavesTheOthersAlone) {
   Rig rig;
   rig.model.broken = true;
   Sequence a;
@@ -234,10 +186,13 @@ TEST(Engine, ErrorKeepsNoPagesOfRowsThatDidNotRun) {
   const BatchSequence sequences[] = {{.kv = &a, .sampler = &sampler}, {.kv = &b}};
   std::vector<Row> rows = {{.token = 9, .want = Want::token}};
   for (const Row& r : rows_of(1, some_tokens(200, 1), 0, Want::nothing)) rows.push_back(r);
-  EXPECT_FALSE(rig.engine->step({.rows = rows, .sequences = sequences}));
-  EXPECT_EQ(b.n_past, 15U);  // what the failed cut of 16 held of it
-  EXPECT_EQ(b.pages.size(), 1U);
-  EXPECT_EQ(rig.engine->pool().n_free(), 14U);
+  const auto out = rig.engine->step({.rows = rows, .sequences = sequences});
+  ASSERT_TRUE(out);
+  ASSERT_EQ(out->failed.size(), 1U);
+  EXPECT_EQ(out->failed[0].sequence, 0U);
+  EXPECT_TRUE(out->tokens.empty());
+  EXPECT_EQ(a.n_past, 1U);
+  EXPECT_EQ(b.n_past, 200U);
 }
 
 TEST(Engine, ContextEndStopsARun) {

@@ -119,8 +119,8 @@ Status Engine::check(const Batch& batch) const {
   return Ok{};
 }
 
-Status Engine::run_cut(const Batch& batch, std::span<const Row> rows, Outputs& out,
-                       std::vector<int32_t>& next) {
+void Engine::run_cut(const Batch& batch, std::span<const Row> rows, Outputs& out,
+                     std::vector<int32_t>& next) {
   cut_.tokens.clear();
   cut_.positions.clear();
   cut_.sequences.clear();
@@ -183,15 +183,17 @@ Status Engine::run_cut(const Batch& batch, std::span<const Row> rows, Outputs& o
     }
     const BatchSequence& sequence = batch.sequences[row.sequence];
     const auto token = sequence.sampler->sample({l, code_->n_vocab}, sequence.constraint);
-    if (!token) return token.error();
+    if (!token) {
+      out.failed.push_back({row.sequence, token.error()});
+      continue;
+    }
     sequence.sampler->accept(*token);
     out.tokens.push_back({row.sequence, *token});
     const bool stops = std::binary_search(batch.stop_tokens.begin(), batch.stop_tokens.end(), *token) ||
-                       (batch.on_token && !batch.on_token(row.sequence, *token)) ||
+                       (batch.on_token && !batch.on_token(row.sequence, *token, {l, code_->n_vocab})) ||
                        sequence.kv->n_past >= ctx_;
     next[row.sequence] = stops ? -1 : *token;
   }
-  return Ok{};
 }
 
 void Engine::release_unused(const Batch& batch, std::span<const Row> rows) {
@@ -236,10 +238,7 @@ Result<Outputs> Engine::step(const Batch& batch) {
         if (rows[end].want != Want::nothing && ++n_out > code_->max_out_rows) break;
         ++end;
       }
-      if (Status status = run_cut(batch, rows.subspan(first, end - first), out, next); !status) {
-        release_unused(batch, rows);
-        return status.error();
-      }
+      run_cut(batch, rows.subspan(first, end - first), out, next);
       first = end;
     }
     if (++n_steps == batch.max_steps) return out;

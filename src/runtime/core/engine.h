@@ -61,8 +61,9 @@ struct Batch {
   uint32_t max_steps = 1;
   std::span<const int32_t> stop_tokens = {};     // ascending
   const std::atomic<bool>* interrupt = nullptr;  // looked at between code steps
-  // Called for each sampled token when set; false stops that sequence as a stop token does.
-  std::function<bool(uint32_t sequence, int32_t token)> on_token = {};
+  // Called for each sampled token when set, with the logits [n_vocab] that it was drawn from; false stops that
+  // sequence as a stop token does.
+  std::function<bool(uint32_t sequence, int32_t token, std::span<const float> logits)> on_token = {};
 };
 
 struct SampledToken {
@@ -70,9 +71,16 @@ struct SampledToken {
   int32_t token;
 };
 
+struct FailedDraw {
+  uint32_t sequence;
+  Error error;
+};
+
 // In the order of the rows (and then of the steps).
 struct Outputs {
   std::vector<SampledToken> tokens;
+  std::vector<FailedDraw>
+      failed;                 // sequences that wanted a token and have none to choose; the others went on
   std::vector<float> hidden;  // [rows that wanted hidden, n_hidden]
   std::vector<float> logits;  // [rows that wanted logits, n_vocab]
   bool interrupted = false;   // then later rows did not run; each sequence's n_past says how far it came
@@ -115,7 +123,7 @@ class Engine {
   Status reserve(const Batch& batch, std::span<const Row> rows);
   // One code step: appends what the rows wanted; next[sequence] becomes its sampled token, or -1 where that
   // ended it.
-  Status run_cut(const Batch& batch, std::span<const Row> rows, Outputs& out, std::vector<int32_t>& next);
+  void run_cut(const Batch& batch, std::span<const Row> rows, Outputs& out, std::vector<int32_t>& next);
 
   const ModelCode* code_;
   const uint8_t* weights_;

@@ -74,6 +74,7 @@ Result<Generated> generate(Engine& engine, const Tokenizer& tokenizer, Sequence&
     }
     done += n;
     if (options.on_prompt) options.on_prompt(static_cast<uint32_t>(done), static_cast<uint32_t>(rows.size()));
+    if (!step->failed.empty()) return step->failed[0].error;
     if (!step->tokens.empty()) token = step->tokens[0].token;
   }
   if (options.max_tokens == 0) {
@@ -112,6 +113,7 @@ Result<Generated> generate(Engine& engine, const Tokenizer& tokenizer, Sequence&
       out.reason = StopReason::interrupted;
       break;
     }
+    if (!step->failed.empty()) return step->failed[0].error;
     token = step->tokens[0].token;
   }
   if (out.reason != StopReason::context_full) show(finish_text(stream));

@@ -1,0 +1,67 @@
+#include "runtime/core/prefix_cache.h"
+
+#include <algorithm>
+
+namespace forge::rt {
+
+uint32_t common_beginning(std::span<const int32_t> a, std::span<const int32_t> b) {
+  const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
+  return static_cast<uint32_t>(end - a.begin());
+}
+
+PrefixCache::Match PrefixCache::find(std::span<const int32_t> tokens, bool prompt_rows_only) const {
+  Match best;
+  for (const CachedText& text : entries_) {
+    uint32_t n = common_beginning(text.tokens, tokens);
+    if (prompt_rows_only) n = std::min(n, text.n_prompt_rows);
+    if (n > best.n) best = {&text, n};
+  }
+  return best;
+}
+
+Sequence PrefixCache::share(const CachedText& text, uint32_t n) {
+  const auto at =
+      std::find_if(entries_.begin(), entries_.end(), [&](const CachedText& e) { return &e == &text; });
+  entries_.splice(entries_.begin(), entries_, at);
+  return pool_->share(text.kv, n);
+}
+
+void PrefixCache::insert(CachedText text) {
+  const auto drop = [&](std::list<CachedText>::iterator at) {
+    pool_->truncate(at->kv, 0);
+    return entries_.erase(at);
+  };
+  // What is known of a text's rows is worth more than its length: of two where one begins with the other, that one
+  // goes which has neither more tokens nor more prompt rows.
+  const auto covers = [](const CachedText& a, const CachedText& b) {
+    return a.tokens.size() >= b.tokens.size() && a.n_prompt_rows >= b.n_prompt_rows &&
+           std::equal(b.tokens.begin(), b.tokens.end(), a.tokens.begin());
+  };
+  entries_.push_front(std::move(text));
+  const CachedText& added = entries_.front();
+  for (auto at = std::next(entries_.begin()); at != entries_.end();) {
+    if (covers(added, *at)) {
+      at = drop(at);
+    } else if (covers(*at, added)) {
+      entries_.splice(std::next(entries_.begin()), entries_, at);
+      drop(entries_.begin());
+      return;
+    } else {
+      ++at;
+    }
+  }
+}
+
+bool PrefixCache::evict() {
+  if (entries_.empty()) return false;
+  pool_->truncate(entries_.back().kv, 0);
+  entries_.pop_back();
+  return true;
+}
+
+void PrefixCache::clear() {
+  while (evict()) {
+  }
+}
+
+}  // namespace forge::rt
