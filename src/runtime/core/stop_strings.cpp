@@ -10,12 +10,16 @@ StopMatcher::StopMatcher(std::vector<std::string> stops) : stops_(std::move(stop
 }
 
 std::string StopMatcher::push(std::string_view text) {
-  if (matched_) return {};
+  if (matched()) return {};
   held_ += text;
   size_t match = std::string::npos;
-  for (const std::string& stop : stops_) match = std::min(match, held_.find(stop));
-  if (match != std::string::npos) {
-    matched_ = true;
+  for (const std::string& stop : stops_) {
+    const size_t at = held_.find(stop);
+    if (at >= match) continue;
+    match = at;
+    matched_ = &stop;
+  }
+  if (matched()) {
     held_.resize(match);
     return std::exchange(held_, {});
   }
@@ -30,6 +34,6 @@ std::string StopMatcher::push(std::string_view text) {
   return out;
 }
 
-std::string StopMatcher::finish() { return matched_ ? std::string{} : std::exchange(held_, {}); }
+std::string StopMatcher::finish() { return matched() ? std::string{} : std::exchange(held_, {}); }
 
 }  // namespace forge::rt

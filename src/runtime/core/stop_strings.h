@@ -11,6 +11,8 @@ class StopMatcher {
  public:
   // Empty strings among `stops` are ignored.
   explicit StopMatcher(std::vector<std::string> stops);
+  StopMatcher(StopMatcher&&) = default;
+  StopMatcher& operator=(StopMatcher&&) = default;
 
   // Takes the next piece of text and returns what can be shown: all but a suffix that may turn out to be the
   // start of a stop string. Once one has matched, the text before it is returned and everything behind it is
@@ -18,12 +20,14 @@ class StopMatcher {
   std::string push(std::string_view text);
   // The text held back, at the end of the stream.
   std::string finish();
-  bool matched() const { return matched_; }
+  bool matched() const { return matched_ != nullptr; }
+  // The stop string that matched; there must be one.
+  const std::string& matched_stop() const { return *matched_; }
 
  private:
   std::vector<std::string> stops_;
   std::string held_;
-  bool matched_ = false;
+  const std::string* matched_ = nullptr;  // into stops_
 };
 
 }  // namespace forge::rt

@@ -9,14 +9,7 @@
 namespace forge::rt {
 namespace {
 
-std::string number(double value) {
-  if (!std::isfinite(value)) return "null";
-  char buffer[40];
-  const int n = std::snprintf(buffer, sizeof buffer, "%.9g", value);
-  return {buffer, static_cast<size_t>(std::clamp(n, 0, static_cast<int>(sizeof buffer) - 1))};
-}
-
-std::string joined(const std::vector<std::string>& parts, std::string_view separator) {
+std::string joined(std::span<const std::string> parts, std::string_view separator) {
   std::string out;
   for (const std::string& part : parts) {
     if (!out.empty()) out += separator;
@@ -26,6 +19,13 @@ std::string joined(const std::vector<std::string>& parts, std::string_view separ
 }
 
 }  // namespace
+
+std::string json_number(double value) {
+  if (!std::isfinite(value)) return "null";
+  char buffer[40];
+  const int n = std::snprintf(buffer, sizeof buffer, "%.9g", value);
+  return {buffer, static_cast<size_t>(std::clamp(n, 0, static_cast<int>(sizeof buffer) - 1))};
+}
 
 std::string json_string(std::string_view text) {
   constexpr char kHex[] = "0123456789abcdef";
@@ -49,35 +49,37 @@ std::string json_string(std::string_view text) {
   return out + '"';
 }
 
-void JsonObject::add_raw(std::string_view key, std::string_view value) {
+std::string json_array(std::span<const std::string> values) { return "[" + joined(values, ", ") + "]"; }
+
+void JsonObject::add_json(std::string_view key, std::string_view json) {
   std::string& member = members_.emplace_back(json_string(key));
   member += ": ";
-  member += value;
+  member += json;
 }
 
-void JsonObject::add(std::string_view key, std::string_view value) { add_raw(key, json_string(value)); }
-void JsonObject::add(std::string_view key, int64_t value) { add_raw(key, std::to_string(value)); }
-void JsonObject::add(std::string_view key, double value) { add_raw(key, number(value)); }
-void JsonObject::add_null(std::string_view key) { add_raw(key, "null"); }
+void JsonObject::add(std::string_view key, std::string_view value) { add_json(key, json_string(value)); }
+void JsonObject::add(std::string_view key, int64_t value) { add_json(key, std::to_string(value)); }
+void JsonObject::add(std::string_view key, double value) { add_json(key, json_number(value)); }
+void JsonObject::add_null(std::string_view key) { add_json(key, "null"); }
 
 void JsonObject::add(std::string_view key, std::span<const double> values) {
   std::string list = "[";
-  for (const double v : values) list += (list.size() > 1 ? ", " : "") + number(v);
-  add_raw(key, list + "]");
+  for (const double v : values) list += (list.size() > 1 ? ", " : "") + json_number(v);
+  add_json(key, list + "]");
 }
 
-void JsonObject::add(std::string_view key, const JsonObject& object) { add_raw(key, object.in_one_line()); }
+void JsonObject::add(std::string_view key, const JsonObject& object) { add_json(key, object.compact()); }
 
 void JsonObject::add(std::string_view key, std::span<const JsonObject> objects) {
   std::string list = "[";
   for (const JsonObject& o : objects) {
     list += list.size() > 1 ? ",\n    " : "\n    ";
-    list += o.in_one_line();
+    list += o.compact();
   }
-  add_raw(key, list + "]");
+  add_json(key, list + "]");
 }
 
-std::string JsonObject::in_one_line() const { return "{" + joined(members_, ", ") + "}"; }
+std::string JsonObject::compact() const { return "{" + joined(members_, ", ") + "}"; }
 std::string JsonObject::finish() const {
   return "{" + (members_.empty() ? "" : "\n  " + joined(members_, ",\n  ")) + "\n}\n";
 }

@@ -1,4 +1,4 @@
-// Writes one JSON object; small enough to go without a library in every artifact.
+// Writes JSON; small enough to go without a library in every artifact.
 #pragma once
 
 #include <cstdint>
@@ -19,16 +19,21 @@ class JsonObject {
   void add(std::string_view key, const JsonObject& object);
   void add(std::string_view key, std::span<const JsonObject> objects);
   void add_null(std::string_view key);
+  void add_json(std::string_view key, std::string_view json);  // any value, written already
   // "{...}\n", one member a line; objects inside are one line each.
   std::string finish() const;
+  // "{...}" without a newline, as long as what add_json took has none.
+  std::string compact() const;
 
  private:
-  void add_raw(std::string_view key, std::string_view value);
-  std::string in_one_line() const;
   std::vector<std::string> members_;  // "key": value
 };
 
 // With quotes; control characters, quotes and backslashes escaped, and what is not UTF-8 replaced by U+FFFD.
 std::string json_string(std::string_view text);
+// "[a, b]" of values that are written already.
+std::string json_array(std::span<const std::string> values);
+// As many digits as the value needs; null when it is not finite.
+std::string json_number(double value);
 
 }  // namespace forge::rt

@@ -1,0 +1,184 @@
+#include "runtime/server/answer.h"
+
+#include <ctime>
+
+#include "runtime/host/json.h"
+
+namespace forge::rt {
+
+std::string random_id(std::string_view prefix) {
+  constexpr std::string_view kLetters = "0123456789abcdefghijklmnopqrstuvwxyz";
+  std::string out(prefix);
+  for (int i = 0; i < 2; ++i) {
+    uint64_t bits = random_seed();
+    for (int k = 0; k < 12; ++k, bits /= kLetters.size()) out += kLetters[bits % kLetters.size()];
+  }
+  return out;
+}
+
+std::string error_json(const ApiError& error) {
+  JsonObject inner;
+  inner.add("message", error.message);
+  inner.add("type", error.type);
+  if (error.param.empty()) {
+    inner.add_null("param");
+  } else {
+    inner.add("param", error.param);
+  }
+  if (error.code.empty()) {
+    inner.add_null("code");
+  } else {
+    inner.add("code", error.code);
+  }
+  JsonObject out;
+  out.add("error", inner);
+  return out.compact();
+}
+
+void respond_error(Exchange& exchange, const ApiError& error) {
+  HttpResponse response{.status = error.status, .body = error_json(error) + "\n"};
+  if (error.status == 429 || error.status == 503) response.headers.emplace_back("Retry-After", "1");
+  if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
+  exchange.respond(response);
+}
+
+std::string usage_json(const AnswerUsage& usage) {
+  JsonObject out;
+  out.add("prompt_tokens", int64_t{usage.n_prompt});
+  out.add("completion_tokens", int64_t{usage.n_generated});
+  out.add("total_tokens", int64_t{usage.n_prompt} + usage.n_generated);
+  JsonObject details;
+  details.add("cached_tokens", int64_t{usage.n_cached});
+  out.add("prompt_tokens_details", details);
+  return out.compact();
+}
+
+std::string timings_json(const AnswerUsage& usage) {
+  const int64_t n_run = int64_t{usage.n_prompt} - usage.n_cached;
+  const auto rate = [](int64_t n, double s) { return s > 0 ? static_cast<double>(n) / s : 0.0; };
+  JsonObject out;
+  out.add("cache_n", int64_t{usage.n_cached});
+  out.add("prompt_n", n_run);
+  out.add("prompt_ms", 1e3 * usage.prompt_s);
+  out.add("prompt_per_second", rate(n_run, usage.prompt_s));
+  out.add("predicted_n", int64_t{usage.n_generated});
+  out.add("predicted_ms", 1e3 * usage.generation_s);
+  out.add("predicted_per_second", rate(usage.n_generated, usage.generation_s));
+  return out.compact();
+}
+
+std::string_view finish_name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::length: return "length";
+    case FinishReason::tool_calls: return "tool_calls";
+    case FinishReason::stop: break;
+  }
+  return "stop";
+}
+
+AnswerUsage Answer::usage() const {
+  AnswerUsage out;
+  for (const Choice& choice : choices) {
+    const JobResult& result = choice.last.result;
+    if (choice.index == 0) {
+      out.n_prompt = result.n_prompt;
+      out.n_cached = result.n_cached;
+      out.prompt_s = choice.last.prompt_s;
+    }
+    out.n_generated += result.n_generated;
+    out.generation_s = std::max(out.generation_s, choice.last.generation_s);
+  }
+  return out;
+}
+
+void Answer::send_event(std::string_view json, std::string_view name) const {
+  std::string event;
+  if (!name.empty()) event += text("event: ", name, "\n");
+  exchange->send(text(event, "data: ", json, "\n\n"));
+}
+
+void AnswerWriter::failed(Answer& answer, const ApiError& error) { answer.send_event(error_json(error)); }
+
+namespace {
+
+void begin_stream(Answer& answer) {
+  if (!answer.stream || std::exchange(answer.begun, true)) return;
+  answer.exchange->begin_stream({.content_type = "text/event-stream",
+                                 .headers = {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}}});
+  answer.writer->begin(answer);
+}
+
+void fail_answer(Service& service, Answer& answer, const ApiError& error) {
+  answer.over = true;
+  for (const Choice& choice : answer.choices)
+    if (!choice.ended) service.cancel(choice.text_id);
+  if (!answer.begun) return respond_error(*answer.exchange, error);
+  answer.writer->failed(answer, error);
+  answer.exchange->end_stream();
+}
+
+void take_update(Service& service, Answer& answer, Choice& choice, TextUpdate& update) {
+  if (update.ended) choice.ended = true;
+  if (answer.over) return;
+  if (update.ended && update.result.end == JobEnd::failed)
+    return fail_answer(service, answer,
+                       {.status = 500, .message = update.result.error, .param = {}, .type = "server_error", .code = {}});
+  if (update.ended && update.result.end == JobEnd::cancelled)
+    return fail_answer(service, answer,
+                       {.status = 503, .message = "the server is shutting down", .param = {}, .type = "server_error", .code = {}});
+  begin_stream(answer);
+  choice.content += update.text;
+  choice.tokens.insert(choice.tokens.end(), update.tokens.begin(), update.tokens.end());
+  if (answer.stream && (!update.text.empty() || !update.tokens.empty()))
+    answer.writer->delta(answer, choice, {.text = update.text}, update.tokens);
+  if (!update.ended) return;
+  const JobEnd end = update.result.end;
+  if (end == JobEnd::length || end == JobEnd::context_full) choice.finish = FinishReason::length;
+  choice.last = std::move(update);
+  if (answer.stream) answer.writer->choice_ended(answer, choice);
+  for (const Choice& c : answer.choices)
+    if (!c.ended) return;
+  answer.over = true;
+  answer.writer->ended(answer);
+  if (answer.stream) answer.exchange->end_stream();
+}
+
+}  // namespace
+
+void run_answer(Service& service, const ModelInfo& model, const std::shared_ptr<Exchange>& exchange,
+                GenerationRequest request, std::unique_ptr<AnswerWriter> writer, std::string_view id_prefix) {
+  if (!service.has_room(request.n))
+    return respond_error(*exchange, {.status = 429,
+                                     .message = "the server is busy: its queue is full; try again later",
+                                     .param = {},
+                                     .type = "rate_limit_error",
+                                     .code = "rate_limit_exceeded"});
+  const auto answer = std::make_shared<Answer>();
+  answer->exchange = exchange;
+  answer->model = &model;
+  answer->writer = std::move(writer);
+  answer->id = random_id(id_prefix);
+  answer->created = std::time(nullptr);
+  answer->stream = request.stream;
+  answer->include_usage = request.include_usage;
+  answer->choices.resize(request.n);
+  for (uint32_t i = 0; i < request.n; ++i) {
+    Choice& choice = answer->choices[i];
+    choice.index = i;
+    TextRequest one = request.text;
+    one.job.sampling.seed += i;
+    choice.text_id = service.run(std::move(one), [&service, answer, i](TextUpdate& update) {
+      take_update(service, *answer, answer->choices[i], update);
+    });
+  }
+  // The answer holds the exchange, whose connection holds it: not the other way round, too.
+  exchange->on_gone = [&service, weak = std::weak_ptr<Answer>(answer)] {
+    const auto gone = weak.lock();
+    if (gone == nullptr || gone->over) return;
+    gone->over = true;
+    for (const Choice& choice : gone->choices)
+      if (!choice.ended) service.cancel(choice.text_id);
+  };
+}
+
+}  // namespace forge::rt

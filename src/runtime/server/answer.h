@@ -1,0 +1,97 @@
+// An answer of one or more choices, from the service to the client, in the words of the endpoint that was asked.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "runtime/server/generation_request.h"
+#include "runtime/server/http_server.h"
+#include "runtime/server/model_info.h"
+#include "runtime/server/service.h"
+
+namespace forge::rt {
+
+struct ToolCall {
+  std::string id, name, arguments;  // arguments: JSON
+};
+
+enum class FinishReason : uint8_t { stop, length, tool_calls };
+
+// A choice as far as it has come.
+struct Choice {
+  uint32_t index = 0;
+  uint64_t text_id = 0;  // the service's
+  std::string content, reasoning;
+  std::vector<ToolCall> tool_calls;
+  std::vector<TextToken> tokens;  // where they are wanted
+  bool ended = false;
+  TextUpdate last;  // the update that ended it
+  FinishReason finish = FinishReason::stop;
+};
+
+// What has been added to a choice.
+struct ChoiceDelta {
+  enum class Kind : uint8_t { reasoning, content, tool_begin, tool_arguments };
+  Kind kind = Kind::content;
+  std::string text;       // of tool_begin: the name
+  uint32_t tool_call = 0;  // which one, of tool_…
+};
+
+struct Answer;
+
+// The endpoint's words. `delta` … `choice_ended` are called for streams alone.
+class AnswerWriter {
+ public:
+  AnswerWriter() = default;
+  AnswerWriter(const AnswerWriter&) = delete;
+  AnswerWriter& operator=(const AnswerWriter&) = delete;
+  virtual ~AnswerWriter() = default;
+  virtual void begin(Answer& /*answer*/) {}
+  // tokens: those that came with the text, where they are wanted.
+  virtual void delta(Answer& answer, const Choice& choice, const ChoiceDelta& delta,
+                     std::span<const TextToken> tokens) = 0;
+  virtual void choice_ended(Answer& /*answer*/, const Choice& /*choice*/) {}
+  // All choices have ended: the rest of the stream, or the whole answer (by Answer::exchange->respond).
+  virtual void ended(Answer& answer) = 0;
+  // The stream broke off.
+  virtual void failed(Answer& answer, const ApiError& error);
+};
+
+struct AnswerUsage {
+  uint32_t n_prompt = 0, n_cached = 0, n_generated = 0;
+  double prompt_s = 0, generation_s = 0;
+};
+
+struct Answer {
+  std::shared_ptr<Exchange> exchange;
+  const ModelInfo* model = nullptr;
+  std::unique_ptr<AnswerWriter> writer;
+  std::string id;       // "chatcmpl-…"
+  int64_t created = 0;  // seconds since 1970
+  bool stream = false, include_usage = false, begun = false, over = false;
+  std::vector<Choice> choices;
+
+  // Of all choices together; the prompt counts once.
+  AnswerUsage usage() const;
+  // "data: JSON\n\n", with "event: NAME\n" in front where there is a name.
+  void send_event(std::string_view json, std::string_view name = {}) const;
+};
+
+// Runs the request and has the answer written. 429 where the service has no room.
+void run_answer(Service& service, const ModelInfo& model, const std::shared_ptr<Exchange>& exchange,
+                GenerationRequest request, std::unique_ptr<AnswerWriter> writer, std::string_view id_prefix);
+
+void respond_error(Exchange& exchange, const ApiError& error);
+// {"error": {…}}
+std::string error_json(const ApiError& error);
+// {"prompt_tokens": …}
+std::string usage_json(const AnswerUsage& usage);
+// {"prompt_n": …, "predicted_per_second": …}
+std::string timings_json(const AnswerUsage& usage);
+std::string_view finish_name(FinishReason reason);  // OpenAI's
+// `prefix` and 24 random letters and digits.
+std::string random_id(std::string_view prefix);
+
+}  // namespace forge::rt

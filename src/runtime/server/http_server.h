@@ -1,0 +1,85 @@
+// HTTP/1.1 over TCP or a Unix socket: Boost.Beast behind an interface without Boost. One thread runs everything; only
+// post() may be called from another.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "runtime/core/result.h"
+
+namespace forge::rt {
+
+struct HttpRequest {
+  std::string method;  // "GET"
+  std::string path;    // "/v1/models", without the query, as it came
+  std::string authorization, api_key, content_type, origin, request_headers;  // empty where absent
+  std::string body;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;  // beside those of the connection
+};
+
+// One request and its answer: respond(), or begin_stream(), send() …, end_stream(). After the client has gone all of
+// these do nothing.
+class Exchange {
+ public:
+  Exchange() = default;
+  Exchange(const Exchange&) = delete;
+  Exchange& operator=(const Exchange&) = delete;
+  virtual ~Exchange() = default;
+
+  virtual void respond(const HttpResponse& response) = 0;
+  // The answer comes in pieces, each sent as soon as it is there. `response` has no body.
+  virtual void begin_stream(const HttpResponse& response) = 0;
+  virtual void send(std::string_view piece) = 0;
+  virtual void end_stream() = 0;
+
+  HttpRequest request;
+  std::function<void()> on_gone;  // called once if the client goes away before the answer is whole
+};
+
+struct HttpOptions {
+  std::string host = "127.0.0.1";
+  uint16_t port = 8080;   // 0: any that is free
+  std::string unix_path;  // instead of host and port
+  uint32_t max_connections = 4096;
+  uint64_t max_body_bytes = 16u << 20;
+  uint32_t max_header_bytes = 16384;
+  // Seconds: for the first byte of a request, its header behind that, its body, and for the client to take what is sent.
+  uint32_t idle_s = 300, header_s = 15, body_s = 60, write_s = 30;
+  // The answer to what is no HTTP, or too much of it.
+  std::function<HttpResponse(int status, std::string_view message)> error_response;
+};
+
+class HttpServer {
+ public:
+  using Handler = std::function<void(std::shared_ptr<Exchange>)>;
+  // Binds and listens. Error where the address can't be had.
+  static Result<std::unique_ptr<HttpServer>> open(const HttpOptions& options, Handler handler);
+  virtual ~HttpServer() = default;
+
+  // "http://127.0.0.1:8080" or "unix:PATH".
+  virtual std::string address() const = 0;
+  virtual uint32_t n_connections() const = 0;
+  // Calls fn on SIGINT and SIGTERM from within run().
+  virtual void on_signal(std::function<void()> fn) = 0;
+  // Serves until drain() was called, the last connection has ended and work_ended() was called.
+  virtual void run() = 0;
+  // No new connections or requests; idle ones are closed, answers under way are finished.
+  virtual void drain() = 0;
+  // Nobody will post() any more.
+  virtual void work_ended() = 0;
+  // Has fn called within run(), in the order of posting. Any thread.
+  virtual void post(std::function<void()> fn) = 0;
+};
+
+}  // namespace forge::rt

@@ -1,0 +1,27 @@
+// What the endpoints know of the model that they serve.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "runtime/core/chat_prompt.h"
+#include "runtime/host/program.h"
+
+namespace forge::rt {
+
+struct ModelInfo {
+  Program* program = nullptr;
+  Session* session = nullptr;
+  std::optional<ChatTemplate> chat_template;
+  std::optional<ChatPrompt> chat_prompt;  // where there is a template
+  std::string name;                       // as clients see it
+  std::string fingerprint;                // of the weights and the code: the same answers where it is the same
+  int64_t created = 0;                    // seconds since 1970: when the server started
+  SamplingParams sampling;                // where a request does not say otherwise; the seed is drawn for each
+
+  const Tokenizer& tokenizer() const { return session->tokenizer; }
+  uint32_t ctx() const { return session->engine.ctx(); }
+};
+
+}  // namespace forge::rt

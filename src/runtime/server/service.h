@@ -1,0 +1,115 @@
+// The model at work for a server: a thread that runs the scheduler, and texts that go in and come out in pieces.
+#pragma once
+
+#include <pthread.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "runtime/core/result.h"
+#include "runtime/core/scheduler.h"
+#include "runtime/host/program.h"
+
+namespace forge::rt {
+
+struct TextRequest {
+  Job job;  // what is run; its callbacks are the service's
+  std::vector<std::string> stop;
+  bool show_control = false;  // control tokens come out under their names
+  bool wants_tokens = false;  // TextUpdate::tokens
+  bool wants_embedding = false;
+};
+
+struct TextToken {
+  int32_t token = 0;
+  std::string bytes;
+};
+
+// What has come since the update before.
+struct TextUpdate {
+  std::string text;  // whole UTF-8 characters, nothing of a stop string
+  std::vector<TextToken> tokens;
+  uint32_t n_generated = 0;  // so far
+  bool ended = false;
+  // Where it ended:
+  JobResult result;
+  std::string stop;              // the stop string that was found
+  std::vector<float> embedding;  // the mean of the prompt's hidden states, of length 1
+  double queued_s = 0, prompt_s = 0, generation_s = 0;
+};
+
+// Counts in buckets, as Prometheus has them; the last bucket takes what is above all bounds.
+struct Histogram {
+  std::vector<double> bounds;
+  std::vector<uint64_t> counts;
+  double sum = 0;
+  uint64_t n = 0;
+
+  explicit Histogram(std::vector<double> upper_bounds)
+      : bounds(std::move(upper_bounds)), counts(bounds.size() + 1) {}
+  void add(double value);
+};
+
+struct ServiceMetrics {
+  SchedulerCounters counters;
+  double prompt_s = 0, generation_s = 0;  // spent by all texts together
+  Histogram queued{{.001, .01, .1, .5, 1, 5, 30}};
+  Histogram first_token{{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}};
+  Histogram token_gap{{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1}};
+};
+
+class Service {
+ public:
+  // `post` has a function called on the caller's thread, where updates then arrive. Everything must outlive the object.
+  Service(Session& session, const SchedulerOptions& options, std::function<void(std::function<void()>)> post);
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+  ~Service();
+  Status start();
+
+  // Whether `n` texts can be taken on, now.
+  bool has_room(uint32_t n) const { return n_texts_ + n <= max_texts_; }
+  // Takes a text on; there must be room. on_update is called on the caller's thread until an update with `ended`.
+  uint64_t run(TextRequest request, std::function<void(TextUpdate&)> on_update);
+  // The text ends within a step, by JobEnd::cancelled.
+  void cancel(uint64_t id);
+  void cancel_all();
+  // No text is under way.
+  bool idle() const { return n_texts_ == 0; }
+  ServiceMetrics metrics() const;
+
+ private:
+  struct Text;
+  static void* thread_main(void* service);
+  void serve();
+  Job job_of(const std::shared_ptr<Text>& text);
+  void flush();
+
+  Session* session_;
+  Scheduler scheduler_;
+  std::function<void(std::function<void()>)> post_;
+  uint32_t max_texts_;
+  uint32_t n_texts_ = 0;  // of the caller's thread
+  uint64_t last_id_ = 0;
+  pthread_t thread_{};
+  bool started_ = false;
+  // Shared by both threads.
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::shared_ptr<Text>> arrived_;
+  std::vector<uint64_t> cancelled_;
+  bool cancel_all_ = false, stop_ = false;
+  ServiceMetrics published_;
+  // The service's thread.
+  std::vector<std::shared_ptr<Text>> active_, changed_;
+  ServiceMetrics metrics_;
+};
+
+}  // namespace forge::rt
