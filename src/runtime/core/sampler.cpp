@@ -1,43 +1,53 @@
 #include "runtime/core/sampler.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
 #include <cfloat>
-#include <cmath>
 #include <limits>
+#include <utility>
+
+#include "runtime/core/portable_math.h"
 
 namespace forge::rt {
 namespace {
 
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 
-// 1 / 13!, 1 / 12!, … 1 / 0!.
-constexpr std::array<double, 14> kTaylor = [] {
-  std::array<double, 14> c{};
-  double factorial = 1;
-  for (size_t i = 0; i < c.size(); ++i) {
-    c[c.size() - 1 - i] = 1 / factorial;
-    factorial *= static_cast<double>(i + 1);
+// base^n by squaring: the same bits on every machine. Infinite where it is too large.
+double power(double base, uint32_t n) {
+  double out = 1;
+  for (; n != 0; n >>= 1) {
+    if ((n & 1) != 0) out *= base;
+    base *= base;
   }
-  return c;
-}();
+  return out;
+}
 
 }  // namespace
 
-double portable_exp(double x) {
-  if (!(x >= -700.0)) return 0.0;
-  if (x > 0.0) x = 0.0;
-  // x = k ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts so that k * high is exact.
-  const double k = std::floor(x * 1.4426950408889634 + 0.5);
-  const double r = (x - k * 6.93147180369123816490e-01) - k * 1.90821492927058770002e-10;
-  // Taylor's series to degree 13: the remainder is below 2^-56 of the sum.
-  double e = 0.0;
-  for (const double c : kTaylor) e = e * r + c;
-  return e * std::bit_cast<double>(static_cast<uint64_t>(1023 + static_cast<int64_t>(k)) << 52);
+void TokenWindow::push(int32_t token) {
+  if (capacity == 0) return;
+  if (tokens.size() < capacity) {
+    tokens.push_back(token);
+    return;
+  }
+  tokens[oldest] = token;
+  oldest = (oldest + 1) % tokens.size();
 }
 
-Sampler::Sampler(const SamplingParams& params) : params_(params), rng_(params.seed) {
+void TokenWindow::newest_first(std::vector<int32_t>& out) const {
+  out.clear();
+  out.reserve(tokens.size());
+  for (size_t i = oldest; i > 0; --i) out.push_back(tokens[i - 1]);
+  for (size_t i = tokens.size(); i > oldest; --i) out.push_back(tokens[i - 1]);
+}
+
+Sampler::Sampler(const SamplingParams& params)
+    : params_(params),
+      rng_(params.seed),
+      uses_dry_(params.dry_multiplier != 0 && params.dry_base >= 1 && params.dry_penalty_last_n != 0),
+      uses_xtc_(params.xtc_probability > 0 && params.xtc_threshold <= 0.5F),
+      recent_{.capacity = params.repeat_last_n},
+      dry_recent_{.capacity = uses_dry_ ? params.dry_penalty_last_n : 0} {
   if (params_.min_p > 0) {
     // The largest gap with e^-gap >= min_p, by bisection: a logarithm with the same bits everywhere.
     double low = 0;
@@ -51,13 +61,8 @@ Sampler::Sampler(const SamplingParams& params) : params_(params), rng_(params.se
 }
 
 void Sampler::accept(int32_t token) {
-  if (params_.repeat_last_n == 0) return;
-  if (recent_.size() < params_.repeat_last_n) {
-    recent_.push_back(token);
-    return;
-  }
-  recent_[recent_next_] = token;
-  recent_next_ = (recent_next_ + 1) % recent_.size();
+  recent_.push(token);
+  dry_recent_.push(token);
 }
 
 double Sampler::uniform() {
@@ -71,14 +76,15 @@ double Sampler::uniform() {
 }
 
 std::span<const float> Sampler::adjust(std::span<const float> logits, const TokenConstraint& constraint) {
-  const bool penalize = params_.repeat_penalty != 1.0F && !recent_.empty();
-  if (!penalize && constraint.allowed.empty() && constraint.bias.empty()) return logits;
+  const bool penalizes =
+      (params_.repeat_penalty != 1.0F || params_.presence_penalty != 0 || params_.frequency_penalty != 0) &&
+      !recent_.tokens.empty();
+  const bool dry = uses_dry_ && !dry_recent_.tokens.empty();
+  if (!penalizes && !dry && constraint.allowed.empty() && constraint.bias.empty()) return logits;
   adjusted_.assign(logits.begin(), logits.end());
-  const auto in_vocab = [&](int32_t token) {
-    return token >= 0 && static_cast<size_t>(token) < adjusted_.size();
-  };
   for (const TokenBias& b : constraint.bias) {
-    if (in_vocab(b.token)) adjusted_[static_cast<size_t>(b.token)] += b.bias;
+    if (b.token >= 0 && static_cast<size_t>(b.token) < adjusted_.size())
+      adjusted_[static_cast<size_t>(b.token)] += b.bias;
   }
   if (!constraint.allowed.empty()) {
     for (size_t t = 0; t < adjusted_.size(); ++t) {
@@ -88,36 +94,57 @@ std::span<const float> Sampler::adjust(std::span<const float> logits, const Toke
       }
     }
   }
-  if (penalize) {
-    penalized_.assign(adjusted_.size(), false);
-    for (const int32_t token : recent_) {
-      // Once a token, however often it stands in the window.
-      if (!in_vocab(token) || penalized_[static_cast<size_t>(token)]) continue;
-      penalized_[static_cast<size_t>(token)] = true;
-      float& logit = adjusted_[static_cast<size_t>(token)];
-      logit = logit <= 0 ? logit * params_.repeat_penalty : logit / params_.repeat_penalty;
-    }
-  }
+  if (penalizes || dry) marks_.resize(adjusted_.size());
+  if (penalizes) penalize();
+  if (dry) penalize_repetitions();
   return adjusted_;
 }
 
-// One pass: candidates above the bar collect in a buffer; when it is full the best k stay and the bar rises.
-void Sampler::select_top_k(std::span<const float> logits, size_t k) {
-  const size_t capacity = std::max<size_t>(2 * k, 256);
-  float bar = kImpossible;
-  const auto keep_best = [&] {
-    if (candidates_.size() <= k) return;
-    std::nth_element(candidates_.begin(), candidates_.begin() + (k - 1), candidates_.end(), Better{});
-    candidates_.resize(k);
-    bar = candidates_[k - 1].logit;
+void Sampler::penalize() {
+  // A mark: how often the token stands in the window.
+  const auto in_vocab = [&](int32_t token) {
+    return token >= 0 && static_cast<size_t>(token) < marks_.size();
   };
-  for (size_t t = 0; t < logits.size(); ++t) {
-    if (!(logits[t] > bar)) continue;
-    candidates_.push_back({std::min(logits[t], FLT_MAX), static_cast<int32_t>(t)});
-    if (candidates_.size() == capacity) keep_best();
+  for (const int32_t token : recent_.tokens) {
+    if (in_vocab(token)) ++marks_[static_cast<size_t>(token)];
   }
-  keep_best();
-  std::sort(candidates_.begin(), candidates_.end(), Better{});
+  for (const int32_t token : recent_.tokens) {
+    if (!in_vocab(token)) continue;
+    const uint32_t count = std::exchange(marks_[static_cast<size_t>(token)], 0);
+    if (count == 0) continue;  // had its turn
+    float& logit = adjusted_[static_cast<size_t>(token)];
+    logit = logit <= 0 ? logit * params_.repeat_penalty : logit / params_.repeat_penalty;
+    logit -= static_cast<float>(count) * params_.frequency_penalty + params_.presence_penalty;
+  }
+}
+
+void Sampler::penalize_repetitions() {
+  std::span<const DryBreaker> breakers;
+  if (params_.dry_breakers != nullptr) breakers = *params_.dry_breakers;
+  dry_recent_.newest_first(newest_first_);
+  find_repetitions(newest_first_, breakers, params_.dry_allowed_length, repetitions_);
+  // The entries of a token that count; of these the longest.
+  const auto mark_of = [&](const Repetition& r) -> uint32_t* {
+    const bool counts = r.length >= params_.dry_allowed_length && r.token >= 0 &&
+                        static_cast<size_t>(r.token) < marks_.size();
+    return counts ? &marks_[static_cast<size_t>(r.token)] : nullptr;
+  };
+  for (const Repetition& r : repetitions_) {
+    // One more than the length, so that a mark is never 0: a window has fewer than 2^32 tokens.
+    if (uint32_t* mark = mark_of(r); mark != nullptr) *mark = std::max(*mark, r.length + 1);
+  }
+  for (const Repetition& r : repetitions_) {
+    uint32_t* mark = mark_of(r);
+    if (mark == nullptr || *mark == 0) continue;
+    const uint32_t length = std::exchange(*mark, 0) - 1;
+    float& logit = adjusted_[static_cast<size_t>(r.token)];
+    if (!(logit > kImpossible) || is_breaker(breakers, r.token)) continue;
+    const double penalty = static_cast<double>(params_.dry_multiplier) *
+                           power(static_cast<double>(params_.dry_base), length - params_.dry_allowed_length);
+    // However long the repetition, it makes no token impossible.
+    logit = static_cast<float>(
+        std::clamp(static_cast<double>(logit) - penalty, -double{FLT_MAX}, double{FLT_MAX}));
+  }
 }
 
 // The smallest set of most likely tokens whose probability reaches top_p, without sorting the whole
@@ -157,6 +184,22 @@ void Sampler::select_top_p(std::span<const float> logits) {
   }
 }
 
+// top: the logit of the best candidate.
+void Sampler::exclude_top_choices(double top) {
+  if (candidates_.size() < 2 || uniform() >= static_cast<double>(params_.xtc_probability)) return;
+  const auto weight = [top](const Candidate& c) { return portable_exp(static_cast<double>(c.logit) - top); };
+  double total = 0;
+  for (const Candidate& c : candidates_) total += weight(c);
+  const double bar = static_cast<double>(params_.xtc_threshold) * total;
+  // The worst of those above the bar: it stays, with all that are worse.
+  const Candidate* last = nullptr;
+  for (const Candidate& c : candidates_) {
+    if (weight(c) >= bar && (last == nullptr || Better{}(*last, c))) last = &c;
+  }
+  if (last == nullptr) return;
+  std::erase_if(candidates_, [kept = *last](const Candidate& c) { return Better{}(c, kept); });
+}
+
 Result<int32_t> Sampler::sample(std::span<const float> logits, const TokenConstraint& constraint) {
   logits = adjust(logits, constraint);
   size_t best = logits.size();
@@ -171,13 +214,15 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, const TokenConstr
     return Error{constraint.allowed.empty() ? "sampling: no token has a finite logit"
                                             : "sampling: no allowed token has a finite logit"};
   }
-  if (!(params_.temperature > 0)) return static_cast<int32_t>(best);
+  const bool greedy = !(params_.temperature > 0);
+  // XTC alone can take the most likely token away.
+  if (greedy && !uses_xtc_) return static_cast<int32_t>(best);
 
   candidates_.clear();
   const bool use_top_k = params_.top_k > 0 && static_cast<size_t>(params_.top_k) < logits.size();
-  if (use_top_k) select_top_k(logits, static_cast<size_t>(params_.top_k));
+  if (use_top_k) select_top_k(logits, static_cast<size_t>(params_.top_k), candidates_);
   if (params_.top_p < 1.0F) select_top_p(logits);
-  const double top = static_cast<double>(std::min(best_logit, FLT_MAX));
+  double top = static_cast<double>(std::min(best_logit, FLT_MAX));
   const double gap = params_.min_p > 0 ? min_p_gap_ : std::numeric_limits<double>::infinity();
   if (candidates_.empty()) {
     for (size_t t = 0; t < logits.size(); ++t) {
@@ -187,6 +232,12 @@ Result<int32_t> Sampler::sample(std::span<const float> logits, const TokenConstr
     }
   } else {
     while (top - static_cast<double>(candidates_.back().logit) > gap) candidates_.pop_back();
+  }
+  if (uses_xtc_) {
+    exclude_top_choices(top);
+    const Candidate& first = *std::min_element(candidates_.begin(), candidates_.end(), Better{});
+    if (greedy) return first.token;
+    top = static_cast<double>(first.logit);
   }
 
   const auto weight = [&](const Candidate& c) {
