@@ -6,6 +6,7 @@ set -euo pipefail
 build_packages=(
   ca-certificates git cmake ninja-build ccache g++ clang-19 lld-19
   libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev libcurl4-openssl-dev
+  libboost1.81-dev
 )
 test_packages=(
   llvm-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev

@@ -16,7 +16,7 @@ std::string random_id(std::string_view prefix) {
   return out;
 }
 
-std::string error_json(const ApiError& error) {
+std::string openai_error_json(const ApiError& error) {
   JsonObject inner;
   inner.add("message", error.message);
   inner.add("type", error.type);
@@ -36,7 +36,19 @@ std::string error_json(const ApiError& error) {
 }
 
 void respond_error(Exchange& exchange, const ApiError& error) {
-  HttpResponse response{.status = error.status, .body = error_json(error) + "\n"};
+  respond_error(exchange, error, openai_error_json(error));
+}
+
+ApiError busy_error() {
+  return {.status = 429,
+          .message = "the server is busy: its queue is full; try again later",
+          .param = {},
+          .type = "rate_limit_error",
+          .code = "rate_limit_exceeded"};
+}
+
+void respond_error(Exchange& exchange, const ApiError& error, std::string_view json) {
+  HttpResponse response{.status = error.status, .body = text(json, "\n")};
   if (error.status == 429 || error.status == 503) response.headers.emplace_back("Retry-After", "1");
   if (error.status == 401) response.headers.emplace_back("WWW-Authenticate", "Bearer");
   exchange.respond(response);
@@ -97,8 +109,6 @@ void Answer::send_event(std::string_view json, std::string_view name) const {
   exchange->send(text(event, "data: ", json, "\n\n"));
 }
 
-void AnswerWriter::failed(Answer& answer, const ApiError& error) { answer.send_event(error_json(error)); }
-
 namespace {
 
 void begin_stream(Answer& answer) {
@@ -112,8 +122,9 @@ void fail_answer(Service& service, Answer& answer, const ApiError& error) {
   answer.over = true;
   for (const Choice& choice : answer.choices)
     if (!choice.ended) service.cancel(choice.text_id);
-  if (!answer.begun) return respond_error(*answer.exchange, error);
-  answer.writer->failed(answer, error);
+  const std::string json = answer.writer->error_json(error);
+  if (!answer.begun) return respond_error(*answer.exchange, error, json);
+  answer.send_event(json, answer.writer->error_event());
   answer.exchange->end_stream();
 }
 
@@ -121,14 +132,20 @@ void take_update(Service& service, Answer& answer, Choice& choice, TextUpdate& u
   if (update.ended) choice.ended = true;
   if (answer.over) return;
   if (update.ended && update.result.end == JobEnd::failed)
-    return fail_answer(service, answer,
-                       {.status = 500, .message = update.result.error, .param = {}, .type = "server_error", .code = {}});
+    return fail_answer(
+        service, answer,
+        {.status = 500, .message = update.result.error, .param = {}, .type = "server_error", .code = {}});
   if (update.ended && update.result.end == JobEnd::cancelled)
     return fail_answer(service, answer,
-                       {.status = 503, .message = "the server is shutting down", .param = {}, .type = "server_error", .code = {}});
+                       {.status = 503,
+                        .message = "the server is shutting down",
+                        .param = {},
+                        .type = "server_error",
+                        .code = {}});
   begin_stream(answer);
   choice.content += update.text;
   choice.tokens.insert(choice.tokens.end(), update.tokens.begin(), update.tokens.end());
+  if (!update.prompt_tokens.empty()) choice.prompt_tokens = std::move(update.prompt_tokens);
   if (answer.stream && (!update.text.empty() || !update.tokens.empty()))
     answer.writer->delta(answer, choice, {.text = update.text}, update.tokens);
   if (!update.ended) return;
@@ -148,17 +165,14 @@ void take_update(Service& service, Answer& answer, Choice& choice, TextUpdate& u
 void run_answer(Service& service, const ModelInfo& model, const std::shared_ptr<Exchange>& exchange,
                 GenerationRequest request, std::unique_ptr<AnswerWriter> writer, std::string_view id_prefix) {
   if (!service.has_room(request.n))
-    return respond_error(*exchange, {.status = 429,
-                                     .message = "the server is busy: its queue is full; try again later",
-                                     .param = {},
-                                     .type = "rate_limit_error",
-                                     .code = "rate_limit_exceeded"});
+    return respond_error(*exchange, busy_error(), writer->error_json(busy_error()));
   const auto answer = std::make_shared<Answer>();
   answer->exchange = exchange;
   answer->model = &model;
   answer->writer = std::move(writer);
   answer->id = random_id(id_prefix);
   answer->created = std::time(nullptr);
+  answer->n_prompt = static_cast<uint32_t>(request.text.job.prompt.size());
   answer->stream = request.stream;
   answer->include_usage = request.include_usage;
   answer->choices.resize(request.n);

@@ -25,7 +25,7 @@ struct Choice {
   uint64_t text_id = 0;  // the service's
   std::string content, reasoning;
   std::vector<ToolCall> tool_calls;
-  std::vector<TextToken> tokens;  // where they are wanted
+  std::vector<TextToken> tokens, prompt_tokens;  // where they are wanted
   bool ended = false;
   TextUpdate last;  // the update that ended it
   FinishReason finish = FinishReason::stop;
@@ -35,11 +35,14 @@ struct Choice {
 struct ChoiceDelta {
   enum class Kind : uint8_t { reasoning, content, tool_begin, tool_arguments };
   Kind kind = Kind::content;
-  std::string text;       // of tool_begin: the name
+  std::string text;        // of tool_begin: the name
   uint32_t tool_call = 0;  // which one, of tool_…
 };
 
 struct Answer;
+
+// {"error": {…}}
+std::string openai_error_json(const ApiError& error);
 
 // The endpoint's words. `delta` … `choice_ended` are called for streams alone.
 class AnswerWriter {
@@ -55,8 +58,9 @@ class AnswerWriter {
   virtual void choice_ended(Answer& /*answer*/, const Choice& /*choice*/) {}
   // All choices have ended: the rest of the stream, or the whole answer (by Answer::exchange->respond).
   virtual void ended(Answer& answer) = 0;
-  // The stream broke off.
-  virtual void failed(Answer& answer, const ApiError& error);
+  // An answer that is none, whole or as the last event of a stream.
+  virtual std::string error_json(const ApiError& error) const { return openai_error_json(error); }
+  virtual std::string_view error_event() const { return {}; }
 };
 
 struct AnswerUsage {
@@ -70,6 +74,7 @@ struct Answer {
   std::unique_ptr<AnswerWriter> writer;
   std::string id;       // "chatcmpl-…"
   int64_t created = 0;  // seconds since 1970
+  uint32_t n_prompt = 0;
   bool stream = false, include_usage = false, begun = false, over = false;
   std::vector<Choice> choices;
 
@@ -84,8 +89,9 @@ void run_answer(Service& service, const ModelInfo& model, const std::shared_ptr<
                 GenerationRequest request, std::unique_ptr<AnswerWriter> writer, std::string_view id_prefix);
 
 void respond_error(Exchange& exchange, const ApiError& error);
-// {"error": {…}}
-std::string error_json(const ApiError& error);
+// The same with a body of its own.
+void respond_error(Exchange& exchange, const ApiError& error, std::string_view json);
+ApiError busy_error();
 // {"prompt_tokens": …}
 std::string usage_json(const AnswerUsage& usage);
 // {"prompt_n": …, "predicted_per_second": …}

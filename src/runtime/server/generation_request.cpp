@@ -3,6 +3,10 @@
 #include <sys/random.h>
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "runtime/core/dry_breakers.h"
 
 namespace forge::rt {
 
@@ -28,7 +32,8 @@ void read_logit_bias(const RequestFields& fields, const ModelInfo& model, std::v
   };
   const auto add = [&](int64_t token, const Value& bias) {
     const bool never = bias.is(Type::boolean) && !bias.as_bool();
-    if (token < 0 || token >= model.tokenizer().n_vocab() || (!never && (!bias.is_number() || !(std::abs(bias.as_real()) <= 100))))
+    if (token < 0 || token >= model.tokenizer().n_vocab() ||
+        (!never && (!bias.is_number() || !(std::abs(bias.as_real()) <= 100))))
       return wrong();
     // OpenAI: -100 and 100 ban and choose a token.
     const double given = never ? -100 : bias.as_real();
@@ -54,6 +59,13 @@ void read_logit_bias(const RequestFields& fields, const ModelInfo& model, std::v
 
 }  // namespace
 
+void check_stops(const RequestFields& fields, std::string_view name, const std::vector<std::string>& stops) {
+  for (const std::string& stop : stops) {
+    if (stop.empty() || stop.size() > kMaxStopBytes)
+      fields.expected(name, text("strings of 1 to ", kMaxStopBytes, " bytes"));
+  }
+}
+
 void read_generation(const RequestFields& fields, const ModelInfo& model, GenerationRequest& out) {
   Job& job = out.text.job;
   SamplingParams& p = job.sampling;
@@ -65,6 +77,24 @@ void read_generation(const RequestFields& fields, const ModelInfo& model, Genera
   if (fields.integer("top_k", -1, INT32_MAX, top_k)) p.top_k = static_cast<int32_t>(top_k);
   fields.number("repeat_penalty", 0.01, 100, p.repeat_penalty);
   fields.integer("repeat_last_n", 0, UINT32_MAX, p.repeat_last_n);
+  fields.number("presence_penalty", -2, 2, p.presence_penalty);
+  fields.number("frequency_penalty", -2, 2, p.frequency_penalty);
+  fields.number("dry_multiplier", 0, 100, p.dry_multiplier);
+  fields.number("dry_base", 0, 100, p.dry_base);
+  fields.integer("dry_allowed_length", 1, INT32_MAX, p.dry_allowed_length);
+  fields.integer("dry_penalty_last_n", 0, UINT32_MAX, p.dry_penalty_last_n);
+  fields.number("xtc_probability", 0, 1, p.xtc_probability);
+  fields.number("xtc_threshold", 0, 1, p.xtc_threshold);
+  if (p.dry_multiplier > 0) {
+    std::vector<std::string> breakers(std::begin(kDefaultDryBreakers), std::end(kDefaultDryBreakers));
+    fields.strings("dry_sequence_breakers", 32, breakers);
+    auto made = dry_breakers(model.tokenizer(), breakers);
+    if (made) {
+      p.dry_breakers = std::make_shared<const DryBreakers>(std::move(*made));
+    } else {
+      fields.fail("dry_sequence_breakers", made.error().message);
+    }
+  }
   int64_t seed = -1;
   fields.integer("seed", INT64_MIN, INT64_MAX, seed);
   p.seed = fields.has("seed") && seed != -1 ? static_cast<uint64_t>(seed) : random_seed();
@@ -77,10 +107,7 @@ void read_generation(const RequestFields& fields, const ModelInfo& model, Genera
       job.max_tokens = max_tokens < 0 ? UINT32_MAX : static_cast<uint32_t>(max_tokens);
   }
   fields.strings("stop", kMaxStops, out.text.stop);
-  for (const std::string& stop : out.text.stop) {
-    if (stop.empty() || stop.size() > kMaxStopBytes)
-      fields.expected("stop", text("strings of 1 to ", kMaxStopBytes, " bytes"));
-  }
+  check_stops(fields, "stop", out.text.stop);
   fields.integer("n", 1, kMaxChoices, out.n);
   fields.boolean("stream", out.stream);
   if (const Value* options = fields.find("stream_options")) {
@@ -89,7 +116,8 @@ void read_generation(const RequestFields& fields, const ModelInfo& model, Genera
   }
 }
 
-void set_prompt(std::vector<int32_t> prompt, const ModelInfo& model, GenerationRequest& out, ApiError& error) {
+void set_prompt(std::vector<int32_t> prompt, const ModelInfo& model, GenerationRequest& out,
+                ApiError& error) {
   if (!error.message.empty()) return;
   Job& job = out.text.job;
   if (prompt.empty()) {

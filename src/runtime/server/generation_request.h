@@ -24,6 +24,9 @@ struct GenerationRequest {
 // cache_prompt.
 void read_generation(const RequestFields& fields, const ModelInfo& model, GenerationRequest& out);
 
+// An error where one of the strings is empty or too long.
+void check_stops(const RequestFields& fields, std::string_view name, const std::vector<std::string>& stops);
+
 // Gives the request its prompt: an error where the context has no room for it and a token.
 void set_prompt(std::vector<int32_t> prompt, const ModelInfo& model, GenerationRequest& out, ApiError& error);
 

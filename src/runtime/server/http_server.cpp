@@ -62,14 +62,15 @@ struct Shared {
   bool draining = false;
 };
 
-std::string head_of(const HttpResponse& response, unsigned version, bool keep_alive,
+std::string head_of(const Exchange& exchange, const HttpResponse& response, unsigned version, bool keep_alive,
                     std::string_view framing) {
   std::string out = text(version == 10 ? "HTTP/1.0 " : "HTTP/1.1 ", response.status, " ");
   const auto reason = http::obsolete_reason(static_cast<http::status>(response.status));
   out.append(reason.data(), reason.size());
   out += text("\r\nContent-Type: ", response.content_type, "\r\n", framing,
               keep_alive ? "" : "Connection: close\r\n", "X-Content-Type-Options: nosniff\r\n");
-  for (const auto& [name, value] : response.headers) out += text(name, ": ", value, "\r\n");
+  for (const auto* headers : {&exchange.response_headers, &response.headers})
+    for (const auto& [name, value] : *headers) out += text(name, ": ", value, "\r\n");
   return out + "\r\n";
 }
 
@@ -251,9 +252,8 @@ void Connection::handle() {
   const std::string_view target(message.target().data(), message.target().size());
   request.path = target.substr(0, target.find('?'));
   request.authorization = field(message, http::field::authorization);
-  request.content_type = field(message, http::field::content_type);
   request.origin = field(message, http::field::origin);
-  request.request_headers = field(message, http::field::access_control_request_headers);
+  request.host = field(message, http::field::host);
   const auto key = message["X-Api-Key"];
   request.api_key.assign(key.data(), key.size());
   request.body = std::move(message.body());
@@ -325,8 +325,8 @@ void Connection::gone() {
 void ConnectionExchange::respond(const HttpResponse& response) {
   if (connection_ == nullptr) return;
   const auto c = std::move(connection_);
-  std::string bytes =
-      head_of(response, c->version_, c->keep_alive_, text("Content-Length: ", response.body.size(), "\r\n"));
+  std::string bytes = head_of(*this, response, c->version_, c->keep_alive_,
+                              text("Content-Length: ", response.body.size(), "\r\n"));
   if (!c->head_only_) bytes += response.body;
   c->answer_complete_ = true;
   c->write(std::move(bytes));
@@ -337,7 +337,8 @@ void ConnectionExchange::begin_stream(const HttpResponse& response) {
   Connection& c = *connection_;
   c.chunked_ = c.version_ == 11;
   if (!c.chunked_) c.keep_alive_ = false;
-  c.write(head_of(response, c.version_, c.keep_alive_, c.chunked_ ? "Transfer-Encoding: chunked\r\n" : ""));
+  c.write(head_of(*this, response, c.version_, c.keep_alive_,
+                  c.chunked_ ? "Transfer-Encoding: chunked\r\n" : ""));
 }
 
 void ConnectionExchange::send(std::string_view piece) {
@@ -404,9 +405,9 @@ class BeastServer final : public HttpServer {
     for (Connection* c : idle) c->close();
   }
   void work_ended() override {
+    work_.reset();
     error_code ignored;
     signals_.cancel(ignored);
-    work_.reset();
   }
   void post(std::function<void()> fn) override { asio::post(shared_.io, std::move(fn)); }
 
@@ -489,7 +490,7 @@ class BeastServer final : public HttpServer {
     signals_.async_wait([this](const error_code& error, int) {
       if (error) return;
       on_signal_();
-      await_signal();
+      if (work_.owns_work()) await_signal();
     });
   }
 

@@ -15,9 +15,9 @@
 namespace forge::rt {
 
 struct HttpRequest {
-  std::string method;  // "GET"
-  std::string path;    // "/v1/models", without the query, as it came
-  std::string authorization, api_key, content_type, origin, request_headers;  // empty where absent
+  std::string method;                                // "GET"
+  std::string path;                                  // "/v1/models", without the query, as it came
+  std::string authorization, api_key, host, origin;  // of the header; empty where absent
   std::string body;
 };
 
@@ -44,6 +44,7 @@ class Exchange {
   virtual void end_stream() = 0;
 
   HttpRequest request;
+  std::vector<std::pair<std::string, std::string>> response_headers;  // of whatever the answer will be
   std::function<void()> on_gone;  // called once if the client goes away before the answer is whole
 };
 

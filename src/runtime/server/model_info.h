@@ -10,15 +10,22 @@
 
 namespace forge::rt {
 
+// The control tokens around a gap that the model fills.
+struct FillTokens {
+  int32_t prefix, suffix, middle;
+};
+std::optional<FillTokens> find_fill_tokens(const Tokenizer& tokenizer);
+
 struct ModelInfo {
   Program* program = nullptr;
   Session* session = nullptr;
   std::optional<ChatTemplate> chat_template;
   std::optional<ChatPrompt> chat_prompt;  // where there is a template
-  std::string name;                       // as clients see it
-  std::string fingerprint;                // of the weights and the code: the same answers where it is the same
-  int64_t created = 0;                    // seconds since 1970: when the server started
-  SamplingParams sampling;                // where a request does not say otherwise; the seed is drawn for each
+  std::optional<FillTokens> fill_tokens;
+  std::string name;         // as clients see it
+  std::string fingerprint;  // of the weights and the code: the same answers where it is the same
+  int64_t created = 0;      // seconds since 1970: when the server started
+  SamplingParams sampling;  // where a request does not say otherwise; the seed is drawn for each
 
   const Tokenizer& tokenizer() const { return session->tokenizer; }
   uint32_t ctx() const { return session->engine.ctx(); }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "runtime/core/generation.h"
@@ -63,6 +64,7 @@ uint64_t Service::run(TextRequest request, std::function<void(TextUpdate&)> on_u
   added->on_update = [this, fn = std::move(on_update)](TextUpdate& update) {
     if (update.ended) --n_texts_;
     fn(update);
+    if (n_texts_ == 0 && on_idle_) std::exchange(on_idle_, nullptr)();
   };
   ++n_texts_;
   {
@@ -89,6 +91,11 @@ void Service::cancel_all() {
   wake_.notify_one();
 }
 
+void Service::when_idle(std::function<void()> fn) {
+  if (n_texts_ == 0) return fn();
+  on_idle_ = std::move(fn);
+}
+
 ServiceMetrics Service::metrics() const {
   const std::scoped_lock lock(mutex_);
   return published_;
@@ -98,6 +105,16 @@ void* Service::thread_main(void* service) {
   static_cast<Service*>(service)->serve();
   return nullptr;
 }
+
+namespace {
+
+void add_logprobs(std::span<const float> logits, uint32_t n_top, TextToken& token) {
+  TokenLogprob chosen{};
+  top_logprobs(logits, token.token, n_top, chosen, token.top);
+  token.logprob = chosen.logprob;
+}
+
+}  // namespace
 
 // The job of a text, whose callbacks gather what comes until flush().
 Job Service::job_of(const std::shared_ptr<Text>& text) {
@@ -112,7 +129,7 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     t->began = seconds_now();
     metrics_.queued.add(t->began - t->arrived);
   };
-  job.on_token = [this, t, touch](int32_t token, std::span<const float>) {
+  job.on_token = [this, t, touch](int32_t token, std::span<const float> logits) {
     const double now = seconds_now();
     if (++t->n_generated == 1) {
       t->first = now;
@@ -127,9 +144,25 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     std::string whole;
     t->stream.characters.push(bytes, whole);
     t->update.text += t->stream.stops.push(whole);
-    if (t->request.wants_tokens) t->update.tokens.push_back({token, std::move(bytes)});
+    if (t->request.wants_tokens) {
+      TextToken& added = t->update.tokens.emplace_back(token, std::move(bytes));
+      if (t->request.wants_logprobs) add_logprobs(logits, t->request.n_top_logprobs, added);
+    }
     return !t->stream.stops.matched();
   };
+  if (t->request.wants_prompt_logprobs) {
+    job.wants_logits = true;
+    for (const int32_t token : job.prompt) {
+      TextToken& added = t->update.prompt_tokens.emplace_back(token);
+      session_->tokenizer.append_piece(token, added.bytes, t->request.show_control);
+    }
+    t->update.prompt_tokens[0].logprob = std::numeric_limits<float>::quiet_NaN();
+    // The logits of row i are those of token i + 1; those of the last row are the first generated token's.
+    job.on_logits = [t, next = size_t{1}](std::span<const float> logits) mutable {
+      std::vector<TextToken>& tokens = t->update.prompt_tokens;
+      if (next < tokens.size()) add_logprobs(logits, t->request.n_top_logprobs, tokens[next++]);
+    };
+  }
   if (t->request.wants_embedding) {
     job.wants_hidden = true;
     job.on_hidden = [t](std::span<const float> hidden) {

@@ -13,6 +13,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/core/logprobs.h"
 #include "runtime/core/result.h"
 #include "runtime/core/scheduler.h"
 #include "runtime/host/program.h"
@@ -22,21 +23,28 @@ namespace forge::rt {
 struct TextRequest {
   Job job;  // what is run; its callbacks are the service's
   std::vector<std::string> stop;
-  bool show_control = false;  // control tokens come out under their names
-  bool wants_tokens = false;  // TextUpdate::tokens
+  bool show_control = false;    // control tokens come out under their names
+  bool wants_tokens = false;    // TextUpdate::tokens
+  bool wants_logprobs = false;  // and their log probabilities
+  uint32_t n_top_logprobs = 0;
+  bool wants_prompt_logprobs = false;  // TextUpdate::prompt_tokens
   bool wants_embedding = false;
 };
 
 struct TextToken {
   int32_t token = 0;
   std::string bytes;
+  // Where log probabilities are wanted; NaN for the first token of a prompt, which has none.
+  float logprob = 0;
+  std::vector<TokenLogprob> top;
 };
 
 // What has come since the update before.
 struct TextUpdate {
   std::string text;  // whole UTF-8 characters, nothing of a stop string
   std::vector<TextToken> tokens;
-  uint32_t n_generated = 0;  // so far
+  std::vector<TextToken> prompt_tokens;  // with the first update
+  uint32_t n_generated = 0;              // so far
   bool ended = false;
   // Where it ended:
   JobResult result;
@@ -81,8 +89,8 @@ class Service {
   // The text ends within a step, by JobEnd::cancelled.
   void cancel(uint64_t id);
   void cancel_all();
-  // No text is under way.
-  bool idle() const { return n_texts_ == 0; }
+  // Calls fn once no text is under way, from within an update; now where there is none.
+  void when_idle(std::function<void()> fn);
   ServiceMetrics metrics() const;
 
  private:
@@ -98,6 +106,7 @@ class Service {
   uint32_t max_texts_;
   uint32_t n_texts_ = 0;  // of the caller's thread
   uint64_t last_id_ = 0;
+  std::function<void()> on_idle_;
   pthread_t thread_{};
   bool started_ = false;
   // Shared by both threads.

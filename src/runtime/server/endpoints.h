@@ -1,0 +1,59 @@
+// The endpoints that generate text, one file each; api.cpp routes to them. `body` is the request's JSON.
+#pragma once
+
+#include <memory>
+
+#include "runtime/server/answer.h"
+#include "runtime/server/model_info.h"
+#include "runtime/server/request_fields.h"
+#include "runtime/server/service.h"
+
+namespace forge::rt {
+
+inline constexpr size_t kMaxMessages = 4096;
+
+struct EndpointCall {
+  Service& service;
+  const ModelInfo& model;
+  std::shared_ptr<Exchange> exchange;
+  const jinja::Value& body;
+};
+
+void chat_completions(const EndpointCall& call);  // OpenAI's POST /v1/chat/completions
+void completions(const EndpointCall& call);       // OpenAI's POST /v1/completions
+void embeddings(const EndpointCall& call);        // OpenAI's POST /v1/embeddings
+void responses(const EndpointCall& call);         // OpenAI's POST /v1/responses
+void messages(const EndpointCall& call);          // Anthropic's POST /v1/messages
+void count_tokens(const EndpointCall& call);      // Anthropic's POST /v1/messages/count_tokens
+void infill(const EndpointCall& call);            // llama.cpp's POST /infill
+void tokenize(const EndpointCall& call);          // llama.cpp's POST /tokenize
+void detokenize(const EndpointCall& call);        // llama.cpp's POST /detokenize
+void apply_template(const EndpointCall& call);    // llama.cpp's POST /apply-template
+
+std::string anthropic_error_json(const ApiError& error);
+
+// A text (control tokens by their names), or a list of token ids, as tokens.
+std::vector<int32_t> read_prompt(const jinja::Value& given, const std::string& path, const ModelInfo& model,
+                                 ApiError& error);
+
+// The prompt of a list of OpenAI's messages.
+struct ChatRequest {
+  jinja::Value messages;      // as the template takes them: contents are texts
+  jinja::Value variables;     // for the template: tools, chat_template_kwargs
+  std::string answer_begins;  // the text of a last message of the assistant, which the answer goes on from
+};
+// messages, tools, chat_template_kwargs.
+void read_chat(const RequestFields& fields, const ModelInfo& model, ChatRequest& out);
+// Checks a list of OpenAI's messages (`path` is its name) and gives the request those that come `before` it, and them.
+void read_messages(const jinja::Value& list, const std::string& path, ApiError& error,
+                   std::vector<jinja::Value> before, ChatRequest& out);
+// Gives the request its messages, checked already; a last one of the assistant is where the answer begins.
+void set_messages(std::vector<jinja::Value> list, ApiError& error, ChatRequest& out);
+// tools, as Anthropic or OpenAI have them.
+void read_tools(const RequestFields& fields, const jinja::DictBuilder& variables, const ModelInfo& model,
+                ChatRequest& out);
+// A content of text parts as one text; an error for what is no text.
+std::string read_content(const jinja::Value& content, const std::string& path, ApiError& error);
+std::vector<int32_t> chat_tokens(const ChatRequest& chat, const ModelInfo& model, ApiError& error);
+
+}  // namespace forge::rt

@@ -1,0 +1,180 @@
+// serve: the model behind an HTTP server.
+#include <algorithm>
+#include <ctime>
+
+#include "runtime/host/program.h"
+#include "runtime/host/sandbox.h"
+#include "runtime/server/api.h"
+
+namespace forge::rt {
+namespace {
+
+struct ServeFlags {
+  RunFlags run{.n_sequences = 4};
+  HttpOptions http;
+  ApiOptions api;
+  uint32_t port = 8080;
+  uint32_t n_queued = 256;
+  bool deterministic = false;
+  std::string key_file;
+};
+
+std::vector<Option> option_table(ServeFlags& f) {
+  std::vector<Option> options = {
+      {.name = "--host",
+       .value = "ADDRESS",
+       .help = "IP address to listen on; 0.0.0.0: every interface (default 127.0.0.1)",
+       .set = into(f.http.host),
+       .variable = "FORGE_HOST"},
+      {.name = "--port",
+       .letter = 'p',
+       .value = "N",
+       .help = "port to listen on; 0: any that is free (default 8080)",
+       .set = into(f.port, 0, 65535),
+       .variable = "FORGE_PORT"},
+      {.name = "--unix",
+       .value = "PATH",
+       .help = "listen on a Unix socket instead",
+       .set = into(f.http.unix_path),
+       .variable = "FORGE_UNIX"},
+      {.name = "--parallel",
+       .value = "N",
+       .help = "texts that run at once, each with a context of its own (default 4)",
+       .set = into(f.run.n_sequences, 1, 1024),
+       .variable = "FORGE_PARALLEL"},
+      {.name = "--queue",
+       .value = "N",
+       .help = "texts that may wait beyond these; then 429 (default 256)",
+       .set = into(f.n_queued, 0, 1U << 20),
+       .variable = "FORGE_QUEUE"},
+      {.name = "--api-key",
+       .value = "KEY",
+       .help = "ask for this key (may be repeated); better kept in --api-key-file or FORGE_API_KEY",
+       .set = into(f.api.keys),
+       .variable = "FORGE_API_KEY"},
+      {.name = "--api-key-file",
+       .value = "F",
+       .help = "ask for one of the keys in this file, one a line",
+       .set = into(f.key_file),
+       .variable = "FORGE_API_KEY_FILE"},
+      {.name = "--cors",
+       .value = "ORIGIN",
+       .help = "pages that may ask from a browser, like https://example.org; *: all (may be repeated)",
+       .set = into(f.api.origins),
+       .variable = "FORGE_CORS"},
+      {.name = "--deterministic",
+       .help =
+           "prompts never begin with what was generated: a seed gives one text, whatever was asked before",
+       .set = into(f.deterministic)},
+  };
+  add_run_options(options, f.run);
+  return options;
+}
+
+Status read_keys(ServeFlags& f) {
+  if (!f.key_file.empty()) {
+    const auto content = read_file(f.key_file);
+    if (!content) return content.error();
+    std::string_view rest = *content;
+    while (!rest.empty()) {
+      const size_t end = std::min(rest.find('\n'), rest.size());
+      std::string_view line = rest.substr(0, end);
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+      while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
+      if (!line.empty()) f.api.keys.emplace_back(line);
+    }
+    if (f.api.keys.empty()) return Error{text(f.key_file, ": holds no key")};
+  }
+  for (const std::string& key : f.api.keys)
+    if (key.empty()) return Error{"--api-key: expected a key, this one is empty"};
+  return Ok{};
+}
+
+// What clients call the model: its name without what would not do in a path.
+std::string model_name(const Program& program) {
+  const auto given = program.payload->string("model.name");
+  std::string name = given && !given->empty() ? std::string(*given) : program.name;
+  std::replace(name.begin(), name.end(), ' ', '-');
+  return name;
+}
+
+Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
+  model.program = &program;
+  model.session = &session;
+  model.name = model_name(program);
+  model.created = std::time(nullptr);
+  model.fingerprint = text("forge-", program.code->plan_hash % 1000000007);
+  model.sampling = default_sampling(program).params;
+  model.fill_tokens = find_fill_tokens(session.tokenizer);
+  if (program.payload->chat_template.empty()) return Ok{};
+  auto chat_template = ChatTemplate::parse(program.payload->chat_template);
+  if (!chat_template) return chat_template.error();
+  model.chat_template.emplace(std::move(*chat_template));
+  model.chat_prompt.emplace(*model.chat_template, session.tokenizer);
+  return Ok{};
+}
+
+bool is_loopback(const HttpOptions& http) {
+  return !http.unix_path.empty() || http.host.starts_with("127.") || http.host == "localhost" ||
+         http.host == "::1";
+}
+
+}  // namespace
+
+int serve_command(Program& program, std::span<const std::string> args) {
+  ServeFlags f;
+  Arguments parsed;
+  int status = 0;
+  if (!parse_command(
+          program,
+          {.command = "serve",
+           .positionals = "",
+           .summary =
+               "Serves the model over HTTP: OpenAI's and Anthropic's APIs, and a page to chat on at /.",
+           .example = "serve --port 8080 --parallel 8"},
+          option_table(f), args, 0, parsed, status)) {
+    return status;
+  }
+  if (const Status keys = read_keys(f); !keys) return fail(program, keys.error());
+  const auto session = open_session(program, f.run, status);
+  if (session == nullptr) return status;
+  ModelInfo model;
+  if (const Status filled = fill_model_info(program, *session, model); !filled)
+    return fail(program, filled.error());
+
+  f.http.port = static_cast<uint16_t>(f.port);
+  f.http.error_response = http_error_response;
+  f.api.loopback = is_loopback(f.http);
+  f.api.n_parallel = f.run.n_sequences;
+  f.api.n_queued = f.n_queued;
+  Api* api = nullptr;
+  auto server =
+      HttpServer::open(f.http, [&api](const std::shared_ptr<Exchange>& exchange) { api->handle(exchange); });
+  if (!server) return fail(program, server.error());
+  HttpServer& http = **server;
+  Service service(*session,
+                  {.n_parallel = f.run.n_sequences, .n_queued = f.n_queued, .deterministic = f.deterministic},
+                  [&http](std::function<void()> fn) { http.post(std::move(fn)); });
+  Api endpoints(service, model, f.api);
+  api = &endpoints;
+  if (const Status started = service.start(); !started) return fail(program, started.error());
+  bool draining = false;
+  http.on_signal([&] {
+    if (std::exchange(draining, true)) return service.cancel_all();
+    program.err.write(text(program.name, ": finishing what is under way (once more to break it off)\n"));
+    program.err.flush();
+    endpoints.drain();
+    http.drain();
+    service.when_idle([&http] { http.work_ended(); });
+  });
+  program.err.write(text(program.name, ": serving ", model.name, " at ", http.address(), " (",
+                         f.run.n_sequences, " at once, context ", session->engine.ctx(), " each, ",
+                         f.api.keys.empty() ? "no key" : "with a key", "; Ctrl-C stops)\n"));
+  program.err.flush();
+  if (const Status dropped = drop_privileges_of_server(!f.http.unix_path.empty()); !dropped)
+    return fail(program, dropped.error());
+  http.run();
+  return 0;
+}
+
+}  // namespace forge::rt
