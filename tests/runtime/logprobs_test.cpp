@@ -114,6 +114,7 @@ TEST(TopLogprobs, HostileLogits) {
     EXPECT_EQ(of_chosen.token, c.chosen) << c.name;
     EXPECT_FLOAT_EQ(of_chosen.logprob, c.logprob) << c.name;
     std::vector<int32_t> tokens;
+    tokens.reserve(top.size());
     for (const TokenLogprob& p : top) tokens.push_back(p.token);
     EXPECT_EQ(tokens, c.top) << c.name;
   }

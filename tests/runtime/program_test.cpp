@@ -169,6 +169,59 @@ TEST_F(ProgramTest, GenerateWritesTextAlone) {
   EXPECT_EQ(output({"generate", "Once", "-n", "50", "--seed", seed}), random.out);
 }
 
+TEST_F(ProgramTest, SamplingFlags) {
+  const auto with = [](Strings more) {
+    Strings args = {"generate", "Once", "-n", "300", "--seed", "7"};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  };
+  const std::string plain = output(with({}));
+  const Strings changing[] = {{"--presence-penalty", "2"},
+                              {"--presence-penalty", "-2"},
+                              {"--frequency-penalty", "1"},
+                              {"--dry-multiplier", "5", "--dry-allowed-length", "1"},
+                              {"--dry-multiplier", "5", "--dry-allowed-length", "0", "--dry-base", "9"},
+                              {"--xtc-probability", "0.5", "--xtc-threshold", "0.01"}};
+  std::vector<std::string> texts = {plain};
+  for (const Strings& flags : changing) {
+    texts.push_back(output(with(flags)));
+    EXPECT_EQ(output(with(flags)), texts.back()) << flags[0];
+  }
+  std::sort(texts.begin(), texts.end());
+  EXPECT_EQ(std::unique(texts.begin(), texts.end()), texts.end());
+  const Strings unchanging[] = {
+      {"--dry-base", "3", "--dry-allowed-length", "0", "--dry-penalty-last-n", "500"},
+      {"--dry-multiplier", "5", "--dry-penalty-last-n", "0"},
+      {"--dry-sequence-breaker", "x"},
+      {"--xtc-probability", "1", "--xtc-threshold", "0.6"},
+      {"--presence-penalty", "2", "--repeat-last-n", "0"}};
+  for (const Strings& flags : unchanging) EXPECT_EQ(output(with(flags)), plain) << flags[0];
+  // Breakers that are given take the place of the default ones.
+  Strings dry = {"--dry-multiplier", "5", "--dry-allowed-length", "1"};
+  const std::string with_dry = output(with(dry));
+  for (const char* breaker : {"none", "a"}) {
+    dry.insert(dry.end(), {"--dry-sequence-breaker", breaker});
+    EXPECT_NE(output(with(dry)), with_dry) << breaker;
+  }
+  struct Case {
+    Strings flags;
+    const char* message;
+  };
+  const Case misuse[] = {{{"--presence-penalty", "nan"}, "--presence-penalty: 'nan' is not a number"},
+                         {{"--frequency-penalty", "101"}, "101 is not in -100 .. 100"},
+                         {{"--dry-multiplier", "-1"}, "--dry-multiplier: -1 is not in 0 .. 100"},
+                         {{"--dry-base", "0.9"}, "--dry-base: 0.9 is not in 1 .. 100"},
+                         {{"--dry-allowed-length", "-1"}, "'-1' is not a whole number"},
+                         {{"--dry-penalty-last-n", "4294967296"}, "4294967296 is not in 0 .. 4294967295"},
+                         {{"--dry-sequence-breaker", ""}, "'none' stands for no breakers"},
+                         {{"--xtc-probability", "1.1"}, "--xtc-probability: 1.1 is not in 0 .. 1"},
+                         {{"--xtc-threshold", "-0.1"}, "--xtc-threshold: -0.1 is not in 0 .. 1"}};
+  for (const Case& c : misuse) expect_failure(with(c.flags), 2, c.message);
+  Strings many;
+  for (int i = 0; i < 33; ++i) many.insert(many.end(), {"--dry-sequence-breaker", "x"});
+  expect_failure(with(many), 2, "--dry-sequence-breaker: there are at most 32");
+}
+
 TEST_F(ProgramTest, GenerateEnds) {
   const Outcome stop = run({"generate", "x", "--stop", "end.", "--stop", "zzzzz"},
                            {.environment = {"FAKE_SAYS_THE_END_AT=30"}});

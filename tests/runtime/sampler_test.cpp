@@ -396,10 +396,14 @@ TEST(Sampler, DryPenalty) {
     p.dry_base = 2;
     p.dry_penalty_last_n = 8;
     p.dry_breakers = std::make_shared<const DryBreakers>(c.breakers);
-    Sampler s(p);
-    for (const int32_t token : c.text) s.accept(token);
-    EXPECT_EQ(*s.sample(c.logits), c.expected) << c.name;
-    EXPECT_EQ(*s.sample(c.logits), c.expected) << c.name << ", once more";
+    // Wherever the text begins in the window's ring.
+    for (int32_t n_before = 0; n_before < 10; ++n_before) {
+      Sampler s(p);
+      for (int32_t i = 0; i < n_before; ++i) s.accept(1000 + i);
+      for (const int32_t token : c.text) s.accept(token);
+      EXPECT_EQ(*s.sample(c.logits), c.expected) << c.name << " behind " << n_before;
+      EXPECT_EQ(*s.sample(c.logits), c.expected) << c.name << ", once more";
+    }
   }
 }
 
@@ -451,9 +455,11 @@ TEST(Sampler, XtcLeavesTheLeastLikelyAboveTheThreshold) {
   p.xtc_threshold = 0.1F;
   p.temperature = 0;
   EXPECT_EQ(draws(p, logits, 20), (std::map<int32_t, int>{{4, 20}}));
-  p.temperature =
-      0.001F;  // e^(-ln(0.4 / 0.15) / 0.001) is nothing: what is left must have weights of its own
+  // e^(-ln(0.4 / 0.15) / 0.001) is nothing: what is left must have weights of its own, in any order.
+  p.temperature = 0.001F;
   EXPECT_EQ(draws(p, logits, 20), (std::map<int32_t, int>{{4, 20}}));
+  const std::vector<float> backwards(logits.rbegin(), logits.rend());
+  EXPECT_EQ(draws(p, backwards, 20), (std::map<int32_t, int>{{0, 20}}));
   // top-k comes before: of two tokens with 2/3 and 1/3 the second stays.
   p.temperature = 1;
   p.top_k = 2;
@@ -493,8 +499,8 @@ TEST(DryBreakers, AreTokensThatContainThemAndBeginnings) {
   const DryBreakers of_long = of({std::string(1000, 'a')});
   ASSERT_EQ(of_long.size(), 1U);
   EXPECT_EQ(of_long[0].tail.size(), 20U);
-  EXPECT_TRUE(dry_breakers(*tokenizer, std::vector<std::string>(32, "a")));
-  EXPECT_FALSE(dry_breakers(*tokenizer, std::vector<std::string>(33, "a")));
+  EXPECT_TRUE(dry_breakers(*tokenizer, std::vector<std::string>(kMaxDryBreakers, "a")));
+  EXPECT_FALSE(dry_breakers(*tokenizer, std::vector<std::string>(kMaxDryBreakers + 1, "a")));
 }
 
 }  // namespace

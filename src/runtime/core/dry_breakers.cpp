@@ -6,7 +6,6 @@
 namespace forge::rt {
 namespace {
 
-constexpr size_t kMaxStrings = 32;
 constexpr size_t kMaxBytes = 40;
 constexpr size_t kMaxTail = 20;
 
@@ -18,8 +17,9 @@ struct BreakerString {
 }  // namespace
 
 Result<DryBreakers> dry_breakers(const Tokenizer& tokenizer, std::span<const std::string> strings) {
-  if (strings.size() > kMaxStrings)
-    return Error{text("there are ", strings.size(), " DRY sequence breakers, the limit is ", kMaxStrings)};
+  if (strings.size() > kMaxDryBreakers)
+    return Error{
+        text("there are ", strings.size(), " DRY sequence breakers, the limit is ", kMaxDryBreakers)};
   std::vector<BreakerString> wanted;
   for (const std::string_view string : strings) {
     if (string.empty()) continue;

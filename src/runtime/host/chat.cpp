@@ -183,9 +183,10 @@ class Conversation {
     size_t n_kept = 0;
     while (n_kept < limit && tokens_[n_kept] == prompt[n_kept]) ++n_kept;
     session_.engine.pool().truncate(sequence_, static_cast<uint32_t>(n_kept));
-    SamplingParams sampling = flags_.sampling.params;
-    sampling.seed += n_turns_;  // the same question need not get the same answer
-    Sampler sampler(sampling);
+    auto sampling = sampling_params(flags_.sampling, session_.tokenizer);
+    if (!sampling) return sampling.error();
+    sampling->seed += n_turns_;  // the same question need not get the same answer
+    Sampler sampler(*sampling);
     for (size_t i = 0; i < n_kept; ++i) sampler.accept(prompt[i]);
     GenerateOptions options{.max_tokens = max_tokens, .interrupt = &interrupt_flag()};
     options.on_text = [this](std::string_view piece) {

@@ -122,7 +122,9 @@ int generate_command(Program& program, std::span<const std::string> args) {
   if (session == nullptr) return status;
   Engine& engine = session->engine;
   Sequence sequence;
-  Sampler sampler(f.sampling.params);
+  const auto sampling = sampling_params(f.sampling, session->tokenizer);
+  if (!sampling) return fail(program, Error{text("generate: ", sampling.error().message)}, kMisuse);
+  Sampler sampler(*sampling);
 
   SavedState state;
   if (!f.load_state.empty()) {

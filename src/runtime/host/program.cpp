@@ -7,8 +7,10 @@
 #include <csignal>
 #include <cstdio>
 #include <ctime>
+#include <iterator>
 #include <new>
 
+#include "runtime/core/dry_breakers.h"
 #include "runtime/host/program_main.h"
 
 namespace forge::rt {
@@ -256,9 +258,74 @@ void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags) {
        .variable = "FORGE_REPEAT_PENALTY"},
       {.name = "--repeat-last-n",
        .value = "N",
-       .help = text("how many tokens back --repeat-penalty looks (default ", p.repeat_last_n, ")"),
+       .help = text("how many tokens back the penalties look (default ", p.repeat_last_n, ")"),
        .set = into(p.repeat_last_n, 0),
        .variable = "FORGE_REPEAT_LAST_N"},
+      {.name = "--presence-penalty",
+       .value = "A",
+       .help = text("taken off the logits of the last tokens; 0: off (default ",
+                    fixed(static_cast<double>(p.presence_penalty), 2), ")"),
+       .set = into(p.presence_penalty, -100, 100),
+       .variable = "FORGE_PRESENCE_PENALTY"},
+      {.name = "--frequency-penalty",
+       .value = "A",
+       .help = text("the same for each time that a token is among them; 0: off (default ",
+                    fixed(static_cast<double>(p.frequency_penalty), 2), ")"),
+       .set = into(p.frequency_penalty, -100, 100),
+       .variable = "FORGE_FREQUENCY_PENALTY"},
+      {.name = "--dry-multiplier",
+       .value = "M",
+       .help =
+           text("DRY: M * base^(length - allowed length) off the logit of a token that would go on with a "
+                "repetition; 0: off (default ",
+                fixed(static_cast<double>(p.dry_multiplier), 2), ")"),
+       .set = into(p.dry_multiplier, 0, 100),
+       .variable = "FORGE_DRY_MULTIPLIER"},
+      {.name = "--dry-base",
+       .value = "B",
+       .help = text("the base in it (default ", fixed(static_cast<double>(p.dry_base), 2), ")"),
+       .set = into(p.dry_base, 1, 100),
+       .variable = "FORGE_DRY_BASE"},
+      {.name = "--dry-allowed-length",
+       .value = "N",
+       .help = text("DRY: shorter repetitions cost nothing (default ", p.dry_allowed_length, ")"),
+       .set = into(p.dry_allowed_length, 0),
+       .variable = "FORGE_DRY_ALLOWED_LENGTH"},
+      {.name = "--dry-penalty-last-n",
+       .value = "N",
+       .help = text("how many tokens back DRY looks; 0: off (default ", p.dry_penalty_last_n, ")"),
+       .set = into(p.dry_penalty_last_n, 0),
+       .variable = "FORGE_DRY_PENALTY_LAST_N"},
+      {.name = "--dry-sequence-breaker",
+       .value = "TEXT",
+       .help = "DRY: no repetition reaches across this text (may be repeated; none: there are no such texts; "
+               "default: newline : \" *)",
+       .set = [&flags](std::string_view value) -> Status {
+         if (value.empty()) return Error{"the text is empty; 'none' stands for no breakers"};
+         if (flags.dry_breakers.size() == kMaxDryBreakers)
+           return Error{text("there are at most ", kMaxDryBreakers)};
+         flags.default_breakers = false;
+         if (value == "none") {
+           flags.dry_breakers.clear();
+         } else {
+           flags.dry_breakers.emplace_back(value);
+         }
+         return Ok{};
+       }},
+      {.name = "--xtc-probability",
+       .value = "P",
+       .help =
+           text("XTC: how often all tokens above its threshold but the least likely are left out; 0: never "
+                "(default ",
+                fixed(static_cast<double>(p.xtc_probability), 2), ")"),
+       .set = into(p.xtc_probability, 0, 1),
+       .variable = "FORGE_XTC_PROBABILITY"},
+      {.name = "--xtc-threshold",
+       .value = "P",
+       .help = text("a probability; above 0.5 XTC is off (default ",
+                    fixed(static_cast<double>(p.xtc_threshold), 2), ")"),
+       .set = into(p.xtc_threshold, 0, 1),
+       .variable = "FORGE_XTC_THRESHOLD"},
       {.name = "--seed",
        .value = "N",
        .help = "of the random numbers: the same seed gives the same text (default: random, shown at the end)",
@@ -266,6 +333,17 @@ void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags) {
        .variable = "FORGE_SEED"},
   };
   options.insert(options.end(), added.begin(), added.end());
+}
+
+Result<SamplingParams> sampling_params(const SamplingFlags& flags, const Tokenizer& tokenizer) {
+  SamplingParams params = flags.params;
+  if (params.dry_multiplier == 0) return params;
+  auto strings = flags.dry_breakers;
+  if (flags.default_breakers) strings.assign(std::begin(kDefaultDryBreakers), std::end(kDefaultDryBreakers));
+  auto breakers = dry_breakers(tokenizer, strings);
+  if (!breakers) return breakers.error();
+  params.dry_breakers = std::make_shared<const DryBreakers>(std::move(*breakers));
+  return params;
 }
 
 Result<Tokenizer> open_tokenizer(const Program& program) {

@@ -71,10 +71,14 @@ void add_run_options(std::vector<Option>& options, RunFlags& flags);
 // Sampling parameters as the model file recommends them, else sensible ones, with flags on top. The seed is
 // random unless given. A recommendation that makes no sense is left out, with a note on standard error.
 struct SamplingFlags {
-  SamplingParams params;
+  SamplingParams params;  // but for dry_breakers, which need a tokenizer: sampling_params()
+  std::vector<std::string> dry_breakers;
+  bool default_breakers = true;  // until --dry-sequence-breaker says others
 };
 SamplingFlags default_sampling(Program& program);
 void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags);
+// What the flags say, with DRY's breakers as tokens where DRY is on. Error: too many breakers.
+Result<SamplingParams> sampling_params(const SamplingFlags& flags, const Tokenizer& tokenizer);
 
 // A program ready to run its model: threads, memory, tokenizer, engine.
 struct Session {
