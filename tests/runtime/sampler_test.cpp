@@ -480,7 +480,8 @@ TEST(Sampler, XtcHappensWithItsProbability) {
 }
 
 TEST(DryBreakers, AreTokensThatContainThemAndBeginnings) {
-  const auto tokenizer = Tokenizer::open(fake_payload_input().tokenizer);
+  const PayloadInput payload = fake_payload_input();  // the tokenizer points into it
+  const auto tokenizer = Tokenizer::open(payload.tokenizer);
   ASSERT_TRUE(tokenizer);
   // Tokens are single bytes, but for "<|end|>" (256) and "<|start|>" (257).
   const auto of = [&](const std::vector<std::string>& strings) { return *dry_breakers(*tokenizer, strings); };

@@ -112,6 +112,18 @@ std::vector<int32_t> read_prompt(const jinja::Value& given, const std::string& p
   return tokens;
 }
 
+namespace {
+
+// The prompt as a text, without a begin token in front: the tokenizer adds that.
+std::string echo_of(std::span<const int32_t> prompt, const Tokenizer& tokenizer) {
+  std::string out;
+  if (!prompt.empty() && prompt[0] == tokenizer.bos()) prompt = prompt.subspan(1);
+  for (const int32_t token : prompt) tokenizer.append_piece(token, out, /*special=*/true);
+  return out;
+}
+
+}  // namespace
+
 void completions(const EndpointCall& call) {
   ApiError error;
   const RequestFields fields(call.body, {}, error);
@@ -139,8 +151,7 @@ void completions(const EndpointCall& call) {
     prompt = read_prompt(*given, "prompt", call.model, error);
   }
   std::string shown;
-  if (echo)
-    for (const int32_t token : prompt) call.model.tokenizer().append_piece(token, shown);
+  if (echo) shown = echo_of(prompt, call.model.tokenizer());
   set_prompt(std::move(prompt), call.model, request, error);
   if (!error.message.empty()) return respond_error(*call.exchange, error);
   run_answer(call.service, call.model, call.exchange, std::move(request),

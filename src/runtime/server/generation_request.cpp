@@ -22,6 +22,10 @@ uint64_t random_seed() {
 
 namespace {
 
+// What a request may make DRY cost at each token.
+constexpr int64_t kMaxDryWindow = 8192;
+constexpr size_t kMaxDryStrings = 8;
+
 // {"1234": -100} or [[1234, -100]]; false for "never".
 void read_logit_bias(const RequestFields& fields, const ModelInfo& model, std::vector<TokenBias>& out) {
   constexpr std::string_view kName = "logit_bias";
@@ -82,12 +86,12 @@ void read_generation(const RequestFields& fields, const ModelInfo& model, Genera
   fields.number("dry_multiplier", 0, 100, p.dry_multiplier);
   fields.number("dry_base", 0, 100, p.dry_base);
   fields.integer("dry_allowed_length", 1, INT32_MAX, p.dry_allowed_length);
-  fields.integer("dry_penalty_last_n", 0, UINT32_MAX, p.dry_penalty_last_n);
+  fields.integer("dry_penalty_last_n", 0, kMaxDryWindow, p.dry_penalty_last_n);
   fields.number("xtc_probability", 0, 1, p.xtc_probability);
   fields.number("xtc_threshold", 0, 1, p.xtc_threshold);
   if (p.dry_multiplier > 0) {
     std::vector<std::string> breakers(std::begin(kDefaultDryBreakers), std::end(kDefaultDryBreakers));
-    fields.strings("dry_sequence_breakers", 32, breakers);
+    fields.strings("dry_sequence_breakers", kMaxDryStrings, breakers);
     auto made = dry_breakers(model.tokenizer(), breakers);
     if (made) {
       p.dry_breakers = std::make_shared<const DryBreakers>(std::move(*made));

@@ -154,7 +154,9 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     job.wants_logits = true;
     for (const int32_t token : job.prompt) {
       TextToken& added = t->update.prompt_tokens.emplace_back(token);
-      session_->tokenizer.append_piece(token, added.bytes, t->request.show_control);
+      // A begin token in front is no part of the text.
+      const bool begins = t->update.prompt_tokens.size() == 1 && token == session_->tokenizer.bos();
+      if (!begins) session_->tokenizer.append_piece(token, added.bytes, /*special=*/true);
     }
     t->update.prompt_tokens[0].logprob = std::numeric_limits<float>::quiet_NaN();
     // The logits of row i are those of token i + 1; those of the last row are the first generated token's.

@@ -1,0 +1,44 @@
+// A small HTTP client for tests: blocking, one request a connection unless told otherwise.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+namespace forge::rt {
+
+struct HttpAnswer {
+  int status = 0;                              // 0: no answer came
+  std::map<std::string, std::string> headers;  // names in lower case
+  std::string body;                            // chunks joined
+};
+
+// A connection to a server on this machine; closed at the end of its life.
+class HttpClient {
+ public:
+  explicit HttpClient(uint16_t port);
+  explicit HttpClient(const std::string& unix_path);
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+  ~HttpClient();
+
+  bool connected() const { return fd_ >= 0; }
+  void send(std::string_view bytes) const;
+  // Reads one answer to its end; waits at most 20 s for each piece.
+  HttpAnswer answer();
+  // Whatever comes until `part` has come, or the end, or 20 s without anything.
+  std::string read_until(std::string_view part);
+  void close();
+
+ private:
+  bool more();  // reads into pending_
+  int fd_ = -1;
+  std::string pending_;
+};
+
+// "METHOD target HTTP/1.1" with Host, Content-Type, Content-Length, `headers` ("Name: value\r\n" …) and the body.
+std::string http_request(std::string_view method, std::string_view target, std::string_view body,
+                         std::string_view headers = {});
+
+}  // namespace forge::rt

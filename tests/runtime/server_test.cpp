@@ -1,0 +1,606 @@
+// The server of a program: the fake model behind HTTP, asked as clients ask.
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <thread>
+
+#include "core/base64.h"
+#include "core/mapped_file.h"
+#include "tests/core/temporary_directory.h"
+#include "tests/runtime/fake_model.h"
+#include "tests/runtime/fake_payload.h"
+#include "tests/runtime/http_client.h"
+
+namespace forge::rt {
+namespace {
+
+using Json = nlohmann::json;
+using Strings = std::vector<std::string>;
+
+const char* const kHello = R"("messages": [{"role": "user", "content": "Hello"}], "temperature": 0)";
+
+class ServerTest : public testing::Test {
+ protected:
+  TemporaryDirectory directory_;
+  std::string program_ = directory_.file("story");
+  std::string log_ = directory_.file("log");
+  pid_t child_ = 0;
+  uint16_t port_ = 0;
+
+  void SetUp() override {
+    write_executable(program_, forge::read_file(FAKE_PROGRAM), fake_payload_input(), nullptr);
+  }
+  void TearDown() override {
+    if (child_ != 0) EXPECT_EQ(stop(), 0);
+  }
+
+  std::string log() const {
+    const auto bytes = forge::read_file(log_);
+    return {bytes.begin(), bytes.end()};
+  }
+
+  // Starts the server and waits until it listens.
+  void start(const Strings& args = {}, Strings environment = {}) {
+    Strings words = {program_, "serve", "--port", "0"};
+    words.insert(words.end(), args.begin(), args.end());
+    std::vector<char*> argv;
+    for (std::string& w : words) argv.push_back(w.data());
+    argv.push_back(nullptr);
+    std::vector<char*> envp;
+    for (std::string& e : environment) envp.push_back(e.data());
+    envp.push_back(nullptr);
+    child_ = fork();
+    if (child_ == 0) {
+      const int fd = open(log_.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
+      dup2(fd, 2);
+      for (int other = 3; other < 100; ++other) close(other);
+      execve(argv[0], argv.data(), envp.data());
+      _exit(98);
+    }
+    for (int i = 0; i < 1000; ++i) {
+      const std::string said = std::filesystem::exists(log_) ? log() : "";
+      if (const size_t at = said.find("http://127.0.0.1:"); at != std::string::npos && said.ends_with('\n')) {
+        port_ = static_cast<uint16_t>(std::stoi(said.substr(at + 17)));
+        return;
+      }
+      if (said.find("unix:") != std::string::npos) return;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    FAIL() << "the server does not listen: " << log();
+  }
+
+  // Asks it to end; its exit status, or 128 + signal.
+  int stop() {
+    kill(child_, SIGTERM);
+    return wait();
+  }
+  int wait() {
+    int status = 0;
+    waitpid(child_, &status, 0);
+    child_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+  HttpAnswer ask(std::string_view method, std::string_view target, std::string_view body = {},
+                 std::string_view headers = {}) const {
+    HttpClient client(port_);
+    client.send(http_request(method, target, body, headers));
+    return client.answer();
+  }
+  // The JSON of an answer with status 200.
+  Json post(std::string_view target, const std::string& body) const {
+    const HttpAnswer answer = ask("POST", target, body);
+    EXPECT_EQ(answer.status, 200) << body << answer.body;
+    return Json::parse(answer.body, nullptr, false);
+  }
+  // The JSON of a stream's events; "[DONE]" as a string.
+  std::vector<Json> stream(std::string_view target, const std::string& body) const {
+    const HttpAnswer answer = ask("POST", target, body);
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    EXPECT_EQ(answer.headers.at("content-type"), "text/event-stream");
+    std::vector<Json> out;
+    for (size_t at = 0; (at = answer.body.find("data: ", at)) != std::string::npos;) {
+      const size_t end = answer.body.find("\n\n", at);
+      const std::string data = answer.body.substr(at + 6, end - at - 6);
+      out.push_back(data == "[DONE]" ? Json(data) : Json::parse(data));
+      at = end;
+    }
+    return out;
+  }
+  double metric(const std::string& name) const {
+    const std::string all = ask("GET", "/metrics").body;
+    const size_t at = all.find("\nforge_" + name + " ");
+    EXPECT_NE(at, std::string::npos) << name;
+    return std::stod(all.substr(at + 8 + name.size()));
+  }
+  template <class Condition>
+  static bool eventually(const Condition& condition) {
+    for (int i = 0; i < 500; ++i) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    return false;
+  }
+};
+
+std::string body_of(const std::string& rest) { return "{" + rest + "}"; }
+std::string hello(const std::string& rest) { return body_of(std::string(kHello) + ", " + rest); }
+
+TEST_F(ServerTest, EveryApiGivesTheSameText) {
+  start();
+  const Json chat = post("/v1/chat/completions", hello(R"("max_tokens": 20)"));
+  const std::string text = chat["choices"][0]["message"]["content"];
+  EXPECT_FALSE(text.empty());
+  EXPECT_EQ(chat["object"], "chat.completion");
+  EXPECT_EQ(chat["model"], "fake");
+  EXPECT_EQ(chat["choices"][0]["message"]["role"], "assistant");
+  EXPECT_EQ(chat["choices"][0]["finish_reason"], "length");
+  EXPECT_EQ(chat["usage"]["completion_tokens"], 20);
+  const int n_prompt = chat["usage"]["prompt_tokens"];
+  EXPECT_EQ(chat["usage"]["total_tokens"], n_prompt + 20);
+
+  std::string streamed;
+  auto events = stream(
+      "/v1/chat/completions",
+      hello(R"("max_completion_tokens": 20, "stream": true, "stream_options": {"include_usage": true})"));
+  ASSERT_GT(events.size(), 4U);
+  EXPECT_EQ(events.front()["choices"][0]["delta"]["role"], "assistant");
+  EXPECT_EQ(events.back(), "[DONE]");
+  events.pop_back();
+  EXPECT_EQ(events.back()["usage"]["completion_tokens"], 20);
+  EXPECT_GT(events.back()["timings"]["predicted_per_second"], 0);
+  events.pop_back();
+  EXPECT_EQ(events.back()["choices"][0]["finish_reason"], "length");
+  for (const Json& event : events) streamed += event["choices"][0]["delta"].value("content", "");
+  EXPECT_EQ(streamed, text);
+
+  const std::string prompt = post("/apply-template", hello(R"("n": 1)"))["prompt"];
+  EXPECT_EQ(prompt, "<|start|>user\nHello<|end|>\n<|start|>assistant\n");
+  const Json tokens = post("/tokenize", Json{{"content", prompt}}.dump())["tokens"];
+  EXPECT_EQ(tokens.size(), n_prompt);
+  EXPECT_EQ(post("/detokenize", Json{{"tokens", tokens}}.dump())["content"], prompt);
+  const Json completion =
+      post("/v1/completions", Json{{"prompt", prompt}, {"temperature", 0}, {"max_tokens", 20}}.dump());
+  EXPECT_EQ(completion["choices"][0]["text"], text);
+  EXPECT_EQ(
+      post("/completions", Json{{"prompt", tokens}, {"temperature", 0}, {"max_tokens", 20}, {"echo", true}}
+                               .dump())["choices"][0]["text"],
+      prompt + text);
+  streamed.clear();
+  for (const Json& event :
+       stream("/v1/completions",
+              Json{{"prompt", prompt}, {"temperature", 0}, {"max_tokens", 20}, {"stream", true}}.dump()))
+    if (event.is_object()) streamed += event["choices"][0]["text"];
+  EXPECT_EQ(streamed, text);
+
+  const Json message = post("/v1/messages", hello(R"("max_tokens": 20)"));
+  EXPECT_EQ(message["content"][0]["text"], text);
+  EXPECT_EQ(message["stop_reason"], "max_tokens");
+  EXPECT_EQ(post("/v1/messages/count_tokens", body_of(kHello))["input_tokens"], n_prompt);
+  streamed.clear();
+  std::string types;
+  for (const Json& event : stream("/v1/messages", hello(R"("max_tokens": 20, "stream": true)"))) {
+    const std::string type = event["type"];
+    if (types.find(type) == std::string::npos) types += type + " ";
+    if (type == "content_block_delta") streamed += event["delta"]["text"];
+  }
+  EXPECT_EQ(streamed, text);
+  EXPECT_EQ(
+      types,
+      "message_start content_block_start content_block_delta content_block_stop message_delta message_stop ");
+
+  const Json response =
+      post("/v1/responses", R"({"input": "Hello", "temperature": 0, "max_output_tokens": 20})");
+  EXPECT_EQ(response["output"][0]["content"][0]["text"], text);
+  EXPECT_EQ(response["status"], "incomplete");
+  streamed.clear();
+  int64_t number = 0;
+  for (
+      const Json& event : stream(
+          "/v1/responses",
+          R"({"input": [{"role": "user", "content": [{"type": "input_text", "text": "Hello"}]}], "temperature": 0, "max_output_tokens": 20, "stream": true})")) {
+    EXPECT_EQ(event["sequence_number"], number++);
+    if (event["type"] == "response.output_text.delta") streamed += event["delta"];
+  }
+  EXPECT_EQ(streamed, text);
+}
+
+TEST_F(ServerTest, SeedsStopsChoicesAndLogprobs) {
+  start();
+  const auto text_of = [&](const std::string& rest, size_t choice = 0) {
+    return post("/v1/chat/completions",
+                R"({"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 30, )" + rest +
+                    "}")["choices"][choice]["message"]["content"]
+        .get<std::string>();
+  };
+  EXPECT_EQ(text_of(R"("seed": 5)"), text_of(R"("seed": 5)"));
+  EXPECT_NE(text_of(R"("seed": 5)"), text_of(R"("seed": 6)"));
+  EXPECT_NE(text_of(R"("n": 1)"), text_of(R"("n": 1)"));  // no seed: another one each time
+  EXPECT_EQ(text_of(R"("seed": 5, "n": 3)", 1), text_of(R"("seed": 6)"));
+  // A bias of 100 is as good as an order.
+  const std::string forced = text_of(R"("logit_bias": {"65": 100}, "temperature": 0)");
+  EXPECT_EQ(forced, std::string(30, 'A'));
+  EXPECT_EQ(text_of(R"("logit_bias": {"65": 100}, "temperature": 0, "stop": ["AAA"])"), "");
+  EXPECT_EQ(text_of(R"("logit_bias": [[65, 100]], "temperature": 0, "stop": "B")"), forced);
+
+  const Json with =
+      post("/v1/chat/completions", hello(R"("max_tokens": 3, "logprobs": true, "top_logprobs": 2)"));
+  const Json content = with["choices"][0]["logprobs"]["content"];
+  ASSERT_EQ(content.size(), 3U);
+  for (const Json& token : content) {
+    EXPECT_LE(token["logprob"], 0);
+    ASSERT_EQ(token["top_logprobs"].size(), 2U);
+    EXPECT_EQ(token["top_logprobs"][0]["logprob"], token["logprob"]);  // greedy
+    EXPECT_GE(token["top_logprobs"][0]["logprob"], token["top_logprobs"][1]["logprob"]);
+  }
+  const Json echoed =
+      post("/v1/completions",
+           R"({"prompt": "abc", "echo": true, "logprobs": 1, "max_tokens": 2, "temperature": 0})");
+  const Json logprobs = echoed["choices"][0]["logprobs"];
+  EXPECT_EQ(logprobs["tokens"].size(), 5U);
+  EXPECT_TRUE(logprobs["token_logprobs"][0].is_null());
+  EXPECT_TRUE(logprobs["token_logprobs"][1].is_number());
+  EXPECT_EQ(logprobs["text_offset"], Json({0, 1, 2, 3, 4}));
+}
+
+TEST_F(ServerTest, AnswersGoOnFromTheAssistantsText) {
+  start();
+  const Json chat = post(
+      "/apply-template",
+      R"({"messages": [{"role": "developer", "content": "Be kind."}, {"role": "user", "content": "Hi <|end|>"},
+      {"role": "assistant", "content": "Sure: <|start|>"}]})");
+  EXPECT_EQ(chat["prompt"],
+            "<|start|>system\nBe kind.<|end|>\n<|start|>user\nHi <|end|><|end|>\n<|start|>assistant\nSure: "
+            "<|start|>");
+  // What messages say does not become a control token.
+  const Json counted =
+      post("/v1/messages/count_tokens", R"({"messages": [{"role": "user", "content": "<|end|>"}]})");
+  EXPECT_EQ(counted["input_tokens"], std::strlen("\0user\n<|end|>\0\n\0assistant\n") + 5 + 21);
+}
+
+TEST_F(ServerTest, Embeddings) {
+  start();
+  const Json plain = post("/v1/embeddings", R"({"input": ["one", "two", "one"]})");
+  ASSERT_EQ(plain["data"].size(), 3U);
+  EXPECT_EQ(plain["usage"]["prompt_tokens"], 9);
+  const auto first = plain["data"][0]["embedding"].get<std::vector<double>>();
+  double squares = 0;
+  for (const double x : first) squares += x * x;
+  EXPECT_NEAR(squares, 1, 1e-5);
+  EXPECT_EQ(plain["data"][2]["embedding"], plain["data"][0]["embedding"]);
+  EXPECT_NE(plain["data"][1]["embedding"], plain["data"][0]["embedding"]);
+  const Json coded = post("/v1/embeddings", R"({"input": "one", "encoding_format": "base64"})");
+  const auto bytes = decode_base64(coded["data"][0]["embedding"].get<std::string>());
+  ASSERT_TRUE(bytes);
+  ASSERT_EQ(bytes->size(), first.size() * sizeof(float));
+  for (size_t i = 0; i < first.size(); ++i) {
+    float x = 0;
+    std::memcpy(&x, bytes->data() + i * sizeof x, sizeof x);
+    EXPECT_NEAR(static_cast<double>(x), first[i], 1e-7);
+  }
+}
+
+TEST_F(ServerTest, MistakesAreToldAsOpenAiTellsThem) {
+  start();
+  const struct {
+    const char *method, *target, *body;
+    int status;
+    const char *param, *part;
+  } cases[] = {
+      {"POST", "/v1/chat/completions", "{", 400, nullptr, "JSON, byte 1"},
+      {"POST", "/v1/chat/completions", "[]", 400, nullptr, "the body: expected a JSON object"},
+      {"POST", "/v1/chat/completions", "{}", 400, "messages", "missing field: messages"},
+      {"POST", "/v1/chat/completions", R"({"messages": []})", 400, "messages", "1 to 4096"},
+      {"POST", "/v1/chat/completions", R"({"messages": [{"role": "king", "content": ""}]})", 400,
+       "messages.0.role", "assistant"},
+      {"POST", "/v1/chat/completions", R"({"messages": [{"role": "user"}]})", 400, "messages.0.content",
+       "missing"},
+      {"POST", "/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]})", 400,
+       "messages.0.content.0.type", "text alone"},
+      {"POST", "/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "temperature": "hot"})", 400, "temperature",
+       "a number from 0"},
+      {"POST", "/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "temperature": 1e999})", 400, nullptr, "number"},
+      {"POST", "/v1/chat/completions", R"({"messages": [{"role": "user", "content": "x"}], "n": 1000})", 400,
+       "n", "1 to 16"},
+      {"POST", "/v1/chat/completions", R"({"messages": [{"role": "user", "content": "x"}], "stop": [""]})",
+       400, "stop", "1 to 1000 bytes"},
+      {"POST", "/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "logit_bias": {"9999": 1}})", 400, "logit_bias",
+       "token ids"},
+      {"POST", "/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "top_logprobs": 2})", 400, "top_logprobs",
+       "logprobs: true"},
+      {"POST", "/v1/completions", R"({"prompt": ["a", "b"]})", 400, "prompt", "one text"},
+      {"POST", "/v1/completions", R"({"prompt": [9999]})", 400, "prompt", "below 258"},
+      {"POST", "/v1/completions", R"({"prompt": ""})", 400, nullptr, "no tokens"},
+      {"POST", "/v1/responses", R"({"input": "x", "previous_response_id": "y"})", 400, "previous_response_id",
+       "no conversations"},
+      {"POST", "/infill", R"({"input_prefix": "x"})", 400, nullptr, "fill-in-the-middle"},
+      {"GET", "/v1/nothing", "", 404, nullptr, "there is no GET /v1/nothing"},
+      {"GET", "/v1/chat/completions", "", 405, nullptr, "takes POST"},
+      {"POST", "/health", "{}", 405, nullptr, "takes GET"},
+  };
+  for (const auto& c : cases) {
+    const HttpAnswer answer = ask(c.method, c.target, c.body);
+    EXPECT_EQ(answer.status, c.status) << c.target << c.body;
+    const Json error = Json::parse(answer.body)["error"];
+    EXPECT_NE(error["message"].get<std::string>().find(c.part), std::string::npos) << error;
+    if (c.param != nullptr) EXPECT_EQ(error["param"], c.param) << error;
+    EXPECT_EQ(error["type"], "invalid_request_error");
+  }
+  const HttpAnswer too_long = ask("POST", "/v1/completions", Json{{"prompt", std::string(600, 'x')}}.dump());
+  EXPECT_EQ(too_long.status, 400);
+  EXPECT_EQ(Json::parse(too_long.body)["error"]["code"], "context_length_exceeded");
+  const HttpAnswer anthropic = ask("POST", "/v1/messages", "{}");
+  EXPECT_EQ(anthropic.status, 400);
+  EXPECT_EQ(Json::parse(anthropic.body)["type"], "error");
+  EXPECT_EQ(Json::parse(anthropic.body)["error"]["type"], "invalid_request_error");
+}
+
+TEST_F(ServerTest, AskForKeys) {
+  const std::string file = directory_.file("keys");
+  forge::write_file(file, std::vector<uint8_t>{'t', 'w', 'o', '\n', '\n', 't', 'h', 'r', 'e', 'e', '\n'});
+  start({"--api-key", "one", "--api-key-file", file});
+  EXPECT_EQ(ask("GET", "/health").status, 200);
+  EXPECT_EQ(ask("GET", "/").status, 200);
+  for (const char* header :
+       {"", "Authorization: Bearer on\r\n", "Authorization: Bearer onee\r\n", "Authorization: one\r\n",
+        "X-Api-Key: \r\n", "Authorization: Bearer two\\n\r\n"}) {
+    const HttpAnswer answer = ask("GET", "/v1/models", {}, header);
+    EXPECT_EQ(answer.status, 401) << header;
+    EXPECT_EQ(Json::parse(answer.body)["error"]["code"], "invalid_api_key");
+    EXPECT_EQ(ask("GET", "/metrics", {}, header).status, 401);
+    EXPECT_EQ(ask("GET", "/nothing", {}, header).status, 401);
+  }
+  for (const char* header : {"Authorization: Bearer one\r\n", "X-Api-Key: two\r\n", "X-Api-Key: three\r\n"})
+    EXPECT_EQ(ask("GET", "/v1/models", {}, header).status, 200);
+  EXPECT_EQ(log().find("one\n"), std::string::npos);
+}
+
+TEST_F(ServerTest, PagesOfOthersMayNotAsk) {
+  start({"--cors", "https://friend.example"});
+  EXPECT_EQ(ask("GET", "/v1/models", {}, "Origin: https://evil.example\r\n").status, 403);
+  EXPECT_EQ(ask("GET", "/v1/models", {}, "Origin: null\r\n").status, 403);
+  EXPECT_EQ(ask("GET", "/v1/models", {}, "Origin: http://localhost\r\n").status, 200);
+  const HttpAnswer friendly = ask("GET", "/v1/models", {}, "Origin: https://friend.example\r\n");
+  EXPECT_EQ(friendly.status, 200);
+  EXPECT_EQ(friendly.headers.at("access-control-allow-origin"), "https://friend.example");
+  EXPECT_EQ(ask("OPTIONS", "/v1/models", {}, "Origin: https://friend.example\r\n").status, 204);
+  // A foreign name that leads here: the page is of the same host, as its browser sees it.
+  HttpClient rebound(port_);
+  rebound.send("GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n\r\n");
+  EXPECT_EQ(rebound.answer().status, 403);
+}
+
+TEST_F(ServerTest, QueueIsBounded) {
+  start({"--parallel", "1", "--queue", "1"}, {"FAKE_STEP_MS=20"});
+  HttpClient first(port_);
+  HttpClient second(port_);
+  first.send(http_request("POST", "/v1/chat/completions", hello(R"("max_tokens": 100, "stream": true)")));
+  first.read_until("data: ");
+  second.send(http_request("POST", "/v1/chat/completions", hello(R"("max_tokens": 1)")));
+  EXPECT_TRUE(eventually([&] { return metric("texts_waiting") == 1; }));
+  const HttpAnswer third = ask("POST", "/v1/chat/completions", hello(R"("max_tokens": 1)"));
+  EXPECT_EQ(third.status, 429);
+  EXPECT_EQ(Json::parse(third.body)["error"]["code"], "rate_limit_exceeded");
+  EXPECT_EQ(third.headers.at("retry-after"), "1");
+  EXPECT_EQ(Json::parse(ask("POST", "/v1/messages", hello(R"("max_tokens": 1)")).body)["error"]["type"],
+            "rate_limit_error");
+  first.close();  // makes room
+  EXPECT_EQ(second.answer().status, 200);
+}
+
+TEST_F(ServerTest, ClientsThatGoAwayFreeTheirPages) {
+  start({"--parallel", "4"}, {"FAKE_STEP_MS=5"});
+  std::mt19937 random(1);  // NOLINT(cert-msc51-cpp): the same each time
+  for (int i = 0; i < 60; ++i) {
+    HttpClient client(port_);
+    client.send(http_request(
+        "POST", "/v1/chat/completions",
+        hello(random() % 2 == 0 ? R"("max_tokens": 400, "stream": true)" : R"("max_tokens": 400)")));
+    if (random() % 2 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(random() % 20));
+  }
+  EXPECT_TRUE(eventually([&] { return metric("texts_running") + metric("texts_waiting") == 0; }));
+  EXPECT_EQ(metric("kv_pages_running"), 0);
+}
+
+TEST_F(ServerTest, DrainsAtTheEnd) {
+  start({}, {"FAKE_STEP_MS=10"});
+  HttpClient stream(port_);
+  HttpClient idle(port_);
+  idle.send(http_request("GET", "/health", {}));
+  EXPECT_EQ(idle.answer().status, 200);
+  stream.send(http_request("POST", "/v1/chat/completions", hello(R"("max_tokens": 100, "stream": true)")));
+  stream.read_until("data: ");
+  kill(child_, SIGTERM);
+  EXPECT_TRUE(stream.read_until("[DONE]").ends_with("[DONE]"));
+  EXPECT_EQ(idle.read_until("x"), "");  // closed
+  EXPECT_EQ(wait(), 0);
+  EXPECT_FALSE(HttpClient(port_).connected());
+}
+
+TEST_F(ServerTest, SecondSignalBreaksOff) {
+  start({}, {"FAKE_STEP_MS=50"});
+  HttpClient stream(port_);
+  stream.send(http_request("POST", "/v1/chat/completions", hello(R"("max_tokens": 400, "stream": true)")));
+  stream.read_until("data: ");
+  kill(child_, SIGTERM);
+  EXPECT_TRUE(eventually([&] { return log().find("finishing") != std::string::npos; }));
+  kill(child_, SIGTERM);
+  EXPECT_NE(stream.read_until("\r\n0\r\n").find("shutting down"), std::string::npos);
+  EXPECT_EQ(wait(), 0);
+}
+
+TEST_F(ServerTest, UnixSocket) {
+  const std::string path = directory_.file("socket");
+  start({"--unix", path});
+  {
+    HttpClient client(path);
+    ASSERT_TRUE(client.connected());
+    client.send(http_request("GET", "/health", {}));
+    EXPECT_EQ(client.answer().status, 200);
+    client.send(http_request("POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 3})"));
+    EXPECT_EQ(client.answer().status, 200);  // the same connection
+  }
+  EXPECT_EQ(stop(), 0);
+  EXPECT_NE(access(path.c_str(), F_OK), 0);
+  // What a killed server leaves behind does not stand in the way.
+  start({"--unix", path});
+  kill(child_, SIGKILL);
+  EXPECT_EQ(wait(), 128 + SIGKILL);
+  std::filesystem::remove(log_);
+  start({"--unix", path});
+  EXPECT_TRUE(HttpClient(path).connected());
+}
+
+TEST_F(ServerTest, HoldsIdleConnectionsAndStreams) {
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  if (files.rlim_cur < 1200) GTEST_SKIP() << "SKIPPED: only " << files.rlim_cur << " files may be open";
+  start({"--parallel", "64"});
+  std::vector<std::unique_ptr<HttpClient>> idle;
+  for (int i = 0; i < 1000; ++i) {
+    idle.push_back(std::make_unique<HttpClient>(port_));
+    ASSERT_TRUE(idle.back()->connected()) << i;
+  }
+  std::vector<std::unique_ptr<HttpClient>> streams;
+  for (int i = 0; i < 64; ++i) {
+    streams.push_back(std::make_unique<HttpClient>(port_));
+    streams.back()->send(
+        http_request("POST", "/v1/chat/completions", hello(R"("max_tokens": 100, "stream": true)")));
+  }
+  for (auto& s : streams) EXPECT_TRUE(s->read_until("[DONE]").ends_with("[DONE]"));
+  for (size_t i = 0; i < idle.size(); i += 99) {
+    idle[i]->send(http_request("GET", "/health", {}));
+    EXPECT_EQ(idle[i]->answer().status, 200);
+  }
+}
+
+TEST_F(ServerTest, WhatIsNoHttpGetsNothingButAnError) {
+  start();
+  const auto raw = [&](const std::string& bytes) {
+    HttpClient client(port_);
+    client.send(bytes);
+    return client.answer().status;
+  };
+  EXPECT_EQ(raw("GARBAGE\r\n\r\n"), 400);
+  EXPECT_EQ(raw("GET / HTTP/9.9\r\n\r\n"), 400);
+  EXPECT_EQ(raw("GET /" + std::string(5000, 'x') + " HTTP/1.1\r\n\r\n"), 414);
+  EXPECT_EQ(raw("GET / HTTP/1.1\r\nX: " + std::string(40000, 'x') + "\r\n\r\n"), 431);
+  EXPECT_EQ(raw("POST /tokenize HTTP/1.1\r\nContent-Length: 999999999999\r\n\r\n"), 413);
+  EXPECT_EQ(raw("POST /tokenize HTTP/1.1\r\nContent-Length: -1\r\n\r\n"), 400);
+  EXPECT_EQ(raw("POST /tokenize HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), 400);
+  EXPECT_EQ(ask("POST", "/tokenize", std::string(100000, '[')).status, 400);
+  HttpClient asked(port_);
+  asked.send("POST /tokenize HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 16\r\n\r\n");
+  EXPECT_EQ(asked.answer().status, 100);
+  asked.send(R"({"content": "x"})");
+  EXPECT_EQ(asked.answer().status, 200);
+  HttpClient old(port_);
+  old.send(
+      "POST /v1/completions HTTP/1.0\r\nContent-Length: 45\r\n\r\n"
+      R"({"prompt": "x", "max_tokens":3,"stream":true})");
+  const HttpAnswer answer = old.answer();
+  EXPECT_EQ(answer.status, 200);
+  EXPECT_TRUE(answer.body.ends_with("[DONE]\n\n")) << answer.body;
+  EXPECT_EQ(ask("GET", "/health").status, 200);
+}
+
+// Bodies near to good ones: each gets an answer, a 4xx where it is none, and the server lives on.
+TEST_F(ServerTest, MalformedRequestsNeverGetMoreThan4xx) {
+  start({"--ctx", "256"});
+  const std::pair<const char*, std::string> seeds[] = {
+      {"/v1/chat/completions",
+       hello(
+           R"("max_tokens": 2, "stop": ["a", "b"], "logit_bias": {"65": 1.5}, "logprobs": true, "top_logprobs": 3, "seed": 7, "n": 2)")},
+      {"/v1/chat/completions",
+       R"({"messages": [{"role": "assistant", "content": [{"type": "text", "text": "x"}], "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{\"a\": 1}"}}]}, {"role": "tool", "tool_call_id": "1", "content": "y"}, {"role": "user", "content": "z"}], "max_tokens": 1, "chat_template_kwargs": {"a": [1]}})"},
+      {"/v1/completions",
+       R"({"prompt": [65, 66, 67], "max_tokens": 2, "echo": true, "logprobs": 2, "dry_multiplier": 0.5, "xtc_probability": 0.5})"},
+      {"/v1/embeddings", R"({"input": [[65, 66], "text"], "encoding_format": "base64"})"},
+      {"/v1/messages",
+       R"({"max_tokens": 2, "system": [{"type": "text", "text": "s"}], "messages": [{"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "r"}, {"type": "text", "text": "u"}]}], "thinking": {"type": "enabled"}})"},
+      {"/v1/responses",
+       R"({"input": [{"type": "message", "role": "user", "content": "x"}], "instructions": "i", "max_output_tokens": 2})"},
+      {"/tokenize", R"({"content": "x y", "with_pieces": true})"},
+      {"/detokenize", R"({"tokens": [1, 2, 3]})"},
+      {"/apply-template", R"({"messages": [{"role": "user", "content": "x"}]})"},
+      {"/infill", R"({"input_prefix": "a", "input_suffix": "b"})"},
+  };
+  const std::string pieces[] = {"null", "[]",   "{}",      "-1", "1e400", "\"\"", "99999999999999999999",
+                                "true", "\xff", "\\ud800", "{",  "}",     ",",    "\"",
+                                "0.5",  "[[[[", "\"x\": "};
+  std::mt19937 random(11);  // NOLINT(cert-msc51-cpp): the same each time
+  auto client = std::make_unique<HttpClient>(port_);
+  int refused = 0;
+  for (int i = 0; i < 4000; ++i) {
+    const auto& [target, seed] = seeds[random() % std::size(seeds)];
+    std::string body = seed;
+    for (size_t n = 1 + random() % 3; n != 0; --n) {
+      const size_t at = random() % body.size();
+      const std::string& piece = pieces[random() % std::size(pieces)];
+      switch (random() % 4) {
+        case 0: body.insert(at, piece); break;
+        case 1: body.erase(at, 1 + random() % 8); break;
+        case 2: body.replace(at, 1 + random() % 12, piece); break;
+        default: body[at] = static_cast<char>(random());
+      }
+      if (body.empty()) body = "x";
+    }
+    client->send(http_request("POST", target, body));
+    const HttpAnswer answer = client->answer();
+    ASSERT_TRUE(answer.status == 200 || (answer.status >= 400 && answer.status < 500))
+        << answer.status << " " << target << " " << body << "\n"
+        << answer.body;
+    refused += answer.status != 200;
+    if (answer.headers.contains("connection")) client = std::make_unique<HttpClient>(port_);
+  }
+  EXPECT_GT(refused, 1000);
+  EXPECT_EQ(ask("GET", "/health").status, 200);
+}
+
+TEST_F(ServerTest, KeepsNothingItDoesNotNeed) {
+  start();
+  const std::string status = [&] {
+    const auto bytes = forge::read_file("/proc/" + std::to_string(child_) + "/status");
+    return std::string(bytes.begin(), bytes.end());
+  }();
+  if (status.find("Seccomp:") == std::string::npos) GTEST_SKIP() << "SKIPPED: this kernel has no seccomp";
+  if (std::string_view(FAKE_PROGRAM).empty() || FAKE_SANITIZED)
+    GTEST_SKIP() << "SKIPPED: sanitizers need what the filter forbids";
+  EXPECT_NE(status.find("Seccomp:\t2"), std::string::npos) << status;
+  EXPECT_NE(status.find("NoNewPrivs:\t1"), std::string::npos);
+}
+
+TEST_F(ServerTest, AddressInUse) {
+  start();
+  Strings words = {program_, "serve", "--port", std::to_string(port_)};
+  const std::string command =
+      program_ + " serve --port " + std::to_string(port_) + " 2>" + directory_.file("second");
+  EXPECT_EQ(WEXITSTATUS(std::system(command.c_str())), 1);  // NOLINT(cert-env33-c)
+  const auto bytes = forge::read_file(directory_.file("second"));
+  const std::string said(bytes.begin(), bytes.end());
+  EXPECT_NE(said.find("can't listen on 127.0.0.1:" + std::to_string(port_) + ": Address already in use"),
+            std::string::npos)
+      << said;
+}
+
+}  // namespace
+}  // namespace forge::rt
