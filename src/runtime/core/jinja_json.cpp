@@ -178,6 +178,8 @@ struct JsonParser {
   }
 };
 
+}  // namespace
+
 void append_json_string(std::string& out, std::string_view s, bool ascii) {
   const auto escape = [&](uint32_t unit) {
     char hex[8];
@@ -203,6 +205,8 @@ void append_json_string(std::string& out, std::string_view s, bool ascii) {
   }
   out += '"';
 }
+
+namespace {
 
 // Python's text of a float in JSON.
 void append_json_real(std::string& out, double d) {
@@ -315,6 +319,28 @@ Result<Value> parse_json(std::string_view json) {
     return Error{p.error};
   }
   return v;
+}
+
+std::vector<JsonMember> json_members(std::string_view object) {
+  std::vector<JsonMember> members;
+  JsonParser p{object};
+  p.skip_space();
+  if (!p.take("{")) return {};
+  while (true) {
+    p.skip_space();
+    JsonMember& member = members.emplace_back();
+    if (!p.string(member.key)) return {};
+    p.skip_space();
+    if (!p.take(":")) return {};
+    p.skip_space();
+    const size_t begin = p.pos;
+    Value v;
+    if (!p.value(v)) return {};
+    size_t end = p.pos;
+    while (std::string_view(" \n\t\r").find(object[end - 1]) != std::string_view::npos) --end;
+    member.value = object.substr(begin, end - begin);
+    if (!p.take(",")) return p.take("}") ? members : std::vector<JsonMember>();
+  }
 }
 
 bool append_json(Interpreter& in, const Value& v, const JsonStyle& style, std::string& out) {
