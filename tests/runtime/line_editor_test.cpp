@@ -93,6 +93,25 @@ TEST(LineBuffer, PasteKeepsItsLineEnds) {
   EXPECT_EQ(type(b, "\r"), Event::line);
 }
 
+TEST(LineBuffer, KeysForLineEnds) {
+  LineBuffer b;
+  EXPECT_EQ(type(b, "one\x1b\r"), Event::changed);  // Alt+Enter
+  EXPECT_EQ(type(b, "two\x0a"), Event::changed);    // Ctrl+J
+  EXPECT_EQ(type(b, "three\x1b\n"), Event::changed);
+  EXPECT_EQ(b.line(), "one\ntwo\nthree\n");
+  EXPECT_EQ(type(b, "four\r"), Event::line);
+  EXPECT_EQ(b.line(), "one\ntwo\nthree\nfour");
+}
+
+TEST(LineBuffer, BeginsWithWhatItIsGiven) {
+  LineBuffer b;
+  type(b, "old");
+  b.fill("a\nb");
+  EXPECT_EQ(b.line(), "a\nb");
+  type(b, "c\x01x");
+  EXPECT_EQ(b.line(), "xa\nbc");
+}
+
 TEST(LineBuffer, RendersTheCursorsNeighbourhood) {
   LineBuffer b;
   type(b, "hello");

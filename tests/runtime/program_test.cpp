@@ -587,6 +587,129 @@ TEST_F(ProgramTest, ChatStateGoesOn) {
   expect_failure({"chat"}, 1, "--chat-template");
 }
 
+TEST_F(ProgramTest, ChatMessagesOfManyLines) {
+  const Strings chat = {"chat", "--temp", "0", "-n", "10"};
+  const auto said_to = [&](const std::string& message) {
+    return output({"generate", "--special", "<|start|>user\n" + message + "<|end|>\n<|start|>assistant\n",
+                   "--temp", "0", "-n", "10"}) +
+           "\n";
+  };
+  EXPECT_EQ(output(chat, {.input = "one\\\ntwo\n"}), said_to("one\ntwo"));
+  EXPECT_EQ(output(chat, {.input = "\"\"\"\n/one\n\ntwo\\\n\"\"\"\n"}), said_to("/one\n\ntwo\\"));
+  EXPECT_EQ(output(chat, {.input = "\"\"\"one\ntwo"}), said_to("one\ntwo"));  // the end of the input ends it
+  EXPECT_EQ(output(chat, {.input = "//one\n"}), said_to("/one"));
+}
+
+TEST_F(ProgramTest, ChatCommands) {
+  const Strings chat = {"chat", "--seed", "5", "-n", "12"};
+  const auto talk = [&](const std::string& input, const Strings& more = {}) {
+    Strings args = chat;
+    args.insert(args.end(), more.begin(), more.end());
+    return run(args, {.input = input});
+  };
+  const auto answers = [&](const std::string& input, const Strings& more = {}) {
+    const Outcome r = talk(input, more);
+    EXPECT_EQ(r.status, 0) << input << r.err;
+    return r.out;
+  };
+  // What commands say is not what the model says.
+  const Outcome help = talk("/help\n/stats\n/set\n/system\n");
+  EXPECT_EQ(help.status, 0) << help.err;
+  EXPECT_EQ(help.out, "");
+  for (const char* part :
+       {"/regen", "/save FILE", "//TEXT", "context: 0 of 512 tokens, 0 messages", "temp 0.8 ", "seed 5 ",
+        "tokens 12 ", R"(dry-sequence-breaker "\n" ":" "\"" "*" )", "no instructions"})
+    EXPECT_TRUE(contains(help.err, part)) << part << "\n" << help.err;
+  EXPECT_FALSE(contains(help.err, "\x1b"));
+
+  const std::string one = answers("one\n");
+  // /system is --system.
+  EXPECT_EQ(answers("/system Be kind.\none\n"), answers("one\n", {"--system", "Be kind."}));
+  EXPECT_NE(answers("/system Be kind.\none\n"), one);
+  EXPECT_EQ(answers("/system Be kind.\n/system none\none\n"), one);
+  EXPECT_TRUE(contains(talk("/system Be\\\nkind.\n/system\n").err, "instructions: Be\nkind.\n"));
+  // /set is a flag.
+  EXPECT_EQ(answers("/set temp 0\none\n"), answers("one\n", {"--temp", "0"}));
+  EXPECT_EQ(answers("/set presence-penalty 1.5\n/set tokens 40\none\n"),
+            answers("one\n", {"-n", "40", "--presence-penalty", "1.5"}));
+  EXPECT_TRUE(contains(talk("/set top-k 7\n/set top-k\n").err, "top-k 7\n  top-k 7  only"));
+  // /edit is as if the first had never been; /regen has another seed.
+  const std::string edited = answers("/set temp 0\nzero\none\n/edit two\n");
+  EXPECT_TRUE(edited.ends_with(answers("/set temp 0\nzero\ntwo\n").substr(12)));
+  EXPECT_EQ(std::count(edited.begin(), edited.end(), '-') / 3, 2);
+  const std::string again = answers("one\n/regen\n");
+  EXPECT_TRUE(again.starts_with(one + "---\n"));
+  EXPECT_NE(again, one + "---\n" + one);
+  const std::string greedy = answers("one\n", {"--temp", "0"});
+  EXPECT_EQ(answers("one\n/regen\n/regen\n", {"--temp", "0"}), greedy + "---\n" + greedy + "---\n" + greedy);
+  EXPECT_EQ(answers("one\n/regen\ntwo\n", {"--temp", "0"}),
+            greedy + "---\n" + answers("one\ntwo\n", {"--temp", "0"}));
+  EXPECT_EQ(answers("one\n/quit\ntwo\n"), one);
+  const Outcome stats = talk("one\n/stats\n");
+  EXPECT_TRUE(contains(stats.err, "last answer: prompt 22 tokens in ")) << stats.err;
+  EXPECT_TRUE(contains(stats.err, "generated 12 in ")) << stats.err;
+  EXPECT_TRUE(contains(stats.err, "context: 33 of 512 tokens, 2 messages")) << stats.err;
+
+  struct Case {
+    const char* input;
+    const char* message;
+  };
+  const Case failing[] = {
+      {"/nonsense", "there is no command '/nonsense', but /help /system /regen"},
+      {"/", "there is no command '/', but /help"},
+      {"/regen", "/regen: there is no answer yet"},
+      {"/edit x", "/edit: there is no message yet"},
+      {"/quit now", "/quit takes nothing behind it"},
+      {"/set temp hot", "/set temp: 'hot' is not a number"},
+      {"/set temp -1", "/set temp: -1 is not in 0 .. 100"},
+      {"/set heat 1", "/set: there is no 'heat', but tokens, temp, top-k"},
+      {"/set --temp 1", "/set: there is no '--temp'"},
+      {"/save", "/save: give the name of a file"},
+      {"/save -", "/save: give the name of a file"},
+      {"/save /nonexistent/f", "/save: /nonexistent/f: can't be written"},
+      {"/load", "/load: give the name of a file"},
+      {"/load /nonexistent", "/load: /nonexistent: can't be opened"},
+  };
+  for (const Case& c : failing) {
+    const Outcome r = talk(std::string(c.input) + "\n");
+    EXPECT_EQ(r.status, 1) << c.input;
+    EXPECT_TRUE(contains(r.err, std::string("story: chat: ") + c.message)) << c.input << "\n" << r.err;
+    // And the conversation goes on.
+    EXPECT_EQ(talk(std::string(c.input) + "\none\n").out, one) << c.input;
+  }
+  EXPECT_TRUE(contains(talk("one\n/edit\n").err, "/edit: give the new message behind it"));
+}
+
+TEST_F(ProgramTest, ChatSavesAndLoads) {
+  const std::string state = directory_.file("state");
+  const auto answers = [&](const std::string& input) {
+    const Outcome r = run({"chat", "--temp", "0", "-n", "12"}, {.input = input});
+    EXPECT_EQ(r.status, 0) << r.err;
+    return r.out;
+  };
+  const std::string both = answers("/system Be kind.\none\ntwo\n");
+  const std::string one = answers("/system Be kind.\none\n/save " + state + "\n");
+  EXPECT_EQ(one + "---\n" + answers("/load " + state + "\ntwo\n"), both);
+  // In the midst of another one, too; what was kept is as it was.
+  const std::string other = answers("three\n/load " + state + "\ntwo\n/load " + state + "\ntwo\n");
+  EXPECT_TRUE(other.ends_with(both.substr(one.size()) + both.substr(one.size()))) << other;
+  // What can't be loaded leaves the conversation.
+  forge::write_file(directory_.file("damaged"), as_bytes("no state"));
+  output({"generate", "x", "-n", "3", "--save-state", directory_.file("text")});
+  for (const char* name : {"damaged", "text"}) {
+    const Outcome r = run({"chat", "--temp", "0", "-n", "12"},
+                          {.input = "/system Be kind.\none\n/load " + directory_.file(name) + "\ntwo\n"});
+    EXPECT_EQ(r.status, 1);
+    EXPECT_EQ(r.out, both) << r.err;
+  }
+  // The program itself is no place for it.
+  const auto before = forge::read_file(program_);
+  const Outcome r = run({"chat", "-n", "3"}, {.input = "one\n/save " + program_ + "\n"});
+  EXPECT_EQ(r.status, 1);
+  EXPECT_TRUE(contains(r.err, "is what this command reads")) << r.err;
+  EXPECT_EQ(forge::read_file(program_), before);
+}
+
 // A person at a terminal in front of a child. Nothing waits longer than 20 s, and the child ends with it.
 struct TerminalSession {
   int terminal = -1;      // what is written here is typed
@@ -672,6 +795,44 @@ TEST_F(ProgramTest, ChatOnATerminal) {
   const int status = session.end();
   EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status << seen;
   EXPECT_FALSE(session.is_raw());
+}
+
+TEST_F(ProgramTest, ChatCommandsOnATerminal) {
+  for (const bool colours : {true, false}) {
+    TerminalSession session;
+    Strings environment;
+    if (!colours) environment = {"NO_COLOR=1"};
+    session.child = start({"chat", "--temp", "0", "-n", "5"}, {.environment = environment, .terminal = true},
+                          session.program_side, session.program_side, session.program_side);
+    size_t from = 0;
+    // Types at a prompt and waits for what is to be seen behind it.
+    const auto type = [&](std::string_view prompt, std::string_view keys, std::string_view shown) {
+      ASSERT_TRUE(session.read_until(prompt, from)) << session.seen;
+      session.type(keys);
+      ASSERT_TRUE(session.read_until(shown, from)) << session.seen;
+      from = session.seen.find(shown, from) + shown.size();
+      ASSERT_TRUE(session.read_until("\x1b[?2004l", from)) << session.seen;
+      from = session.seen.find("\x1b[?2004l", from);
+    };
+    type("> ", "one\x1b\rtwo\x0athree\r", "> one\u21b5two\u21b5three");
+    type("> ", "four\\\r", "> four\\");
+    type(". ", "five\r", ". five");
+    type("> ", "/stats\r", "> /stats");
+    ASSERT_TRUE(session.read_until("4 messages", from)) << session.seen;
+    // The last message comes back to be edited.
+    type("> ", "/edit\r", "> /edit");
+    type("> ", "!\r",
+         "> four\u21b5"
+         "five!");
+    type("> ", "/nonsense\r", "> /nonsense");
+    ASSERT_TRUE(session.read_until("there is no command '/nonsense'", from)) << session.seen;
+    type("> ", "/quit\r", "> /quit");
+    const int status = session.end();
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status << session.seen;
+    EXPECT_EQ(contains(session.seen, "\x1b[1m"), colours) << session.seen;
+    EXPECT_EQ(contains(session.seen, "\x1b[2m"), colours) << session.seen;
+    EXPECT_FALSE(session.is_raw());
+  }
 }
 
 TEST_F(ProgramTest, SignalsAtThePromptLeaveTheTerminalAsItWas) {

@@ -50,6 +50,21 @@ struct BracketedPaste {
   BracketedPaste& operator=(const BracketedPaste&) = delete;
 };
 
+// What the terminal echoes while it lives is bold.
+struct TypedStyle {
+  explicit TypedStyle(bool on) : on_(on) {
+    if (on_) write_terminal("\x1b[1m");
+  }
+  ~TypedStyle() {
+    if (on_) write_terminal("\x1b[0m");
+  }
+  TypedStyle(const TypedStyle&) = delete;
+  TypedStyle& operator=(const TypedStyle&) = delete;
+
+ private:
+  bool on_;
+};
+
 uint32_t terminal_columns() {
   winsize size{};
   return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 8 ? size.ws_col : 80;
@@ -61,8 +76,8 @@ termios original_terminal{};
 
 // Async-signal-safe. SA_RESETHAND has put the default action back: it ends the program once this returns.
 void restore_and_end(int signal) {
-  constexpr std::string_view kNoPaste = "\x1b[?2004l";
-  [[maybe_unused]] const ssize_t n = ::write(STDOUT_FILENO, kNoPaste.data(), kNoPaste.size());
+  constexpr std::string_view kAsBefore = "\x1b[0m\x1b[?2004l";
+  [[maybe_unused]] const ssize_t n = ::write(STDOUT_FILENO, kAsBefore.data(), kAsBefore.size());
   tcsetattr(STDIN_FILENO, TCSANOW, &original_terminal);
   raise(signal);
 }
@@ -93,6 +108,11 @@ void LineBuffer::clear() {
   mode_ = Mode::text;
   pasting_ = false;
   recalled_ = history_.size();
+}
+
+void LineBuffer::fill(std::string_view line) {
+  clear();
+  insert(line);
 }
 
 void LineBuffer::remember(std::string_view line) {
@@ -150,6 +170,10 @@ LineBuffer::Event LineBuffer::recall(size_t index) {
 LineBuffer::Event LineBuffer::feed(uint8_t byte) {
   switch (mode_) {
     case Mode::escape:
+      if (byte == '\r' || byte == '\n') {  // Alt+Enter
+        mode_ = Mode::text;
+        return insert("\n");
+      }
       mode_ = byte == '[' ? Mode::sequence : byte == 'O' ? Mode::single_shift : Mode::text;
       parameters_.clear();
       return Event::none;
@@ -194,7 +218,7 @@ LineBuffer::Event LineBuffer::key(uint8_t control) {
     case control_key('F'): cursor_ = after(cursor_); return Event::changed;
     case control_key('H'):
     case kDelete: return erase(before(cursor_), cursor_);
-    case control_key('J'):
+    case control_key('J'): return insert("\n");
     case control_key('M'): return Event::line;
     case control_key('K'): text_.resize(cursor_); return Event::changed;
     case control_key('L'): return Event::clear_screen;
@@ -290,7 +314,7 @@ class LineEditor::Terminal {
   std::array<struct sigaction, kEndingSignals.size()> previous_{};
 };
 
-LineEditor::LineEditor() {
+LineEditor::LineEditor(bool colours) : colours_(colours) {
   if (isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0) terminal_ = std::make_unique<Terminal>();
 }
 LineEditor::~LineEditor() = default;
@@ -299,13 +323,13 @@ void LineEditor::let_keys_signal(bool on) {
   if (terminal_ != nullptr) terminal_->set(on);
 }
 
-ReadLine LineEditor::read(std::string_view prompt, std::string& line) {
-  return interactive() ? read_edited(prompt, line) : read_plain(line);
+ReadLine LineEditor::read(std::string_view prompt, std::string& line, std::string_view initial) {
+  return interactive() ? read_edited(prompt, line, initial) : read_plain(line);
 }
 
 ReadLine LineEditor::read_plain(std::string& line) {
-  for (;;) {
-    const size_t end = pending_.find('\n');
+  for (size_t searched = 0;;) {
+    const size_t end = pending_.find('\n', searched);
     if (end != std::string::npos) {
       line = pending_.substr(0, end);
       pending_.erase(0, end + 1);
@@ -319,13 +343,15 @@ ReadLine LineEditor::read_plain(std::string& line) {
       line = std::exchange(pending_, {});
       return line.empty() ? ReadLine::end_of_input : ReadLine::line;
     }
+    searched = pending_.size();
     pending_.append(bytes, static_cast<size_t>(n));
   }
 }
 
-ReadLine LineEditor::read_edited(std::string_view prompt, std::string& line) {
+ReadLine LineEditor::read_edited(std::string_view prompt, std::string& line, std::string_view initial) {
   const BracketedPaste paste;
-  buffer_.clear();
+  const TypedStyle style(colours_);
+  buffer_.fill(initial);
   write_terminal(buffer_.render(prompt, terminal_columns()));
   for (;;) {
     if (pending_.empty()) {

@@ -1,5 +1,5 @@
 // Line editing on a terminal by plain escape sequences: no terminfo, so it works in an empty root. One line
-// that scrolls sideways; history; bracketed paste, whose line ends stay in the line.
+// that scrolls sideways; history; line ends stay in it that Alt+Enter, Ctrl+J or a bracketed paste brings.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,8 @@ class LineBuffer {
   Event feed(uint8_t byte);
   const std::string& line() const { return text_; }
   void clear();
+  // Puts `line` there, as if it had been typed.
+  void fill(std::string_view line);
   // Remembers a line for the arrow keys; a repetition of the last one is not kept.
   void remember(std::string_view line);
   // What a terminal of `columns` must get to show `prompt` and the line, cursor in place.
@@ -58,12 +60,13 @@ enum class ReadLine : uint8_t { line, interrupt, end_of_input };
 // the next read.
 class LineEditor {
  public:
-  LineEditor();
+  // With `colours` what is typed stands out.
+  explicit LineEditor(bool colours);
   ~LineEditor();
   bool interactive() const { return terminal_ != nullptr; }
-  // The line without its end. `interrupt`: Ctrl-C on an empty line (which only clears a line that has text),
+  // The line without its end, which begins as `initial` where it can be edited. `interrupt`: Ctrl-C on an empty line (which only clears a line that has text),
   // or SIGINT.
-  ReadLine read(std::string_view prompt, std::string& line);
+  ReadLine read(std::string_view prompt, std::string& line, std::string_view initial = {});
   // Whether Ctrl-C, Ctrl-\ and Ctrl-Z are signals (and Ctrl-S, Ctrl-Q stop and continue the output), or keys,
   // as read() wants them and the editor begins.
   void let_keys_signal(bool on);
@@ -71,10 +74,11 @@ class LineEditor {
  private:
   class Terminal;
 
-  ReadLine read_edited(std::string_view prompt, std::string& line);
+  ReadLine read_edited(std::string_view prompt, std::string& line, std::string_view initial);
   ReadLine read_plain(std::string& line);
 
   std::unique_ptr<Terminal> terminal_;  // none: a pipe or a file
+  bool colours_;
   LineBuffer buffer_;
   std::string pending_;  // bytes read and not used
 };

@@ -216,6 +216,7 @@ std::string help_text(std::string_view program, const Usage& usage, std::span<co
   }
   for (size_t i = 0; i < options.size(); ++i) {
     out += heads[i] + std::string(width + 2 - heads[i].size(), ' ') + options[i].help;
+    if (!options[i].initial.empty()) out += text(" (default ", options[i].initial, ")");
     if (options[i].variable != nullptr) out += text(" [", options[i].variable, "]");
     out += '\n';
   }

@@ -17,6 +17,7 @@ struct Option {
   char letter = 0;              // 'n' for "-n"
   std::string_view value = {};  // the value's name in the help; empty: a switch
   std::string help;
+  std::string initial = {};  // the value before the option is given, for the help; empty: not shown
   std::function<Status(std::string_view value)> set;  // a switch gets an empty value
   const char* variable = nullptr;                     // "FORGE_TEMP": taken where the option is not given
 };

@@ -11,6 +11,7 @@
 #include <new>
 
 #include "runtime/core/dry_breakers.h"
+#include "runtime/host/json.h"
 #include "runtime/host/program_main.h"
 
 namespace forge::rt {
@@ -213,18 +214,40 @@ SamplingFlags default_sampling(Program& program) {
   return flags;
 }
 
+namespace {
+
+// DRY's breakers as a person would give them.
+std::string quoted_breakers(const SamplingFlags& flags) {
+  std::vector<std::string> strings = flags.dry_breakers;
+  if (flags.default_breakers) strings.assign(std::begin(kDefaultDryBreakers), std::end(kDefaultDryBreakers));
+  std::string out;
+  for (const std::string& s : strings) {
+    if (!out.empty()) out += ' ';
+    out += json_string(s);
+  }
+  return out.empty() ? "none" : out;
+}
+
+}  // namespace
+
 void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags) {
   SamplingParams& p = flags.params;
+  const auto number = [](float value) {
+    char digits[32];
+    std::snprintf(digits, sizeof digits, "%g", static_cast<double>(value));
+    return std::string(digits);
+  };
   const std::vector<Option> added = {
       {.name = "--temp",
        .value = "T",
-       .help = text("temperature; 0 takes the most likely token (default ",
-                    fixed(static_cast<double>(p.temperature), 2), ")"),
+       .help = "temperature; 0 takes the most likely token",
+       .initial = number(p.temperature),
        .set = into(p.temperature, 0, 100),
        .variable = "FORGE_TEMP"},
       {.name = "--top-k",
        .value = "K",
-       .help = text("only the K most likely tokens; 0: all (default ", p.top_k, ")"),
+       .help = "only the K most likely tokens; 0: all",
+       .initial = std::to_string(p.top_k),
        .set = [&p](std::string_view value) -> Status {
          uint32_t k = 0;
          Status status = into(k, 0, INT32_MAX)(value);
@@ -234,20 +257,20 @@ void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags) {
        .variable = "FORGE_TOP_K"},
       {.name = "--top-p",
        .value = "P",
-       .help = text("only the most likely tokens that reach P together; 1: all (default ",
-                    fixed(static_cast<double>(p.top_p), 2), ")"),
+       .help = "only the most likely tokens that reach P together; 1: all",
+       .initial = number(p.top_p),
        .set = into(p.top_p, 0, 1),
        .variable = "FORGE_TOP_P"},
       {.name = "--min-p",
        .value = "P",
-       .help = text("only tokens with P times the best one's probability; 0: all (default ",
-                    fixed(static_cast<double>(p.min_p), 2), ")"),
+       .help = "only tokens with P times the best one's probability; 0: all",
+       .initial = number(p.min_p),
        .set = into(p.min_p, 0, 1),
        .variable = "FORGE_MIN_P"},
       {.name = "--repeat-penalty",
        .value = "R",
-       .help = text("makes the last tokens less likely; 1: off (default ",
-                    fixed(static_cast<double>(p.repeat_penalty), 2), ")"),
+       .help = "makes the last tokens less likely; 1: off",
+       .initial = number(p.repeat_penalty),
        .set = [&p](std::string_view value) -> Status {
          float penalty = 0;
          if (Status status = into(penalty, 0, 100)(value); !status) return status;
@@ -258,48 +281,51 @@ void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags) {
        .variable = "FORGE_REPEAT_PENALTY"},
       {.name = "--repeat-last-n",
        .value = "N",
-       .help = text("how many tokens back the penalties look (default ", p.repeat_last_n, ")"),
+       .help = "how many tokens back the penalties look",
+       .initial = std::to_string(p.repeat_last_n),
        .set = into(p.repeat_last_n, 0),
        .variable = "FORGE_REPEAT_LAST_N"},
       {.name = "--presence-penalty",
        .value = "A",
-       .help = text("taken off the logits of the last tokens; 0: off (default ",
-                    fixed(static_cast<double>(p.presence_penalty), 2), ")"),
+       .help = "taken off the logits of the last tokens; 0: off",
+       .initial = number(p.presence_penalty),
        .set = into(p.presence_penalty, -100, 100),
        .variable = "FORGE_PRESENCE_PENALTY"},
       {.name = "--frequency-penalty",
        .value = "A",
-       .help = text("the same for each time that a token is among them; 0: off (default ",
-                    fixed(static_cast<double>(p.frequency_penalty), 2), ")"),
+       .help = "the same for each time that a token is among them; 0: off",
+       .initial = number(p.frequency_penalty),
        .set = into(p.frequency_penalty, -100, 100),
        .variable = "FORGE_FREQUENCY_PENALTY"},
       {.name = "--dry-multiplier",
        .value = "M",
-       .help =
-           text("DRY: M * base^(length - allowed length) off the logit of a token that would go on with a "
-                "repetition; 0: off (default ",
-                fixed(static_cast<double>(p.dry_multiplier), 2), ")"),
+       .help = "DRY: M * base^(length - allowed length) off the logit of a token that would go on with a "
+               "repetition; 0: off",
+       .initial = number(p.dry_multiplier),
        .set = into(p.dry_multiplier, 0, 100),
        .variable = "FORGE_DRY_MULTIPLIER"},
       {.name = "--dry-base",
        .value = "B",
-       .help = text("the base in it (default ", fixed(static_cast<double>(p.dry_base), 2), ")"),
+       .help = "the base in it",
+       .initial = number(p.dry_base),
        .set = into(p.dry_base, 1, 100),
        .variable = "FORGE_DRY_BASE"},
       {.name = "--dry-allowed-length",
        .value = "N",
-       .help = text("DRY: shorter repetitions cost nothing (default ", p.dry_allowed_length, ")"),
+       .help = "DRY: shorter repetitions cost nothing",
+       .initial = std::to_string(p.dry_allowed_length),
        .set = into(p.dry_allowed_length, 0),
        .variable = "FORGE_DRY_ALLOWED_LENGTH"},
       {.name = "--dry-penalty-last-n",
        .value = "N",
-       .help = text("how many tokens back DRY looks; 0: off (default ", p.dry_penalty_last_n, ")"),
+       .help = "how many tokens back DRY looks; 0: off",
+       .initial = std::to_string(p.dry_penalty_last_n),
        .set = into(p.dry_penalty_last_n, 0),
        .variable = "FORGE_DRY_PENALTY_LAST_N"},
       {.name = "--dry-sequence-breaker",
        .value = "TEXT",
-       .help = "DRY: no repetition reaches across this text (may be repeated; none: there are no such texts; "
-               "default: newline : \" *)",
+       .help = "DRY: no repetition reaches across this text; may be repeated; none: there are no such texts",
+       .initial = quoted_breakers(flags),
        .set = [&flags](std::string_view value) -> Status {
          if (value.empty()) return Error{"the text is empty; 'none' stands for no breakers"};
          if (flags.dry_breakers.size() == kMaxDryBreakers)
@@ -314,16 +340,14 @@ void add_sampling_options(std::vector<Option>& options, SamplingFlags& flags) {
        }},
       {.name = "--xtc-probability",
        .value = "P",
-       .help =
-           text("XTC: how often all tokens above its threshold but the least likely are left out; 0: never "
-                "(default ",
-                fixed(static_cast<double>(p.xtc_probability), 2), ")"),
+       .help = "XTC: how often all tokens above its threshold but the least likely are left out; 0: never",
+       .initial = number(p.xtc_probability),
        .set = into(p.xtc_probability, 0, 1),
        .variable = "FORGE_XTC_PROBABILITY"},
       {.name = "--xtc-threshold",
        .value = "P",
-       .help = text("a probability; above 0.5 XTC is off (default ",
-                    fixed(static_cast<double>(p.xtc_threshold), 2), ")"),
+       .help = "a probability; above 0.5 XTC is off",
+       .initial = number(p.xtc_threshold),
        .set = into(p.xtc_threshold, 0, 1),
        .variable = "FORGE_XTC_THRESHOLD"},
       {.name = "--seed",

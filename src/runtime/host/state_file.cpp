@@ -70,9 +70,8 @@ Status save_state(const std::string& path, const Program& program, const KvPool&
   return file->commit();
 }
 
-Result<SavedState> load_state(const std::string& path, const Program& program, Engine& engine,
-                              Sequence& sequence) {
-  const auto file = Mapping::file(path);
+Result<StateFile> open_state(const std::string& path, const Program& program, const Engine& engine) {
+  auto file = Mapping::file(path);
   if (!file) return file.error();
   const std::span<const uint8_t> bytes = file->bytes();
   StateHeader header{};
@@ -122,12 +121,27 @@ Result<SavedState> load_state(const std::string& path, const Program& program, E
     }
   }
   state.transcript.assign(transcript.begin(), transcript.end());
-  if (Status status = engine.pool().reserve(sequence, header.n_past); !status) return status.error();
+  return StateFile{.file = std::move(*file), .state = std::move(state), .n_past = header.n_past, .pages = at};
+}
+
+Status place_state(const StateFile& file, Engine& engine, Sequence& sequence) {
+  if (Status status = engine.pool().reserve(sequence, file.n_past); !status) return status;
+  std::span<const uint8_t> rest = file.pages;
   for (const uint32_t page : sequence.pages) {
-    std::memcpy(engine.pool().page(page).data(), take(page_bytes).data(), page_bytes);
+    const std::span<uint8_t> to = engine.pool().page(page);
+    std::memcpy(to.data(), rest.data(), to.size());
+    rest = rest.subspan(to.size());
   }
-  sequence.n_past = header.n_past;
-  return state;
+  sequence.n_past = file.n_past;
+  return Ok{};
+}
+
+Result<SavedState> load_state(const std::string& path, const Program& program, Engine& engine,
+                              Sequence& sequence) {
+  auto file = open_state(path, program, engine);
+  if (!file) return file.error();
+  if (const Status placed = place_state(*file, engine, sequence); !placed) return placed.error();
+  return std::move(file->state);
 }
 
 }  // namespace forge::rt

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,19 @@ struct SavedState {
 // Appears under its name only when whole.
 Status save_state(const std::string& path, const Program& program, const KvPool& pool,
                   const Sequence& sequence, const SavedState& state);
-// Fills `sequence` (which must be empty). Error for a file that is damaged, of another model or program, or
-// longer than the engine's context.
+
+// A file that was checked, and not loaded yet.
+struct StateFile {
+  Mapping file;
+  SavedState state;
+  uint32_t n_past = 0;
+  std::span<const uint8_t> pages;  // in `file`
+};
+// Error for a file that is damaged, of another model or program, or longer than the engine's context.
+Result<StateFile> open_state(const std::string& path, const Program& program, const Engine& engine);
+// Fills `sequence`, which must be empty. Error where the engine has no room.
+Status place_state(const StateFile& file, Engine& engine, Sequence& sequence);
+// Both.
 Result<SavedState> load_state(const std::string& path, const Program& program, Engine& engine,
                               Sequence& sequence);
 
