@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <tuple>
 
 #include "adapters/lora.h"
@@ -12,6 +13,7 @@
 #include "ir/weight_tensor.h"
 #include "models/architecture.h"
 #include "passes/passes.h"
+#include "runtime/core/answer_format.h"
 #include "runtime/core/chat_template.h"
 #include "runtime/core/tokenizer.h"
 
@@ -101,6 +103,17 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   return manifest;
 }
 
+// How the model writes thoughts and tool calls, as its chat template shows; nullopt where it has none.
+std::optional<std::string> answer_format(const PayloadInput& payload) {
+  const auto chat_template = rt::ChatTemplate::parse(payload.chat_template);
+  const auto tokenizer = rt::Tokenizer::open(payload.tokenizer);
+  if (payload.chat_template.empty() || !chat_template || !tokenizer) return std::nullopt;
+  rt::FormatHints hints;
+  for (int32_t t = 0; t < tokenizer->n_vocab(); ++t)
+    if (tokenizer->is_control(t)) tokenizer->append_piece(t, hints.control_tokens.emplace_back(), true);
+  return rt::derive_answer_format(*chat_template, hints).to_text();
+}
+
 void pack_weights(const Checkpoint& checkpoint, const CompiledModel& m, PayloadInput& payload) {
   for (const PlacedWeight& placed : m.plan.weights) {
     const Weight& w = m.optimized.weights[placed.weight];
@@ -166,6 +179,7 @@ CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& 
   payload.chat_template = chat_template(checkpoint, options);
   payload.source_kv = encode_source_metadata(checkpoint);
   payload.manifest = make_manifest(checkpoint, options, m);
+  if (const auto format = answer_format(payload)) payload.manifest["answer.format"] = *format;
   pack_weights(checkpoint, m, payload);
   return m;
 }

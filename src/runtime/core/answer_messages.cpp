@@ -197,7 +197,7 @@ struct Preparation {
 
 }  // namespace
 
-Result<Conversation> prepare_messages(const AnswerFormat& format, const Value& messages, const Value& tools) {
+Result<PreparedChat> prepare_messages(const AnswerFormat& format, const Value& messages, const Value& tools) {
   if (!is_list(messages)) return Error{"messages: expected a list"};
   if (!tools.is_undefined() && !tools.is_none() && !is_list(tools)) return Error{"tools: expected a list"};
   Preparation p{format, {}, {}};
@@ -210,7 +210,7 @@ Result<Conversation> prepare_messages(const AnswerFormat& format, const Value& m
     p.out.erase(p.out.begin());
     if (!system.empty()) p.instruct(std::move(system));
   }
-  Conversation c;
+  PreparedChat c;
   c.tools = format.empty_tools ? Value::list({}) : Value::none();
   if (has_items(tools)) {
     if (format.native_tools()) {

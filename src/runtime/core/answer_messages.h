@@ -6,7 +6,7 @@
 
 namespace forge::rt {
 
-struct Conversation {
+struct PreparedChat {
   jinja::Value messages;  // a list of dicts
   jinja::Value tools;     // the template's variable `tools`: a list or none
 };
@@ -15,7 +15,7 @@ struct Conversation {
 // objects, ids get the length that the template demands, thoughts its key; what the template leaves out
 // (system messages, tools, calls, results) becomes text in the messages that it has. An Error names the
 // message that has another shape.
-Result<Conversation> prepare_messages(const AnswerFormat& format, const jinja::Value& messages,
+Result<PreparedChat> prepare_messages(const AnswerFormat& format, const jinja::Value& messages,
                                       const jinja::Value& tools);
 
 }  // namespace forge::rt

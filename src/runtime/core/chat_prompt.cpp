@@ -67,36 +67,18 @@ Value ChatPrompt::disarm(const Value& value) const {  // NOLINT(misc-no-recursio
   return value;
 }
 
-Result<std::string> ChatPrompt::render(const Value& messages, const Options& options) const {
+Result<ChatPrompt::Prompt> ChatPrompt::prompt(const Value& messages, const Options& options) const {
+  const std::string bos = control_name(tokenizer_.bos());
   RenderOptions render;
   render.add_generation_prompt = options.add_generation_prompt;
-  render.bos_token = control_name(tokenizer_.bos());
+  render.bos_token = bos;
   render.eos_token = control_name(tokenizer_.eos());
   render.variables = disarm(options.variables);
   render.now = options.now;
   auto rendered = template_.render(disarm(messages), render);
-  if (rendered) *rendered += disarm(options.answer_begins);
-  return rendered;
-}
-
-Result<std::string> ChatPrompt::text(const Value& messages, const Options& options) const {
-  const auto rendered = render(messages, options);
   if (!rendered) return rendered.error();
-  std::string out;
-  std::string_view rest = *rendered;
-  for (;;) {
-    const size_t cut = rest.find(kCut);
-    out += rest.substr(0, cut);
-    if (cut == std::string_view::npos) return out;
-    rest.remove_prefix(cut + kCut.size());
-  }
-}
-
-Result<std::vector<int32_t>> ChatPrompt::tokens(const Value& messages, const Options& options) const {
-  const auto rendered = render(messages, options);
-  if (!rendered) return rendered.error();
-  const std::string bos = control_name(tokenizer_.bos());
-  std::vector<int32_t> out;
+  *rendered += disarm(options.answer_begins);
+  Prompt out;
   std::string_view rest = *rendered;
   // The template writes the begin token itself, or the tokenizer adds it: never both.
   EncodeOptions encode{.add_eos = false, .parse_special = true};
@@ -104,7 +86,8 @@ Result<std::vector<int32_t>> ChatPrompt::tokens(const Value& messages, const Opt
   for (;;) {
     const size_t cut = rest.find(kCut);
     const auto part = tokenizer_.encode(rest.substr(0, cut), encode);
-    out.insert(out.end(), part.begin(), part.end());
+    out.tokens.insert(out.tokens.end(), part.begin(), part.end());
+    out.text += rest.substr(0, cut);
     if (cut == std::string_view::npos) return out;
     rest.remove_prefix(cut + kCut.size());
     encode.add_bos = false;

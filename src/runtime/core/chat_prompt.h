@@ -25,16 +25,17 @@ class ChatPrompt {
     std::optional<jinja::BrokenDownTime> now;
     std::string_view answer_begins;  // text behind all that the template writes, as of a message
   };
+  struct Prompt {
+    std::string text;
+    std::vector<int32_t> tokens;
+  };
   // messages: a list of dicts, as the template expects them.
-  Result<std::vector<int32_t>> tokens(const jinja::Value& messages, const Options& options) const;
-  // The text that tokens() splits.
-  Result<std::string> text(const jinja::Value& messages, const Options& options) const;
+  Result<Prompt> prompt(const jinja::Value& messages, const Options& options) const;
 
   // What templates call a token ("<|im_end|>"); empty for -1.
   std::string control_name(int32_t token) const;
 
  private:
-  Result<std::string> render(const jinja::Value& messages, const Options& options) const;
   // `text` with the names of control tokens cut in two.
   std::string disarm(std::string_view text) const;
   jinja::Value disarm(const jinja::Value& value) const;

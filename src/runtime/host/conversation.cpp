@@ -139,8 +139,10 @@ Result<std::vector<int32_t>> Conversation::prompt_tokens() const {
   std::vector<jinja::Value> shown;
   for (const ChatMessage& m : std::span(messages_).first(messages_.size() - 1))
     shown.push_back(chat_message(m.role, m.content));
-  return prompt_.tokens(jinja::Value::list(std::move(shown)),
-                        {.variables = options_.template_variables, .now = utc_now()});
+  auto prompt = prompt_.prompt(jinja::Value::list(std::move(shown)),
+                               {.variables = options_.template_variables, .now = utc_now()});
+  if (!prompt) return prompt.error();
+  return std::move(prompt->tokens);
 }
 
 // Drops the oldest user message and what follows it up to the next one; false where only this turn is left.

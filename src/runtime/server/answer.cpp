@@ -128,6 +128,26 @@ void fail_answer(Service& service, Answer& answer, const ApiError& error) {
   answer.exchange->end_stream();
 }
 
+// Adds to the choice, and writes what was added to a stream.
+void take_delta(Answer& answer, Choice& choice, const AnswerDelta& delta) {
+  using Kind = AnswerDelta::Kind;
+  if (delta.call > 0 && !answer.parallel_calls) return;
+  const std::span<const TextToken> tokens = std::span(choice.tokens).subspan(choice.n_tokens_sent);
+  switch (delta.kind) {
+    case Kind::content: choice.content += delta.text; break;
+    case Kind::reasoning: choice.reasoning += delta.text; break;
+    case Kind::call_begin:
+      choice.tool_calls.push_back(
+          {.id = delta.id.empty() ? random_id("call_") : delta.id, .name = delta.text, .arguments = {}});
+      break;
+    case Kind::call_arguments: choice.tool_calls.back().arguments += delta.text; break;
+    case Kind::call_end: return;
+  }
+  if (!answer.stream || (delta.text.empty() && tokens.empty())) return;
+  answer.writer->delta(answer, choice, delta, tokens);
+  choice.n_tokens_sent = choice.tokens.size();
+}
+
 void take_update(Service& service, Answer& answer, Choice& choice, TextUpdate& update) {
   if (update.ended) choice.ended = true;
   if (answer.over) return;
@@ -143,14 +163,23 @@ void take_update(Service& service, Answer& answer, Choice& choice, TextUpdate& u
                         .type = "server_error",
                         .code = {}});
   begin_stream(answer);
-  choice.content += update.text;
   choice.tokens.insert(choice.tokens.end(), update.tokens.begin(), update.tokens.end());
   if (!update.prompt_tokens.empty()) choice.prompt_tokens = std::move(update.prompt_tokens);
-  if (answer.stream && (!update.text.empty() || !update.tokens.empty()))
-    answer.writer->delta(answer, choice, {.text = update.text}, update.tokens);
+  if (choice.parser == nullptr) {
+    take_delta(answer, choice, {.text = update.text});
+  } else {
+    for (const AnswerDelta& delta : choice.parser->push(update.text)) take_delta(answer, choice, delta);
+  }
   if (!update.ended) return;
+  if (choice.parser != nullptr)
+    for (const AnswerDelta& delta : choice.parser->finish()) take_delta(answer, choice, delta);
+  if (choice.n_tokens_sent < choice.tokens.size()) take_delta(answer, choice, {});
   const JobEnd end = update.result.end;
-  if (end == JobEnd::length || end == JobEnd::context_full) choice.finish = FinishReason::length;
+  if (end == JobEnd::length || end == JobEnd::context_full) {
+    choice.finish = FinishReason::length;
+  } else if (!choice.tool_calls.empty()) {
+    choice.finish = FinishReason::tool_calls;
+  }
   choice.last = std::move(update);
   if (answer.stream) answer.writer->choice_ended(answer, choice);
   for (const Choice& c : answer.choices)
@@ -174,11 +203,16 @@ void run_answer(Service& service, const ModelInfo& model, const std::shared_ptr<
   answer->created = std::time(nullptr);
   answer->n_prompt = static_cast<uint32_t>(request.text.job.prompt.size());
   answer->stream = request.stream;
+  answer->parallel_calls = request.parallel_calls;
   answer->include_usage = request.include_usage;
   answer->choices.resize(request.n);
+  if (request.divided) request.text.shown_tokens = model.markers;
   for (uint32_t i = 0; i < request.n; ++i) {
     Choice& choice = answer->choices[i];
     choice.index = i;
+    if (request.divided)
+      choice.parser = std::make_unique<AnswerParser>(
+          model.format, AnswerOptions{.prompt = request.prompt_text, .tools = request.tools});
     TextRequest one = request.text;
     one.job.sampling.seed += i;
     choice.text_id = service.run(std::move(one), [&service, answer, i](TextUpdate& update) {

@@ -6,16 +6,13 @@
 #include <string>
 #include <vector>
 
+#include "runtime/core/answer_parser.h"
 #include "runtime/server/generation_request.h"
 #include "runtime/server/http_server.h"
 #include "runtime/server/model_info.h"
 #include "runtime/server/service.h"
 
 namespace forge::rt {
-
-struct ToolCall {
-  std::string id, name, arguments;  // arguments: JSON
-};
 
 enum class FinishReason : uint8_t { stop, length, tool_calls };
 
@@ -26,17 +23,11 @@ struct Choice {
   std::string content, reasoning;
   std::vector<ToolCall> tool_calls;
   std::vector<TextToken> tokens, prompt_tokens;  // where they are wanted
+  size_t n_tokens_sent = 0;                      // of tokens, by a stream
+  std::unique_ptr<AnswerParser> parser;          // null: all of the text is content
   bool ended = false;
   TextUpdate last;  // the update that ended it
   FinishReason finish = FinishReason::stop;
-};
-
-// What has been added to a choice.
-struct ChoiceDelta {
-  enum class Kind : uint8_t { reasoning, content, tool_begin, tool_arguments };
-  Kind kind = Kind::content;
-  std::string text;        // of tool_begin: the name
-  uint32_t tool_call = 0;  // which one, of tool_…
 };
 
 struct Answer;
@@ -52,8 +43,8 @@ class AnswerWriter {
   AnswerWriter& operator=(const AnswerWriter&) = delete;
   virtual ~AnswerWriter() = default;
   virtual void begin(Answer& /*answer*/) {}
-  // tokens: those that came with the text, where they are wanted.
-  virtual void delta(Answer& answer, const Choice& choice, const ChoiceDelta& delta,
+  // delta: what has been added to the choice. tokens: those that it came with, where they are wanted.
+  virtual void delta(Answer& answer, const Choice& choice, const AnswerDelta& delta,
                      std::span<const TextToken> tokens) = 0;
   virtual void choice_ended(Answer& /*answer*/, const Choice& /*choice*/) {}
   // All choices have ended: the rest of the stream, or the whole answer (by Answer::exchange->respond).
@@ -75,7 +66,7 @@ struct Answer {
   std::string id;       // "chatcmpl-…"
   int64_t created = 0;  // seconds since 1970
   uint32_t n_prompt = 0;
-  bool stream = false, include_usage = false, begun = false, over = false;
+  bool stream = false, include_usage = false, parallel_calls = true, begun = false, over = false;
   std::vector<Choice> choices;
 
   // Of all choices together; the prompt counts once.

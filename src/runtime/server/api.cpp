@@ -266,6 +266,9 @@ void Api::props(Exchange& exchange) const {
   out.add("total_slots", int64_t{options_.n_parallel});
   out.add("default_generation_settings", defaults);
   out.add("chat_template", model_->program->payload->chat_template);
+  out.add_json("supports_thinking", model_->format.thinking.open.empty() ? "false" : "true");
+  out.add_json("supports_thinking_switch", model_->format.thinking.variable.empty() ? "false" : "true");
+  out.add_json("supports_tools", model_->format.native_tools() ? "true" : "false");
   out.add_json("supports_infill", model_->fill_tokens ? "true" : "false");
   out.add("fingerprint", model_->fingerprint);
   exchange.respond({.body = out.compact() + "\n"});

@@ -21,19 +21,19 @@ class ChatWriter final : public AnswerWriter {
     }
   }
 
-  void delta(Answer& answer, const Choice& choice, const ChoiceDelta& d,
+  void delta(Answer& answer, const Choice& choice, const AnswerDelta& d,
              std::span<const TextToken> tokens) override {
     JsonObject delta;
-    if (d.kind == ChoiceDelta::Kind::content) {
+    if (d.kind == AnswerDelta::Kind::content) {
       delta.add("content", d.text);
-    } else if (d.kind == ChoiceDelta::Kind::reasoning) {
+    } else if (d.kind == AnswerDelta::Kind::reasoning) {
       delta.add("reasoning_content", d.text);
     } else {
       JsonObject function;
       JsonObject call;
-      call.add("index", int64_t{d.tool_call});
-      if (d.kind == ChoiceDelta::Kind::tool_begin) {
-        call.add("id", choice.tool_calls[d.tool_call].id);
+      call.add("index", int64_t{d.call});
+      if (d.kind == AnswerDelta::Kind::call_begin) {
+        call.add("id", choice.tool_calls[d.call].id);
         call.add("type", "function");
         function.add("name", d.text);
         function.add("arguments", "");
@@ -142,7 +142,7 @@ void chat_completions(const EndpointCall& call) {
   request.text.wants_tokens = request.text.wants_logprobs = logprobs;
   ChatRequest chat;
   read_chat(fields, call.model, chat);
-  set_prompt(chat_tokens(chat, call.model, error), call.model, request, error);
+  set_chat_prompt(chat, call.model, request, error);
   if (!error.message.empty()) return respond_error(*call.exchange, error);
   run_answer(call.service, call.model, call.exchange, std::move(request),
              std::make_unique<ChatWriter>(logprobs), "chatcmpl-");

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 
+#include "runtime/core/answer_messages.h"
 #include "runtime/core/jinja_json.h"
 #include "runtime/host/json.h"
 #include "runtime/server/endpoints.h"
@@ -152,26 +153,122 @@ void read_chat(const RequestFields& fields, const ModelInfo& model, ChatRequest&
       variables->set(key, value);
     }
   }
-  read_tools(fields, variables, model, out);
+  read_tools(fields, out);
   out.variables = variables.value();
 }
 
-void read_tools(const RequestFields& fields, const DictBuilder& /*variables*/, const ModelInfo& /*model*/,
-                ChatRequest& /*out*/) {
-  const Value* tools = fields.find("tools");
-  if (tools == nullptr) return;
-  const auto* items = list_items(*tools);
-  if (items == nullptr) return fields.expected("tools", "a list");
-  if (!items->empty()) fields.fail("tools", "tools: this model's chat template has no tool calls");
+namespace {
+
+constexpr size_t kMaxTools = 256;
+
+// OpenAI's {"type": "function", "function": {"name", "description", "parameters"}}, or Anthropic's {"name",
+// "description", "input_schema"}, as OpenAI has it.
+Value read_tool(const RequestFields& fields) {
+  const Value* function = fields.find("function");
+  std::string type = "function";
+  fields.string("type", type);
+  if (function != nullptr ? type != "function" : type != "function" && type != "custom") {
+    fields.expected("type", "\"function\"");
+    return {};
+  }
+  static const Value kNothing = DictBuilder().value();
+  const RequestFields inner(function != nullptr ? *function : kNothing, fields.path_of("function"),
+                            fields.error());
+  const RequestFields& from = function != nullptr ? inner : fields;
+  std::string name;
+  std::string description;
+  if (from.required("name") == nullptr || !from.string("name", name)) return {};
+  const DictBuilder made;
+  made->set("name", Value::string(name));
+  if (from.string("description", description)) made->set("description", Value::string(description));
+  const Value* schema =
+      from.find(function != nullptr || !from.has("input_schema") ? "parameters" : "input_schema");
+  if (schema != nullptr && !schema->is(Type::dict)) from.expected("parameters", "a JSON schema");
+  made->set("parameters", schema != nullptr ? *schema : kNothing);
+  const DictBuilder out;
+  out->set("type", Value::string("function"));
+  out->set("function", made.value());
+  return out.value();
 }
 
-std::vector<int32_t> chat_tokens(const ChatRequest& chat, const ModelInfo& model, ApiError& error) {
-  if (!error.message.empty()) return {};
-  const auto tokens = model.chat_prompt->tokens(
-      chat.messages, {.variables = chat.variables, .now = utc_now(), .answer_begins = chat.answer_begins});
-  if (tokens) return *tokens;
-  fail(error, "messages", tokens.error().message);
-  return {};
+void read_tool_choice(const RequestFields& fields, const Value& choice, ChatRequest& out) {
+  constexpr std::string_view kName = "tool_choice";
+  if (choice.is_string()) {
+    out.tool_choice = choice.as_string();
+  } else {
+    const RequestFields inner(choice, fields.path_of(kName), fields.error());
+    std::string type;
+    inner.string("type", type);
+    if (type == "function" || type == "tool") {
+      type = "named";
+      inner.string("name", out.tool_name);
+      if (const Value* function = inner.find("function"))
+        RequestFields(*function, inner.path_of("function"), fields.error()).string("name", out.tool_name);
+    }
+    if (bool alone = false; inner.boolean("disable_parallel_tool_use", alone) && alone)
+      out.parallel_calls = false;
+    out.tool_choice = type;
+  }
+  if (out.tool_choice == "any") out.tool_choice = "required";  // Anthropic's
+  static constexpr std::array<std::string_view, 4> kChoices = {"none", "auto", "required", "named"};
+  if (std::find(kChoices.begin(), kChoices.end(), out.tool_choice) == kChoices.end())
+    return fields.expected(kName, "none, auto, required or a function");
+  if (out.tool_choice == "required" || out.tool_choice == "named")
+    fields.fail(kName, text(kName, ": this server can't force a call yet; use auto"));
+}
+
+}  // namespace
+
+void read_tools(const RequestFields& fields, ChatRequest& out) {
+  const Value* tools = fields.find("tools");
+  const Value* choice = fields.find("tool_choice");
+  if (tools == nullptr) {
+    if (choice != nullptr &&
+        !(choice->is_string() && (choice->as_string() == "none" || choice->as_string() == "auto")))
+      fields.fail("tool_choice", "tool_choice: there are no tools");
+    return;
+  }
+  const auto* items = list_items(*tools);
+  if (items == nullptr || items->size() > kMaxTools)
+    return fields.expected("tools", text("a list of at most ", kMaxTools));
+  std::vector<Value> read;
+  for (size_t i = 0; i < items->size() && !fields.failed(); ++i)
+    read.push_back(
+        read_tool(RequestFields((*items)[i], text(fields.path_of("tools"), ".", i), fields.error())));
+  if (choice != nullptr) read_tool_choice(fields, *choice, out);
+  fields.boolean("parallel_tool_calls", out.parallel_calls);
+  if (!read.empty() && out.tool_choice != "none") out.tools = Value::list(std::move(read));
+}
+
+std::optional<ChatPrompt::Prompt> render_chat(const ChatRequest& chat, const ModelInfo& model,
+                                              ApiError& error) {
+  if (!error.message.empty()) return std::nullopt;
+  const auto prepared = prepare_messages(model.format, chat.messages, chat.tools);
+  if (!prepared) {
+    fail(error, "messages", prepared.error().message);
+    return std::nullopt;
+  }
+  const DictBuilder variables;
+  if (chat.variables.is(Type::dict))
+    for (const auto& [key, value] : chat.variables.as_dict().entries) variables->set(key, value);
+  variables->set("tools", prepared->tools);
+  auto prompt = model.chat_prompt->prompt(
+      prepared->messages,
+      {.variables = variables.value(), .now = utc_now(), .answer_begins = chat.answer_begins});
+  if (prompt) return std::move(*prompt);
+  fail(error, "messages", prompt.error().message);
+  return std::nullopt;
+}
+
+void set_chat_prompt(const ChatRequest& chat, const ModelInfo& model, GenerationRequest& out,
+                     ApiError& error) {
+  auto prompt = render_chat(chat, model, error);
+  if (!prompt) return;
+  out.divided = true;
+  out.prompt_text = std::move(prompt->text);
+  out.tools = chat.tools;
+  out.parallel_calls = chat.parallel_calls;
+  set_prompt(std::move(prompt->tokens), model, out, error);
 }
 
 void apply_template(const EndpointCall& call) {
@@ -179,15 +276,10 @@ void apply_template(const EndpointCall& call) {
   const RequestFields fields(call.body, {}, error);
   ChatRequest chat;
   read_chat(fields, call.model, chat);
-  if (!error.message.empty()) return respond_error(*call.exchange, error);
-  const auto prompt = call.model.chat_prompt->text(
-      chat.messages, {.variables = chat.variables, .now = utc_now(), .answer_begins = chat.answer_begins});
-  if (!prompt) {
-    fail(error, "messages", prompt.error().message);
-    return respond_error(*call.exchange, error);
-  }
+  const auto prompt = render_chat(chat, call.model, error);
+  if (!prompt) return respond_error(*call.exchange, error);
   JsonObject out;
-  out.add("prompt", *prompt);
+  out.add("prompt", prompt->text);
   call.exchange->respond({.body = out.compact() + "\n"});
 }
 

@@ -19,7 +19,7 @@ class CompletionWriter final : public AnswerWriter {
     for (const Choice& choice : answer.choices) send(answer, choice, echo_, choice.prompt_tokens, "null");
   }
 
-  void delta(Answer& answer, const Choice& choice, const ChoiceDelta& d,
+  void delta(Answer& answer, const Choice& choice, const AnswerDelta& d,
              std::span<const TextToken> tokens) override {
     send(answer, choice, d.text, tokens, "null");
   }

@@ -38,22 +38,29 @@ std::vector<int32_t> read_prompt(const jinja::Value& given, const std::string& p
 
 // The prompt of a list of OpenAI's messages.
 struct ChatRequest {
-  jinja::Value messages;      // as the template takes them: contents are texts
-  jinja::Value variables;     // for the template: tools, chat_template_kwargs
+  jinja::Value messages;             // as the template takes them: contents are texts
+  jinja::Value variables;            // for the template: tools, chat_template_kwargs
+  jinja::Value tools;                // that the model may call: OpenAI's list, or undefined
+  std::string tool_choice = "auto";  // "none", "auto", "required", or "named": the tool `tool_name` alone
+  std::string tool_name;
+  bool parallel_calls = true;
   std::string answer_begins;  // the text of a last message of the assistant, which the answer goes on from
 };
-// messages, tools, chat_template_kwargs.
+// messages, tools, tool_choice, parallel_tool_calls, chat_template_kwargs.
 void read_chat(const RequestFields& fields, const ModelInfo& model, ChatRequest& out);
 // Checks a list of OpenAI's messages (`path` is its name) and gives the request those that come `before` it, and them.
 void read_messages(const jinja::Value& list, const std::string& path, ApiError& error,
                    std::vector<jinja::Value> before, ChatRequest& out);
 // Gives the request its messages, checked already; a last one of the assistant is where the answer begins.
 void set_messages(std::vector<jinja::Value> list, ApiError& error, ChatRequest& out);
-// tools, as Anthropic or OpenAI have them.
-void read_tools(const RequestFields& fields, const jinja::DictBuilder& variables, const ModelInfo& model,
-                ChatRequest& out);
+// tools, tool_choice and parallel_tool_calls, as OpenAI or Anthropic have them.
+void read_tools(const RequestFields& fields, ChatRequest& out);
+// Gives the generation its prompt: the messages as the template writes them.
+void set_chat_prompt(const ChatRequest& chat, const ModelInfo& model, GenerationRequest& out,
+                     ApiError& error);
+std::optional<ChatPrompt::Prompt> render_chat(const ChatRequest& chat, const ModelInfo& model,
+                                              ApiError& error);
 // A content of text parts as one text; an error for what is no text.
 std::string read_content(const jinja::Value& content, const std::string& path, ApiError& error);
-std::vector<int32_t> chat_tokens(const ChatRequest& chat, const ModelInfo& model, ApiError& error);
 
 }  // namespace forge::rt

@@ -18,6 +18,11 @@ struct GenerationRequest {
   uint32_t n = 1;    // choices; choice i has the seed plus i
   bool stream = false;
   bool include_usage = false;
+  // Where thoughts and tool calls are to be found in the text:
+  bool divided = false;
+  std::string prompt_text;     // as the template wrote it
+  jinja::Value tools;          // OpenAI's list, or undefined
+  bool parallel_calls = true;  // else calls behind the first are dropped
 };
 
 // temperature, top_p, top_k, min_p, the penalties, logit_bias, seed, stop, max_tokens, n, stream, ignore_eos,

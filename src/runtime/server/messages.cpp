@@ -69,34 +69,35 @@ class MessageWriter final : public AnswerWriter {
     answer.send_event(event.compact(), "message_start");
   }
 
-  void delta(Answer& answer, const Choice& choice, const ChoiceDelta& d,
+  void delta(Answer& answer, const Choice& choice, const AnswerDelta& d,
              std::span<const TextToken> /*tokens*/) override {
     JsonObject inner;
     switch (d.kind) {
-      case ChoiceDelta::Kind::content:
+      case AnswerDelta::Kind::content:
         if (d.text.empty()) return;
         open_block(answer, "text", R"({"type": "text", "text": ""})");
         inner.add("type", "text_delta");
         inner.add("text", d.text);
         break;
-      case ChoiceDelta::Kind::reasoning:
+      case AnswerDelta::Kind::reasoning:
         open_block(answer, "thinking", R"({"type": "thinking", "thinking": "", "signature": ""})");
         inner.add("type", "thinking_delta");
         inner.add("thinking", d.text);
         break;
-      case ChoiceDelta::Kind::tool_begin: {
-        const ToolCall& call = choice.tool_calls[d.tool_call];
+      case AnswerDelta::Kind::call_begin: {
+        const ToolCall& call = choice.tool_calls[d.call];
         JsonObject block;
         block.add("type", "tool_use");
         block.add("id", call.id);
         block.add("name", call.name);
         block.add_json("input", "{}");
-        return open_block(answer, text("tool ", d.tool_call), block.compact());
+        return open_block(answer, text("tool ", d.call), block.compact());
       }
-      case ChoiceDelta::Kind::tool_arguments:
+      case AnswerDelta::Kind::call_arguments:
         inner.add("type", "input_json_delta");
         inner.add("partial_json", d.text);
         break;
+      case AnswerDelta::Kind::call_end: return;
     }
     JsonObject event = event_of("content_block_delta");
     event.add("index", n_blocks_ - 1);
@@ -274,9 +275,10 @@ ChatRequest read_anthropic(const RequestFields& fields, const ModelInfo& model) 
     const RequestFields inner(*thinking, "thinking", fields.error());
     std::string type;
     inner.string("type", type);
-    variables->set("enable_thinking", Value::boolean(type == "enabled"));
+    if (!model.format.thinking.variable.empty())
+      variables->set(model.format.thinking.variable, Value::boolean(type == "enabled"));
   }
-  read_tools(fields, variables, model, chat);
+  read_tools(fields, chat);
   chat.variables = variables.value();
   return chat;
 }
@@ -293,7 +295,7 @@ void messages(const EndpointCall& call) {
   check_stops(fields, "stop_sequences", request.text.stop);
   if (request.n != 1) fields.expected("n", "1");
   const ChatRequest chat = read_anthropic(fields, call.model);
-  set_prompt(chat_tokens(chat, call.model, error), call.model, request, error);
+  set_chat_prompt(chat, call.model, request, error);
   if (!error.message.empty()) return respond_error(*call.exchange, error, anthropic_error_json(error));
   run_answer(call.service, call.model, call.exchange, std::move(request), std::make_unique<MessageWriter>(),
              "msg_");
@@ -303,10 +305,10 @@ void count_tokens(const EndpointCall& call) {
   ApiError error;
   const RequestFields fields(call.body, {}, error);
   const ChatRequest chat = read_anthropic(fields, call.model);
-  const auto tokens = chat_tokens(chat, call.model, error);
+  const auto prompt = render_chat(chat, call.model, error);
   if (!error.message.empty()) return respond_error(*call.exchange, error, anthropic_error_json(error));
   JsonObject out;
-  out.add("input_tokens", static_cast<int64_t>(tokens.size()));
+  out.add("input_tokens", static_cast<int64_t>(prompt->tokens.size()));
   call.exchange->respond({.body = out.compact() + "\n"});
 }
 

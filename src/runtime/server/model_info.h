@@ -2,9 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
+#include "runtime/core/answer_format.h"
 #include "runtime/core/chat_prompt.h"
 #include "runtime/host/program.h"
 
@@ -21,6 +24,9 @@ struct ModelInfo {
   Session* session = nullptr;
   std::optional<ChatTemplate> chat_template;
   std::optional<ChatPrompt> chat_prompt;  // where there is a template
+  AnswerFormat format;                    // of thoughts and tool calls
+  // Control tokens of the format's markers: they come out under their names.
+  std::shared_ptr<const std::vector<int32_t>> markers;
   std::optional<FillTokens> fill_tokens;
   std::string name;         // as clients see it
   std::string fingerprint;  // of the weights and the code: the same answers where it is the same

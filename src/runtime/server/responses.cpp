@@ -48,9 +48,9 @@ class ResponseWriter final : public AnswerWriter {
     }
   }
 
-  void delta(Answer& answer, const Choice& /*choice*/, const ChoiceDelta& d,
+  void delta(Answer& answer, const Choice& /*choice*/, const AnswerDelta& d,
              std::span<const TextToken> /*tokens*/) override {
-    if (d.kind != ChoiceDelta::Kind::content || d.text.empty()) return;
+    if (d.kind != AnswerDelta::Kind::content || d.text.empty()) return;
     open_item(answer);
     JsonObject event = event_of("response.output_text.delta");
     add_place(event);
@@ -195,7 +195,7 @@ void responses(const EndpointCall& call) {
       read_messages(*input, "input", error, std::move(list), chat);
     }
   }
-  set_prompt(chat_tokens(chat, call.model, error), call.model, request, error);
+  set_chat_prompt(chat, call.model, request, error);
   if (!error.message.empty()) return respond_error(*call.exchange, error);
   const SamplingParams& p = request.text.job.sampling;
   auto writer = std::make_unique<ResponseWriter>(std::move(instructions), p.temperature, p.top_p,

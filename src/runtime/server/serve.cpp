@@ -111,6 +111,18 @@ Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
   if (!chat_template) return chat_template.error();
   model.chat_template.emplace(std::move(*chat_template));
   model.chat_prompt.emplace(*model.chat_template, session.tokenizer);
+  if (const auto format = program.payload->string("answer.format")) {
+    auto read = AnswerFormat::from_text(*format);
+    if (!read) return read.error();
+    model.format = std::move(*read);
+  }
+  std::vector<int32_t> markers;
+  for (int32_t t = 0; t < session.tokenizer.n_vocab(); ++t) {
+    std::string name;
+    if (session.tokenizer.is_control(t)) session.tokenizer.append_piece(t, name, /*special=*/true);
+    if (!name.empty() && model.format.has_marker(name)) markers.push_back(t);
+  }
+  model.markers = std::make_shared<const std::vector<int32_t>>(std::move(markers));
   return Ok{};
 }
 

@@ -140,7 +140,9 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     t->last = now;
     touch();
     std::string bytes;
-    session_->tokenizer.append_piece(token, bytes, t->request.show_control);
+    const auto& shown = t->request.shown_tokens;
+    const bool is_shown = shown != nullptr && std::binary_search(shown->begin(), shown->end(), token);
+    session_->tokenizer.append_piece(token, bytes, is_shown);
     std::string whole;
     t->stream.characters.push(bytes, whole);
     t->update.text += t->stream.stops.push(whole);

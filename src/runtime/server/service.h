@@ -23,7 +23,8 @@ namespace forge::rt {
 struct TextRequest {
   Job job;  // what is run; its callbacks are the service's
   std::vector<std::string> stop;
-  bool show_control = false;    // control tokens come out under their names
+  // Control tokens that come out under their names, ascending; null: none.
+  std::shared_ptr<const std::vector<int32_t>> shown_tokens;
   bool wants_tokens = false;    // TextUpdate::tokens
   bool wants_logprobs = false;  // and their log probabilities
   uint32_t n_top_logprobs = 0;

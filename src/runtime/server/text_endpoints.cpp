@@ -55,7 +55,7 @@ void detokenize(const EndpointCall& call) {
 namespace {
 
 class InfillWriter final : public AnswerWriter {
-  void delta(Answer& answer, const Choice& /*choice*/, const ChoiceDelta& d,
+  void delta(Answer& answer, const Choice& /*choice*/, const AnswerDelta& d,
              std::span<const TextToken> /*tokens*/) override {
     JsonObject out;
     out.add("content", d.text);
