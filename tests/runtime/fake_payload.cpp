@@ -4,6 +4,7 @@
 
 #include "formats/checkpoint.h"
 #include "formats/tokenizer_tables.h"
+#include "runtime/core/answer_format.h"
 #include "runtime/core/unicode.h"
 #include "tests/runtime/fake_model.h"
 
@@ -53,6 +54,8 @@ PayloadInput fake_payload_input() {
   PayloadInput input;
   input.plan_hash = kFakePlanHash;
   input.manifest = {{"model.name", "fake"}, {"note", "two\nlines and a \\"}};
+  if (const auto chat_template = ChatTemplate::parse(kFakeTemplate))
+    input.manifest["answer.format"] = derive_answer_format(*chat_template).to_text();
   input.tokenizer = build_tokenizer_tables(meta);
   input.source_kv = {1, 2, 3};
   input.chat_template = kFakeTemplate;

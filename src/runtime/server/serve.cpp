@@ -111,11 +111,11 @@ Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
   if (!chat_template) return chat_template.error();
   model.chat_template.emplace(std::move(*chat_template));
   model.chat_prompt.emplace(*model.chat_template, session.tokenizer);
-  if (const auto format = program.payload->string("answer.format")) {
-    auto read = AnswerFormat::from_text(*format);
-    if (!read) return read.error();
-    model.format = std::move(*read);
-  }
+  const auto written = program.payload->string("answer.format");
+  if (!written) return written.error();
+  auto format = AnswerFormat::from_text(*written);
+  if (!format) return format.error();
+  model.format = std::move(*format);
   std::vector<int32_t> markers;
   for (int32_t t = 0; t < session.tokenizer.n_vocab(); ++t) {
     std::string name;
