@@ -190,6 +190,7 @@ constexpr ProgramCommand kCommands[] = {
     {"generate", "continue a text", " \"Once upon a time\" -n 200 --temp 0.8", false},
     {"chat", "talk with the model", "", false},
     {"serve", "answer over HTTP", " --port 8080", false},
+    {"batch", "answer a file of requests", " requests.jsonl -o answers.jsonl", false},
     {"bench", "measure speed and memory", " -p 512 -n 128", false},
     {"perplexity", "score a text file", " book.txt", false},
     {"logits", "write the logits of given tokens", " --tokens 1,5,9 -o logits.f32", false},

@@ -23,10 +23,11 @@ struct CommandEntry {
   std::string_view summary;
 };
 
-constexpr std::array<CommandEntry, 10> kCommands = {{
+constexpr std::array<CommandEntry, 11> kCommands = {{
     {"generate", generate_command, "continue a text"},
     {"chat", chat_command, "talk with the model"},
     {"serve", serve_command, "answer over HTTP: OpenAI's API, and a page to chat on"},
+    {"batch", batch_command, "answer a file of requests"},
     {"bench", bench_command, "measure speed and memory"},
     {"perplexity", perplexity_command, "score a text file"},
     {"tokenize", tokenize_command, "text to tokens"},

@@ -44,6 +44,7 @@ using CommandFn = int (*)(Program& program, std::span<const std::string> args);
 int generate_command(Program& program, std::span<const std::string> args);
 int chat_command(Program& program, std::span<const std::string> args);
 int serve_command(Program& program, std::span<const std::string> args);
+int batch_command(Program& program, std::span<const std::string> args);
 int bench_command(Program& program, std::span<const std::string> args);
 int perplexity_command(Program& program, std::span<const std::string> args);
 int tokenize_command(Program& program, std::span<const std::string> args);

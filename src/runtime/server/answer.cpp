@@ -47,6 +47,19 @@ ApiError busy_error() {
           .code = "rate_limit_exceeded"};
 }
 
+ApiError shutting_down_error() {
+  return {.status = 503,
+          .message = "the server is shutting down",
+          .param = {},
+          .type = "server_error",
+          .code = {}};
+}
+
+ApiError ended_badly(const JobResult& result) {
+  if (result.end == JobEnd::cancelled) return shutting_down_error();
+  return {.status = 500, .message = result.error, .param = {}, .type = "server_error", .code = {}};
+}
+
 void respond_error(Exchange& exchange, const ApiError& error, std::string_view json) {
   HttpResponse response{.status = error.status, .body = text(json, "\n")};
   if (error.status == 429 || error.status == 503) response.headers.emplace_back("Retry-After", "1");
@@ -151,17 +164,8 @@ void take_delta(Answer& answer, Choice& choice, const AnswerDelta& delta) {
 void take_update(Service& service, Answer& answer, Choice& choice, TextUpdate& update) {
   if (update.ended) choice.ended = true;
   if (answer.over) return;
-  if (update.ended && update.result.end == JobEnd::failed)
-    return fail_answer(
-        service, answer,
-        {.status = 500, .message = update.result.error, .param = {}, .type = "server_error", .code = {}});
-  if (update.ended && update.result.end == JobEnd::cancelled)
-    return fail_answer(service, answer,
-                       {.status = 503,
-                        .message = "the server is shutting down",
-                        .param = {},
-                        .type = "server_error",
-                        .code = {}});
+  if (update.ended && (update.result.end == JobEnd::failed || update.result.end == JobEnd::cancelled))
+    return fail_answer(service, answer, ended_badly(update.result));
   begin_stream(answer);
   choice.tokens.insert(choice.tokens.end(), update.tokens.begin(), update.tokens.end());
   if (!update.prompt_tokens.empty()) choice.prompt_tokens = std::move(update.prompt_tokens);

@@ -152,16 +152,27 @@ void Api::handle(const std::shared_ptr<Exchange>& exchange) {
                            .param = {},
                            .code = "not_found"});
   if (route->own != nullptr) return (this->*route->own)(*exchange);
-  if (draining_)
-    return fail(exchange, {.status = 503,
-                           .message = "the server is shutting down",
-                           .param = {},
-                           .type = "server_error",
-                           .code = {}});
   const auto body = jinja::parse_json(request.body);
   if (!body)
     return fail(exchange, {.status = 400, .message = text("the body: ", body.error().message), .param = {}});
-  route->endpoint({.service = *service_, .model = *model_, .exchange = exchange, .body = *body});
+  call(*route, exchange, *body);
+}
+
+void Api::handle(const std::shared_ptr<Exchange>& exchange, const jinja::Value& body) {
+  const HttpRequest& request = exchange->request;
+  for (const Route& route : routes())
+    if (route.endpoint != nullptr && route.method == request.method && route.path == request.path)
+      return call(route, exchange, body);
+  fail(exchange, {.status = 404,
+                  .message = text("there is no ", request.method, " ", request.path.substr(0, 200)),
+                  .param = {},
+                  .code = "not_found"});
+}
+
+void Api::call(const Route& route, const std::shared_ptr<Exchange>& exchange,
+               const jinja::Value& body) const {
+  if (draining_) return fail(exchange, shutting_down_error());
+  route.endpoint({.service = *service_, .model = *model_, .exchange = exchange, .body = body});
 }
 
 void Api::health(Exchange& exchange) const {

@@ -21,12 +21,15 @@ class Api {
   // Both must outlive the object.
   Api(Service& service, const ModelInfo& model, ApiOptions options);
   void handle(const std::shared_ptr<Exchange>& exchange);
+  // The same for a request whose JSON was read already, of somebody who may ask anything that takes JSON.
+  void handle(const std::shared_ptr<Exchange>& exchange, const jinja::Value& body);
   // From now on no text is taken on.
   void drain() { draining_ = true; }
 
  private:
   struct Route;
   static const std::vector<Route>& routes();
+  void call(const Route& route, const std::shared_ptr<Exchange>& exchange, const jinja::Value& body) const;
   bool may_ask(const HttpRequest& request) const;
   bool origin_may_ask(const HttpRequest& request) const;
   bool page_may_ask(const HttpRequest& request) const;

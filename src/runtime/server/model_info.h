@@ -37,4 +37,7 @@ struct ModelInfo {
   uint32_t ctx() const { return session->engine.ctx(); }
 };
 
+// Both must outlive `model`, which stays where it is: what it holds points into it.
+Status fill_model_info(Program& program, Session& session, ModelInfo& model);
+
 }  // namespace forge::rt

@@ -1,6 +1,5 @@
 // serve: the model behind an HTTP server.
 #include <algorithm>
-#include <ctime>
 
 #include "runtime/host/program.h"
 #include "runtime/host/sandbox.h"
@@ -87,42 +86,6 @@ Status read_keys(ServeFlags& f) {
   }
   for (const std::string& key : f.api.keys)
     if (key.empty()) return Error{"--api-key: expected a key, this one is empty"};
-  return Ok{};
-}
-
-// What clients call the model: its name without what would not do in a path.
-std::string model_name(const Program& program) {
-  const auto given = program.payload->string("model.name");
-  std::string name = given && !given->empty() ? std::string(*given) : program.name;
-  std::replace(name.begin(), name.end(), ' ', '-');
-  return name;
-}
-
-Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
-  model.program = &program;
-  model.session = &session;
-  model.name = model_name(program);
-  model.created = std::time(nullptr);
-  model.fingerprint = text("forge-", program.code->plan_hash % 1000000007);
-  model.sampling = default_sampling(program).params;
-  model.fill_tokens = find_fill_tokens(session.tokenizer);
-  if (program.payload->chat_template.empty()) return Ok{};
-  auto chat_template = ChatTemplate::parse(program.payload->chat_template);
-  if (!chat_template) return chat_template.error();
-  model.chat_template.emplace(std::move(*chat_template));
-  model.chat_prompt.emplace(*model.chat_template, session.tokenizer);
-  const auto written = program.payload->string("answer.format");
-  if (!written) return written.error();
-  auto format = AnswerFormat::from_text(*written);
-  if (!format) return format.error();
-  model.format = std::move(*format);
-  std::vector<int32_t> markers;
-  for (int32_t t = 0; t < session.tokenizer.n_vocab(); ++t) {
-    std::string name;
-    if (session.tokenizer.is_control(t)) session.tokenizer.append_piece(t, name, /*special=*/true);
-    if (!name.empty() && model.format.has_marker(name)) markers.push_back(t);
-  }
-  model.markers = std::make_shared<const std::vector<int32_t>>(std::move(markers));
   return Ok{};
 }
 

@@ -1,0 +1,291 @@
+// batch: a file of requests, as OpenAI's batch API takes them, through the server's endpoints without a server.
+// https://platform.openai.com/docs/guides/batch
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <cstdio>
+#include <deque>
+#include <mutex>
+#include <unordered_set>
+
+#include "runtime/core/jinja_json.h"
+#include "runtime/host/json.h"
+#include "runtime/host/program.h"
+#include "runtime/server/api.h"
+
+namespace forge::rt {
+namespace {
+
+struct BatchFlags {
+  RunFlags run{.n_sequences = 8};
+  std::string output;
+};
+
+// One line of the input.
+struct BatchLine {
+  std::string_view text;
+  std::string id;  // custom_id
+};
+
+// Work that the service hands over to this thread.
+class Inbox {
+ public:
+  void post(std::function<void()> fn) {
+    {
+      const std::scoped_lock lock(mutex_);
+      waiting_.push_back(std::move(fn));
+    }
+    wake_.notify_one();
+  }
+  // Runs what has come; waits for it, but not long: an interrupt wakes nobody.
+  void run_some() {
+    std::deque<std::function<void()>> taken;
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_for(lock, std::chrono::milliseconds(50), [this] { return !waiting_.empty(); });
+      taken.swap(waiting_);
+    }
+    for (const auto& fn : taken) fn();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::function<void()>> waiting_;
+};
+
+// A request of the file: its answer becomes a line of the output.
+class LineExchange final : public Exchange {
+ public:
+  explicit LineExchange(std::function<void(int status, std::string_view body)> done)
+      : done_(std::move(done)) {}
+  void respond(const HttpResponse& response) override {
+    std::string_view body = response.body;
+    while (body.ends_with('\n')) body.remove_suffix(1);
+    if (done_) std::exchange(done_, nullptr)(response.status, body);
+  }
+  void begin_stream(const HttpResponse& /*response*/) override {
+    ApiError error;
+    error.message = "stream: a batch has no streams";
+    respond({.status = 400, .body = openai_error_json(error)});
+  }
+  void send(std::string_view /*piece*/) override {}
+  void end_stream() override {}
+
+ private:
+  std::function<void(int, std::string_view)> done_;
+};
+
+// The lines that are requests; an Error names the first that is none.
+Result<std::vector<BatchLine>> read_lines(const std::string& path, std::string_view content) {
+  std::vector<BatchLine> out;
+  std::unordered_set<std::string> ids;
+  for (size_t number = 1; !content.empty(); ++number) {
+    const size_t end = std::min(content.find('\n'), content.size());
+    const std::string_view line = content.substr(0, end);
+    content.remove_prefix(std::min(end + 1, content.size()));
+    if (line.find_first_not_of(" \t\r") == std::string_view::npos) continue;
+    const auto where = [&](std::string_view what) {
+      return Error{text(path, ", line ", number, ": ", what)};
+    };
+    const auto value = jinja::parse_json(line);
+    if (!value) return where(value.error().message);
+    ApiError error;
+    const RequestFields fields(*value, {}, error);
+    std::string id;
+    for (const char* name : {"custom_id", "url", "body"}) fields.required(name);
+    fields.string("custom_id", id);
+    if (fields.failed()) return where(error.message);
+    if (!ids.insert(id).second) return where(text("custom_id ", id, " stands in an earlier line, too"));
+    out.push_back({line, std::move(id)});
+  }
+  if (out.empty()) return Error{text(path, ": holds no requests")};
+  return out;
+}
+
+// The custom_ids of whole lines of an output that was broken off; `bytes`: where the last whole line ends.
+std::unordered_set<std::string> ids_done(std::string_view content, size_t& bytes) {
+  std::unordered_set<std::string> out;
+  bytes = 0;
+  for (size_t end = content.find('\n'); end != std::string_view::npos; end = content.find('\n', bytes)) {
+    const auto value = jinja::parse_json(content.substr(bytes, end - bytes));
+    ApiError error;
+    std::string id;
+    if (!value || !RequestFields(*value, {}, error).string("custom_id", id)) break;
+    out.insert(std::move(id));
+    bytes = end + 1;
+  }
+  return out;
+}
+
+class BatchRun {
+ public:
+  BatchRun(Program& program, Service& service, Api& api, Inbox& inbox, int fd, size_t n_lines)
+      : program_(program), service_(service), api_(api), inbox_(inbox), fd_(fd), n_lines_(n_lines) {}
+
+  // Whether all were answered, and written.
+  bool run(std::span<const BatchLine> lines, size_t n_done, size_t at_once) {
+    n_done_ = n_done;
+    const double start = seconds_now();
+    for (size_t next = 0; (next < lines.size() || n_running_ > 0) && error_ == 0;) {
+      if (interrupt_flag() && !std::exchange(cancelled_, true)) service_.cancel_all();
+      while (!cancelled_ && next < lines.size() && n_running_ < at_once) begin(lines[next++]);
+      if (cancelled_ && n_running_ == 0) break;
+      show(start, n_done);
+      inbox_.run_some();
+    }
+    if (program_.err.is_terminal()) program_.err.write("\n");
+    return n_done_ == n_lines_ && error_ == 0;
+  }
+  size_t n_done() const { return n_done_; }
+  size_t n_failed() const { return n_failed_; }
+  int error() const { return error_; }
+
+ private:
+  void begin(const BatchLine& line) {
+    ++n_running_;
+    const auto exchange =
+        std::make_shared<LineExchange>([this, id = line.id](int status, std::string_view body) {
+          --n_running_;
+          if (cancelled_ && status == 503) return;
+          write(id, status, body);
+        });
+    const auto value = jinja::parse_json(line.text);  // a second time: values of all lines would be large
+    std::string method = "POST";
+    ApiError error;
+    const RequestFields fields(*value, {}, error);
+    fields.string("method", method);
+    fields.string("url", exchange->request.path);
+    exchange->request.method = method;
+    api_.handle(exchange, *fields.find("body"));
+  }
+
+  void write(const std::string& id, int status, std::string_view body) {
+    JsonObject response;
+    response.add("status_code", int64_t{status});
+    response.add("request_id", random_id("req_"));
+    response.add_json("body", body);
+    JsonObject out;
+    out.add("id", random_id("batch_req_"));
+    out.add("custom_id", id);
+    out.add("response", response);
+    out.add_null("error");
+    if (error_ == 0 && !write_all(fd_, as_bytes(out.compact() + "\n"))) error_ = errno;
+    ++n_done_;
+    n_failed_ += status != 200;
+  }
+
+  void show(double start, size_t n_before) {
+    if (!program_.err.is_terminal() || seconds_now() - shown_ < 0.2) return;
+    shown_ = seconds_now();
+    const double rate = static_cast<double>(n_done_ - n_before) / std::max(shown_ - start, 1e-3);
+    constexpr size_t kWidth = 30;
+    const size_t filled = kWidth * n_done_ / n_lines_;
+    program_.err.write(text("\r[", std::string(filled, '#'), std::string(kWidth - filled, '.'), "] ", n_done_,
+                            " of ", n_lines_, ", ", fixed(rate, 1), " a second "));
+    program_.err.flush();
+  }
+
+  Program& program_;
+  Service& service_;
+  Api& api_;
+  Inbox& inbox_;
+  int fd_;
+  size_t n_lines_, n_running_ = 0, n_done_ = 0, n_failed_ = 0;
+  bool cancelled_ = false;
+  int error_ = 0;
+  double shown_ = 0;
+};
+
+}  // namespace
+
+int batch_command(Program& program, std::span<const std::string> args) {
+  BatchFlags f;
+  std::vector<Option> options = {
+      {.name = "--output",
+       .letter = 'o',
+       .value = "F",
+       .help = "where the answers go, a line each",
+       .set = into(f.output)},
+      {.name = "--parallel",
+       .value = "N",
+       .help = "requests that run at once, each with a context of its own (default 8)",
+       .set = into(f.run.n_sequences, 1, 1024),
+       .variable = "FORGE_PARALLEL"},
+  };
+  add_run_options(options, f.run);
+  Arguments parsed;
+  int status = 0;
+  if (!parse_command(
+          program,
+          {.command = "batch",
+           .positionals = "REQUESTS",
+           .summary =
+               "Answers a file of requests, as OpenAI's batch API takes them: a JSON object a line, with "
+               "custom_id, url and body. Interrupted, the same command goes on.",
+           .example = "batch requests.jsonl -o answers.jsonl"},
+          options, args, 1, parsed, status)) {
+    return status;
+  }
+  if (parsed.positionals.empty() || f.output.empty())
+    return fail(program, Error{"batch: give a file of requests, and the answers' file with -o"}, kMisuse);
+  const auto content = read_file(parsed.positionals[0]);
+  if (!content) return fail(program, content.error());
+  const auto lines = read_lines(parsed.positionals[0], *content);
+  if (!lines) return fail(program, lines.error());
+  const auto session = open_session(program, f.run, status, f.output);
+  if (session == nullptr) return status;
+  ModelInfo model;
+  if (const Status filled = fill_model_info(program, *session, model); !filled)
+    return fail(program, filled.error());
+
+  // Answers are kept here until all are there.
+  const std::string partial = f.output + ".partial";
+  size_t whole_bytes = 0;
+  std::unordered_set<std::string> done;
+  if (access(partial.c_str(), F_OK) == 0) {
+    const auto before = read_file(partial);
+    if (!before) return fail(program, before.error());
+    done = ids_done(*before, whole_bytes);
+  }
+  const int fd = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+  if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(whole_bytes)) != 0 || ::lseek(fd, 0, SEEK_END) < 0)
+    return fail(program, system_error(partial, "can't be written"));
+  std::vector<BatchLine> left;
+  for (const BatchLine& line : *lines)
+    if (!done.contains(line.id)) left.push_back(line);
+  const size_t n_done = lines->size() - left.size();
+  if (n_done != 0)
+    program.err.write(
+        text(program.name, ": goes on with ", partial, ": ", n_done, " of ", lines->size(), " are there\n"));
+
+  Inbox inbox;
+  // A request of several choices takes several places.
+  const uint32_t n_queued = f.run.n_sequences * kMaxChoices;
+  Service service(*session, {.n_parallel = f.run.n_sequences, .n_queued = n_queued},
+                  [&inbox](std::function<void()> fn) { inbox.post(std::move(fn)); });
+  Api api(service, model, {.n_parallel = f.run.n_sequences, .n_queued = n_queued});
+  if (const Status started = service.start(); !started) return fail(program, started.error());
+  catch_interrupts(/*second_exits=*/true);
+  BatchRun run(program, service, api, inbox, fd, lines->size());
+  const bool complete = run.run(left, n_done, f.run.n_sequences);
+  const bool closed = ::close(fd) == 0;
+  if (run.error() != 0 || !closed) {
+    if (run.error() != 0) errno = run.error();
+    return fail(program, system_error(partial, "can't be written"));
+  }
+  if (!complete) {
+    fail(program,
+         Error{text("batch: ", run.n_done(), " of ", lines->size(), " answered; the same command goes on")});
+    return 130;
+  }
+  if (std::rename(partial.c_str(), f.output.c_str()) != 0)
+    return fail(program, system_error(f.output, "can't be written"));
+  program.err.write(text(program.name, ": ", lines->size(), " answered",
+                         run.n_failed() == 0 ? "" : text(", ", run.n_failed(), " with an error"), "\n"));
+  return 0;
+}
+
+}  // namespace forge::rt
