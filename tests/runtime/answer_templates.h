@@ -36,11 +36,11 @@ inline std::vector<AnswerTemplate> own_templates() {
       "c.function.arguments | tojson }}}\n</tool_call>{% endfor %}";
   constexpr std::string_view kThoughts =
       "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}";
-  const auto list = [](std::string begin, std::string object, std::string end) {
+  const auto list = [](const std::string& begin, const std::string& object, const std::string& end) {
     return template_source(begin + "[{% for c in m.tool_calls %}" + object +
                            "{% if not loop.last %}, {% endif %}{% endfor %}]" + end);
   };
-  const auto each = [](std::string call, std::string_view separator = "") {
+  const auto each = [](const std::string& call, std::string_view separator = "") {
     return template_source("{% for c in m.tool_calls %}" + call + "{% if not loop.last %}" +
                            std::string(separator) + "{% endif %}{% endfor %}");
   };
@@ -124,7 +124,8 @@ inline std::vector<AnswerTemplate> own_templates() {
            "}}\n```<｜tool▁call▁end｜>{% endfor %}<｜tool▁calls▁end｜>"),
        "", ""},
       {"function tag",
-       each("<function={{ c.function.name }}>{{ c.function.arguments | tojson }}</function>", "{{ '\\n' }}"), "", ""},
+       each("<function={{ c.function.name }}>{{ c.function.arguments | tojson }}</function>", "{{ '\\n' }}"),
+       "", ""},
   };
   for (AnswerTemplate& t : all) {
     t.header = "<|assistant|>";

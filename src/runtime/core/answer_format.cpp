@@ -93,10 +93,12 @@ bool read(const jinja::Value& v, uint32_t& out) {
 template <class Enum, size_t n>
 bool read_name(const jinja::Value& v, const std::array<std::string_view, n>& names, Enum& out) {
   if (!v.is_string()) return false;
-  const auto* at = std::find(names.begin(), names.end(), v.as_string());
-  if (at == names.end()) return false;
-  out = static_cast<Enum>(at - names.begin());
-  return true;
+  for (size_t i = 0; i < n; ++i) {
+    if (v.as_string() != names[i]) continue;
+    out = static_cast<Enum>(i);
+    return true;
+  }
+  return false;
 }
 bool read(const jinja::Value& v, PromptThinking& out) { return read_name(v, kPromptThinkingNames, out); }
 bool read(const jinja::Value& v, CallStyle& out) { return read_name(v, kCallStyleNames, out); }

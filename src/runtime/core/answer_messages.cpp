@@ -9,7 +9,6 @@ namespace forge::rt {
 
 namespace {
 
-using jinja::Dict;
 using jinja::DictBuilder;
 using jinja::Value;
 
