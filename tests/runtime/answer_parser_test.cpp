@@ -296,15 +296,15 @@ TEST(AnswerParser, ACallBehindABrokenOneIsFound) {
 
 // What models write that templates do not.
 TEST(AnswerParser, OtherSpellings) {
-  for (const std::string text : {
-           "<tool_call>{\"name\":\"f2\",\"arguments\":{\"n\":1}}</tool_call>",
-           "\n\n<tool_call>\n\n{\"arguments\": {\"n\": 1}, \"name\": \"f2\"}",
-           "<tool_call>{\"name\": \"f2\", \"parameters\": {\"n\": 1}}</tool_call>\n",
-           "<tool_call>{\"name\": \"f2\", \"arguments\": \"{\\\"n\\\": 1}\"}</tool_call>",
-           "<tool_call>{\"type\": \"function\", \"function\": {\"name\": \"f2\", \"arguments\": {\"n\": "
-           "1}}}</tool_call>",
-           "<tool_call>[{\"name\": \"f2\", \"arguments\": {\"n\": 1}}]</tool_call>",
-       }) {
+  for (
+      const std::string text : {
+          "<tool_call>{\"name\":\"f2\",\"arguments\":{\"n\":1}}</tool_call>",
+          "\n\n<tool_call>\n\n{\"arguments\": {\"n\": 1}, \"name\": \"f2\"}",
+          "<tool_call>{\"name\": \"f2\", \"parameters\": {\"n\": 1}}</tool_call>\n",
+          "<tool_call>{\"name\": \"f2\", \"arguments\": \"{\\\"n\\\": 1}\"}</tool_call>",
+          R"(<tool_call>{"type": "function", "function": {"name": "f2", "arguments": {"n": 1}}}</tool_call>)",
+          "<tool_call>[{\"name\": \"f2\", \"arguments\": {\"n\": 1}}]</tool_call>",
+      }) {
     const Answer a = parse_as("hermes", text);
     EXPECT_EQ(a.content, "") << text;
     ASSERT_EQ(a.calls.size(), 1u) << text;
