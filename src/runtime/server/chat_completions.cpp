@@ -1,5 +1,6 @@
 // OpenAI's chat completions: https://platform.openai.com/docs/api-reference/chat
 #include "runtime/host/json.h"
+#include "runtime/server/constraint.h"
 #include "runtime/server/endpoints.h"
 #include "runtime/server/logprobs_json.h"
 
@@ -134,6 +135,7 @@ void chat_completions(const EndpointCall& call) {
   const RequestFields fields(call.body, {}, error);
   GenerationRequest request;
   read_generation(fields, call.model, request);
+  read_constraint(fields, call.model, request);
   bool logprobs = false;
   fields.boolean("logprobs", logprobs);
   fields.integer("top_logprobs", 0, kMaxTopLogprobs, request.text.n_top_logprobs);

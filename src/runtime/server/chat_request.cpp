@@ -3,7 +3,9 @@
 
 #include "runtime/core/answer_messages.h"
 #include "runtime/core/jinja_json.h"
+#include "runtime/core/tool_call_grammar.h"
 #include "runtime/host/json.h"
+#include "runtime/server/constraint.h"
 #include "runtime/server/endpoints.h"
 
 namespace forge::rt {
@@ -213,8 +215,6 @@ void read_tool_choice(const RequestFields& fields, const Value& choice, ChatRequ
   static constexpr std::array<std::string_view, 4> kChoices = {"none", "auto", "required", "named"};
   if (std::find(kChoices.begin(), kChoices.end(), out.tool_choice) == kChoices.end())
     return fields.expected(kName, "none, auto, required or a function");
-  if (out.tool_choice == "required" || out.tool_choice == "named")
-    fields.fail(kName, text(kName, ": this server can't force a call yet; use auto"));
 }
 
 }  // namespace
@@ -268,6 +268,24 @@ void set_chat_prompt(const ChatRequest& chat, const ModelInfo& model, Generation
   out.prompt_text = std::move(prompt->text);
   out.tools = chat.tools;
   out.parallel_calls = chat.parallel_calls;
+  const ThinkingFormat& thinking = model.format.thinking;
+  const bool thinks = !thinking.open.empty() && trim_space(out.prompt_text).ends_with(thinking.open);
+  if (chat.tool_choice == "required" || chat.tool_choice == "named") {
+    if (out.text.masks != nullptr)
+      return fail(error, "tool_choice", "a forced call and a response format exclude each other");
+    const auto gbnf =
+        tool_call_gbnf(model.format, chat.tools,
+                       {.name = chat.tool_name, .parallel = chat.parallel_calls, .thoughts_open = thinks});
+    if (!gbnf) return fail(error, "tool_choice", gbnf.error().message);
+    set_constraint(*gbnf, model, out, error);
+  } else if (out.text.masks != nullptr && thinks) {
+    // The constraint is on the answer, which begins at once.
+    const std::string closed = text(thinking.close, "\n\n");
+    const auto more =
+        model.tokenizer().encode(closed, {.add_bos = false, .add_eos = false, .parse_special = true});
+    prompt->tokens.insert(prompt->tokens.end(), more.begin(), more.end());
+    out.prompt_text += closed;
+  }
   set_prompt(std::move(prompt->tokens), model, out, error);
 }
 

@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "runtime/host/json.h"
+#include "runtime/server/constraint.h"
 #include "runtime/server/endpoints.h"
 #include "runtime/server/logprobs_json.h"
 
@@ -130,6 +131,7 @@ void completions(const EndpointCall& call) {
   GenerationRequest request;
   request.text.job.max_tokens = 16;  // OpenAI's default
   read_generation(fields, call.model, request);
+  read_constraint(fields, call.model, request);
   bool echo = false;
   fields.boolean("echo", echo);
   int64_t logprobs = -1;

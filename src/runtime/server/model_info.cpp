@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <ctime>
 
+#include "runtime/server/constraint.h"
+
 namespace forge::rt {
 namespace {
 
@@ -23,6 +25,7 @@ Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
   model.created = std::time(nullptr);
   model.fingerprint = text("forge-", program.code->plan_hash % 1000000007);
   model.sampling = default_sampling(program).params;
+  model.grammars = std::make_shared<GrammarCache>(session.tokenizer);
   model.fill_tokens = find_fill_tokens(session.tokenizer);
   if (program.payload->chat_template.empty()) return Ok{};
   auto chat_template = ChatTemplate::parse(program.payload->chat_template);

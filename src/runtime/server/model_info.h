@@ -19,6 +19,8 @@ struct FillTokens {
 };
 std::optional<FillTokens> find_fill_tokens(const Tokenizer& tokenizer);
 
+class GrammarCache;
+
 struct ModelInfo {
   Program* program = nullptr;
   Session* session = nullptr;
@@ -27,6 +29,7 @@ struct ModelInfo {
   AnswerFormat format;                    // of thoughts and tool calls
   // Control tokens of the format's markers: they come out under their names.
   std::shared_ptr<const std::vector<int32_t>> markers;
+  std::shared_ptr<GrammarCache> grammars;
   std::optional<FillTokens> fill_tokens;
   std::string name;         // as clients see it
   std::string fingerprint;  // of the weights and the code: the same answers where it is the same

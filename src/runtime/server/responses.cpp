@@ -1,5 +1,6 @@
 // OpenAI's responses, texts alone: https://platform.openai.com/docs/api-reference/responses
 #include "runtime/host/json.h"
+#include "runtime/server/constraint.h"
 #include "runtime/server/endpoints.h"
 
 namespace forge::rt {
@@ -172,6 +173,8 @@ void responses(const EndpointCall& call) {
   GenerationRequest request;
   read_generation(fields, call.model, request);
   if (request.n != 1) fields.expected("n", "1");
+  if (const Value* text_settings = fields.find("text"))
+    read_format(RequestFields(*text_settings, "text", error), "format", call.model, request);
   for (const char* name : {"previous_response_id", "conversation", "prompt"})
     if (fields.has(name))
       fields.fail(name, text(name, ": this server keeps no conversations; send the whole of it as input"));

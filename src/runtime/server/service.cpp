@@ -129,7 +129,13 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     t->began = seconds_now();
     metrics_.queued.add(t->began - t->arrived);
   };
-  job.on_token = [this, t, touch](int32_t token, std::span<const float> logits) {
+  std::shared_ptr<GrammarState> grammar;
+  if (t->request.masks != nullptr) {
+    grammar = std::make_shared<GrammarState>(t->request.masks);
+    job.allowed = [grammar] { return grammar->allowed(); };
+    job.ignore_eos = false;  // where the grammar ends the text ends
+  }
+  job.on_token = [this, t, touch, grammar](int32_t token, std::span<const float> logits) {
     const double now = seconds_now();
     if (++t->n_generated == 1) {
       t->first = now;
@@ -150,6 +156,7 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
       TextToken& added = t->update.tokens.emplace_back(token, std::move(bytes));
       if (t->request.wants_logprobs) add_logprobs(logits, t->request.n_top_logprobs, added);
     }
+    if (grammar != nullptr && !grammar->accept(token)) return false;
     return !t->stream.stops.matched();
   };
   if (t->request.wants_prompt_logprobs) {

@@ -16,6 +16,7 @@
 #include "runtime/core/logprobs.h"
 #include "runtime/core/result.h"
 #include "runtime/core/scheduler.h"
+#include "runtime/core/token_masks.h"
 #include "runtime/host/program.h"
 
 namespace forge::rt {
@@ -25,8 +26,9 @@ struct TextRequest {
   std::vector<std::string> stop;
   // Control tokens that come out under their names, ascending; null: none.
   std::shared_ptr<const std::vector<int32_t>> shown_tokens;
-  bool wants_tokens = false;    // TextUpdate::tokens
-  bool wants_logprobs = false;  // and their log probabilities
+  std::shared_ptr<TokenMasks> masks;  // of the grammar that the text must match; null: any text
+  bool wants_tokens = false;          // TextUpdate::tokens
+  bool wants_logprobs = false;        // and their log probabilities
   uint32_t n_top_logprobs = 0;
   bool wants_prompt_logprobs = false;  // TextUpdate::prompt_tokens
   bool wants_embedding = false;

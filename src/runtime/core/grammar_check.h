@@ -1,0 +1,19 @@
+// What a Grammar promises: for those that make one.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "runtime/core/grammar.h"
+
+namespace forge::rt {
+
+// Removes edges and calls from which no end can be reached; false where none can from the first rule's start.
+// Indices must be in range.
+bool remove_dead_ends(Grammar& grammar);
+
+// A rule that may call itself before it has matched a byte, or -1. Indices must be in range.
+int64_t find_left_recursion(const Grammar& grammar);
+
+}  // namespace forge::rt
