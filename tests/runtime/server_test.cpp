@@ -11,13 +11,16 @@
 #include <chrono>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <sstream>
 #include <thread>
 
 #include "core/base64.h"
 #include "core/mapped_file.h"
+#include "runtime/host/files.h"
 #include "tests/core/temporary_directory.h"
 #include "tests/runtime/fake_model.h"
 #include "tests/runtime/fake_payload.h"
@@ -268,6 +271,152 @@ TEST_F(ServerTest, AnswersGoOnFromTheAssistantsText) {
   const Json counted =
       post("/v1/messages/count_tokens", R"({"messages": [{"role": "user", "content": "<|end|>"}]})");
   EXPECT_EQ(counted["input_tokens"], std::strlen("\0user\n<|end|>\0\n\0assistant\n") + 5 + 21);
+}
+
+// The fake model says anything: what it says here is the constraint's doing.
+TEST_F(ServerTest, AnswersAreHeldToWhatIsAskedFor) {
+  start();
+  const auto answer = [&](const std::string& constraint) {
+    const Json chat =
+        post("/v1/chat/completions",
+             R"({"messages": [{"role": "user", "content": "x"}], "max_tokens": 300, )" + constraint + "}");
+    EXPECT_EQ(chat["choices"][0]["finish_reason"], "stop") << constraint << chat;
+    return chat["choices"][0]["message"]["content"].get<std::string>();
+  };
+  const std::string schema =
+      R"({"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}, "age": {"type": "integer", "minimum": 3, "maximum": 12}}, "required": ["name", "age"], "additionalProperties": false})";
+  for (const std::string& constraint :
+       {R"("response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": )" + schema +
+            "}}",
+        R"("json_schema": )" + schema}) {
+    const Json value = Json::parse(answer(constraint));
+    EXPECT_EQ(value.size(), 2U);
+    EXPECT_GE(value["age"], 3);
+    EXPECT_LE(value["age"], 12);
+    EXPECT_TRUE(value["name"].is_string());
+  }
+  const std::string word = answer(R"("regex": "[ab]{3}")");
+  EXPECT_EQ(word.size(), 3U);
+  EXPECT_EQ(word.find_first_not_of("ab"), std::string::npos);
+  const std::string choice = answer(R"("choice": ["yes", "no"])");
+  EXPECT_TRUE(choice == "yes" || choice == "no") << choice;
+  EXPECT_EQ(answer(R"("grammar": "root ::= \"tick\" tock\ntock ::= \"tock\"")"), "ticktock");
+  EXPECT_EQ(post("/v1/completions",
+                 R"({"prompt": "x", "choice": ["only"], "max_tokens": 9})")["choices"][0]["text"],
+            "only");
+  EXPECT_EQ(
+      post(
+          "/v1/responses",
+          R"({"input": "x", "text": {"format": {"type": "json_schema", "name": "n", "schema": {"const": 7}}}})")
+          ["output"][0]["content"][0]["text"],
+      "7");
+  // It fails closed.
+  const auto refusal = [&](const std::string& constraint) {
+    const HttpAnswer refused = ask("POST", "/v1/chat/completions", hello(constraint));
+    EXPECT_EQ(refused.status, 400);
+    return Json::parse(refused.body)["error"]["message"].get<std::string>();
+  };
+  EXPECT_NE(
+      refusal(R"("json_schema": {"properties": {"a": {"multipleOf": 3}}})").find("#/properties/a/multipleOf"),
+      std::string::npos);
+  EXPECT_NE(refusal(R"("regex": "(?=a)b")").find("regex"), std::string::npos);
+  EXPECT_NE(refusal(R"("grammar": "root ::= root")").find("left recursive"), std::string::npos);
+  EXPECT_NE(refusal(R"("response_format": {"type": "xml"})").find("json_schema"), std::string::npos);
+  EXPECT_NE(refusal(R"("regex": "a", "choice": ["b"])").find("one of"), std::string::npos);
+}
+
+TEST_F(ServerTest, ToolsAreCalled) {
+  start();
+  const std::string tools =
+      R"("tools": [{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}, {"type": "function", "function": {"name": "other"}}], "max_tokens": 400)";
+  const Json chat = post(
+      "/v1/chat/completions",
+      hello(
+          tools +
+          R"(, "tool_choice": {"type": "function", "function": {"name": "look_up"}}, "parallel_tool_calls": false)"));
+  const Json choice = chat["choices"][0];
+  ASSERT_EQ(choice["finish_reason"], "tool_calls") << chat;
+  ASSERT_EQ(choice["message"]["tool_calls"].size(), 1U);
+  const Json call = choice["message"]["tool_calls"][0];
+  EXPECT_EQ(call["function"]["name"], "look_up");
+  EXPECT_TRUE(Json::parse(call["function"]["arguments"].get<std::string>()).is_object());
+  std::string name;
+  std::string arguments;
+  for (const Json& event : stream(
+           "/v1/chat/completions",
+           hello(tools + R"(, "tool_choice": "required", "parallel_tool_calls": false, "stream": true)"))) {
+    if (!event.is_object() || !event["choices"][0]["delta"].contains("tool_calls")) continue;
+    const Json delta = event["choices"][0]["delta"]["tool_calls"][0];
+    EXPECT_EQ(delta["index"], 0);
+    name += delta["function"].value("name", "");
+    arguments += delta["function"].value("arguments", "");
+  }
+  EXPECT_TRUE(name == "look_up" || name == "other") << name;
+  EXPECT_TRUE(Json::parse(arguments).is_object());
+  const Json message = post(
+      "/v1/messages",
+      hello(
+          R"("max_tokens": 400, "tools": [{"name": "look_up", "input_schema": {"type": "object"}}], "tool_choice": {"type": "any", "disable_parallel_tool_use": true})"));
+  EXPECT_EQ(message["stop_reason"], "tool_use");
+  EXPECT_EQ(message["content"][0]["type"], "tool_use") << message;
+  EXPECT_EQ(message["content"][0]["name"], "look_up");
+  EXPECT_TRUE(message["content"][0]["input"].is_object());
+  for (const char* wrong : {R"("tools": 1)", R"("tools": [{}])", R"("tool_choice": "required")",
+                            R"("tools": [{"name": "a"}], "tool_choice": "never")"})
+    EXPECT_EQ(ask("POST", "/v1/chat/completions", hello(wrong)).status, 400) << wrong;
+}
+
+TEST_F(ServerTest, Batch) {
+  const std::string requests = directory_.file("requests.jsonl");
+  const std::string answers = directory_.file("answers.jsonl");
+  std::string lines;
+  for (int i = 0; i < 12; ++i)
+    lines += Json{{"custom_id", "r" + std::to_string(i)},
+                  {"method", "POST"},
+                  {"url", i == 3 ? "/v1/nothing" : "/v1/chat/completions"},
+                  {"body",
+                   {{"messages", {{{"role", "user"}, {"content", std::to_string(i)}}}},
+                    {"temperature", 0},
+                    {"max_tokens", i == 4 ? -7 : 9}}}}
+                 .dump() +
+             "\n";
+  forge::write_file(requests, as_bytes(lines));
+  const auto run = [&](const std::string& environment) {
+    const std::string command =
+        environment + " " + program_ + " batch " + requests + " -o " + answers + " --parallel 2 2>" + log_;
+    return WEXITSTATUS(std::system(command.c_str()));  // NOLINT(cert-env33-c)
+  };
+  const auto read = [](const std::string& path) {
+    std::map<std::string, Json> out;
+    const auto bytes = forge::read_file(path);
+    std::istringstream in(std::string(bytes.begin(), bytes.end()));
+    for (std::string line; std::getline(in, line);) {
+      const Json value = Json::parse(line);
+      out[value["custom_id"]] = value;
+    }
+    return out;
+  };
+  ASSERT_EQ(run(""), 0) << log();
+  const auto whole = read(answers);
+  ASSERT_EQ(whole.size(), 12U);
+  EXPECT_EQ(whole.at("r3")["response"]["status_code"], 404);
+  EXPECT_EQ(whole.at("r4")["response"]["status_code"], 400);
+  EXPECT_EQ(whole.at("r5")["response"]["status_code"], 200);
+  EXPECT_FALSE(std::filesystem::exists(answers + ".partial"));
+  // Broken off, with half a line at the end: the same command answers the rest.
+  std::string part = whole.at("r5").dump() + "\n" + whole.at("r6").dump() + "\n";
+  part += whole.at("r7").dump().substr(0, 50);
+  forge::write_file(answers + ".partial", as_bytes(part));
+  ASSERT_EQ(run(""), 0) << log();
+  EXPECT_NE(log().find("2 of 12 are there"), std::string::npos) << log();
+  const auto resumed = read(answers);
+  ASSERT_EQ(resumed.size(), 12U);
+  EXPECT_EQ(resumed.at("r5"), whole.at("r5"));
+  EXPECT_EQ(resumed.at("r8")["response"]["body"]["choices"], whole.at("r8")["response"]["body"]["choices"]);
+  lines += "{\"custom_id\": \"r5\", \"url\": \"/\", \"body\": {}}\n";
+  forge::write_file(requests, as_bytes(lines));
+  EXPECT_EQ(run(""), 1);
+  EXPECT_NE(log().find("line 13: custom_id r5 stands in an earlier line"), std::string::npos) << log();
 }
 
 TEST_F(ServerTest, Embeddings) {

@@ -276,7 +276,10 @@ void set_chat_prompt(const ChatRequest& chat, const ModelInfo& model, Generation
     const auto gbnf =
         tool_call_gbnf(model.format, chat.tools,
                        {.name = chat.tool_name, .parallel = chat.parallel_calls, .thoughts_open = thinks});
-    if (!gbnf) return fail(error, "tool_choice", gbnf.error().message);
+    if (!gbnf) {
+      error = {.message = gbnf.error().message, .param = "tool_choice", .code = {}};
+      return;
+    }
     set_constraint(*gbnf, model, out, error);
   } else if (out.text.masks != nullptr && thinks) {
     // The constraint is on the answer, which begins at once.
