@@ -150,53 +150,56 @@ bool remove_dead_ends(Grammar& g) {
 }
 
 int64_t find_left_recursion(const Grammar& g) {
+  // From state to state without a byte: into a rule, or past a rule that matches nothing. A rule calls itself before any
+  // byte if and only if a way into a rule lies on a cycle: in a strongly connected component (Tarjan, without recursion).
   const std::vector<bool> nullable = nullable_states(g);
-  // The rules that a rule calls before any byte.
-  std::vector<std::vector<uint32_t>> left(g.rules.size());
-  std::vector<uint32_t> seen(g.states.size(), UINT32_MAX);
-  std::vector<uint32_t> rule_seen(g.rules.size(), UINT32_MAX);
-  std::vector<uint32_t> work;
-  for (uint32_t r = 0; r < g.rules.size(); ++r) {
-    work.assign(1, g.rules[r]);
-    seen[g.rules[r]] = r;
-    while (!work.empty()) {
-      const uint32_t s = work.back();
-      work.pop_back();
-      for (const auto& c : calls_of(g, g.states[s])) {
-        if (rule_seen[c.rule] != r) {
-          rule_seen[c.rule] = r;
-          left[r].push_back(c.rule);
-        }
-        if (nullable[g.rules[c.rule]] && seen[c.target] != r) {
-          seen[c.target] = r;
-          work.push_back(c.target);
-        }
-      }
-    }
-  }
-  enum class Color : uint8_t { white, grey, black };
-  std::vector<Color> color(g.rules.size(), Color::white);
+  constexpr uint32_t kNone = UINT32_MAX;
+  std::vector<uint32_t> index(g.states.size(), kNone);
+  std::vector<uint32_t> low(g.states.size());
+  std::vector<uint32_t> component(g.states.size(), kNone);
+  std::vector<uint32_t> open;  // states without a component yet, in order of their index
   struct Frame {
-    uint32_t rule;
-    size_t next;  // in left[rule]
+    uint32_t state, next;  // `next`: twice the call, plus 1 for the way past it
   };
   std::vector<Frame> stack;
-  for (uint32_t first = 0; first < g.rules.size(); ++first) {
-    if (color[first] != Color::white) continue;
-    stack.push_back({first, 0});
-    color[first] = Color::grey;
+  uint32_t n_seen = 0;
+  const auto enter = [&](uint32_t s) {
+    index[s] = low[s] = n_seen++;
+    open.push_back(s);
+    stack.push_back({s, 0});
+  };
+  for (uint32_t first = 0; first < g.states.size(); ++first) {
+    if (index[first] == kNone) enter(first);
     while (!stack.empty()) {
       Frame& f = stack.back();
-      if (f.next == left[f.rule].size()) {
-        color[f.rule] = Color::black;
-        stack.pop_back();
+      const uint32_t s = f.state;
+      if (f.next < 2 * g.states[s].n_calls) {
+        const Grammar::Call& c = g.calls[g.states[s].first_call + f.next / 2];
+        const bool past = f.next % 2 != 0;
+        ++f.next;
+        if (past && !nullable[g.rules[c.rule]]) continue;
+        const uint32_t to = past ? c.target : g.rules[c.rule];
+        if (index[to] == kNone) {
+          enter(to);
+        } else if (component[to] == kNone) {
+          low[s] = std::min(low[s], index[to]);
+        }
         continue;
       }
-      const uint32_t to = left[f.rule][f.next++];
-      if (color[to] == Color::grey) return to;
-      if (color[to] == Color::black) continue;
-      color[to] = Color::grey;
-      stack.push_back({to, 0});
+      stack.pop_back();
+      if (!stack.empty()) low[stack.back().state] = std::min(low[stack.back().state], low[s]);
+      if (low[s] != index[s]) continue;
+      uint32_t member = kNone;
+      do {
+        member = open.back();
+        open.pop_back();
+        component[member] = s;
+      } while (member != s);
+    }
+  }
+  for (uint32_t s = 0; s < g.states.size(); ++s) {
+    for (const auto& c : calls_of(g, g.states[s])) {
+      if (component[g.rules[c.rule]] == component[s]) return c.rule;
     }
   }
   return -1;

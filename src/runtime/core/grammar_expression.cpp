@@ -73,6 +73,10 @@ Expr GrammarExpressions::add(Node node) {
 }
 
 Expr GrammarExpressions::literal(std::string_view s) {
+  if (s.size() > kMaxExpressions - std::min<size_t>(bytes.size(), kMaxExpressions)) {
+    if (failure.empty()) failure = text("its texts have more than ", kMaxExpressions, " bytes");
+    s = {};
+  }
   const auto begin = static_cast<uint32_t>(bytes.size());
   bytes += s;
   return add({.kind = Kind::literal,
@@ -93,6 +97,7 @@ Expr GrammarExpressions::characters(std::vector<CodePointRange> given) {
 
 Expr GrammarExpressions::sequence(std::span<const Expr> given) {
   if (given.size() == 1) return given[0];
+  if (!failure.empty()) return 0;
   Node n{.kind = Kind::sequence, .begin = static_cast<uint32_t>(parts.size())};
   for (const Expr e : given) {
     n.depth = std::max<uint16_t>(n.depth, nodes[e].depth + 1);

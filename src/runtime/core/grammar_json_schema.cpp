@@ -20,6 +20,7 @@ constexpr uint32_t kMaxSchemaDepth = 64;
 constexpr uint32_t kMaxSchemaWeight = 100'000;  // values in the schema
 constexpr uint32_t kMaxSchemas = 20'000;        // read, those of references and merged ones counted each time
 constexpr uint32_t kMaxNesting = 100;           // of schemas within schemas, references aside
+constexpr uint64_t kMaxMergeWork = 4'000'000;   // values compared and copied by merging
 constexpr uint32_t kMaxMergeDepth = 32;         // of allOf and $ref within each other
 constexpr size_t kMaxOtherNames = 120;          // characters of a name that other names are told from
 
@@ -95,6 +96,28 @@ bool is_utf8(std::string_view s) {
     at += c.bytes;
   }
   return true;
+}
+
+// Equality of JSON: 1 is 1.0, but not true. Recurses as deep as the schema.
+bool same_json(const Value& a, const Value& b) {
+  const bool numbers = (a.is(jinja::Type::integer) || a.is(jinja::Type::real)) &&
+                       (b.is(jinja::Type::integer) || b.is(jinja::Type::real));
+  if (numbers) return jinja::equals(a, b);
+  if (a.type() != b.type()) return false;
+  if (a.is(jinja::Type::dict)) {
+    if (a.as_dict().entries.size() != b.as_dict().entries.size()) return false;
+    for (const auto& [key, value] : a.as_dict().entries) {
+      const Value* other = b.as_dict().find(key);
+      if (other == nullptr || !same_json(value, *other)) return false;
+    }
+    return true;
+  }
+  if (a.is_sequence(jinja::SequenceKind::list) && b.is_sequence(jinja::SequenceKind::list)) {
+    const auto& left = a.as_sequence().items;
+    const auto& right = b.as_sequence().items;
+    return std::equal(left.begin(), left.end(), right.begin(), right.end(), same_json);
+  }
+  return jinja::equals(a, b);
 }
 
 // A string as JSON, written as written_characters writes its characters.
@@ -209,7 +232,9 @@ struct SchemaReader {
   std::vector<uint32_t> pending_rules = {};
   uint32_t n_schemas = 0;
   uint32_t nesting = 0;
+  uint64_t merge_work = 0;
   std::string error = {};
+  bool impossible = false;  // the error is that nothing can match
 
   // The rule 0 is the text.
   static GrammarExpressions with_root() {
@@ -222,6 +247,12 @@ struct SchemaReader {
   bool fail(std::string_view path, std::string_view what) {
     if (error.empty()) error = text("JSON schema, ", path, ": ", what);
     return false;
+  }
+
+  // Nothing can match: an error, but where the keywords are only one way among others.
+  bool fail_impossible(std::string_view path, std::string_view what) {
+    impossible = error.empty();
+    return fail(path, what);
   }
 
   // --- References
@@ -300,7 +331,7 @@ struct SchemaReader {
     uint32_t both = a & b;
     if (((a & kNumber) != 0 && (b & kInteger) != 0) || ((b & kNumber) != 0 && (a & kInteger) != 0))
       both |= kInteger;
-    if (both == 0) return fail(k.path, "no type is left beside the other schemas' types");
+    if (both == 0) return fail_impossible(k.path, "no type is left beside the other schemas' types");
     std::vector<Value> names;
     for (const char* name : {"object", "array", "string", "integer", "number", "boolean", "null"}) {
       if ((kind_named(name) & both) != 0) names.push_back(Value::string(name));
@@ -316,7 +347,9 @@ struct SchemaReader {
       m.keywords.push_back(std::move(k));
       return true;
     }
-    if (jinja::equals(known->value, k.value)) return true;
+    merge_work += known->value.weight() + k.value.weight();
+    if (merge_work > kMaxMergeWork) return fail(k.path, "the schemas that must hold at once are too large");
+    if (same_json(known->value, k.value)) return true;
     if (k.name == "type") return merge_types(*known, k);
     if (k.name == "required" && known->value.is_sequence(jinja::SequenceKind::list) &&
         k.value.is_sequence(jinja::SequenceKind::list)) {
@@ -331,7 +364,7 @@ struct SchemaReader {
       for (const auto& [name, value] : known->value.as_dict().entries) d->set(name, value);
       for (const auto& [name, value] : k.value.as_dict().entries) {
         const Value* other = d->find(name);
-        if (other != nullptr && !jinja::equals(*other, value)) {
+        if (other != nullptr && !same_json(*other, value)) {
           return fail(text(k.path, "/", escaped_pointer(name.as_string())),
                       text("another schema that must hold, too, says otherwise of it (", known->path, ")"));
         }
@@ -354,7 +387,8 @@ struct SchemaReader {
     if (++n_schemas > kMaxSchemas) return fail(path, text("more than ", kMaxSchemas, " schemas"));
     if (depth > kMaxMergeDepth)
       return fail(path, text("allOf and $ref are nested more than ", kMaxMergeDepth, " levels deep"));
-    if (schema.is(jinja::Type::boolean)) return schema.as_bool() || fail(path, "false allows nothing");
+    if (schema.is(jinja::Type::boolean))
+      return schema.as_bool() || fail_impossible(path, "false allows nothing");
     if (!schema.is(jinja::Type::dict)) return fail(path, "expected a schema: an object, true or false");
     Merged::Part part;
     part.path = path;
@@ -409,6 +443,13 @@ struct SchemaReader {
   // --- Expressions
 
   bool schema(const Value& value, const std::string& path, Expr& out) {
+    const bool ok = any_schema(value, path, out);
+    impossible = false;  // what holds of a part is no reason to leave out the whole
+    return ok;
+  }
+
+  bool any_schema(const Value& value, const std::string& path, Expr& out) {
+    if (!x.failure.empty()) return fail(path, x.failure);
     if (++n_schemas > kMaxSchemas) return fail(path, text("more than ", kMaxSchemas, " schemas"));
     if (nesting >= kMaxNesting)
       return fail(path, text("schemas are nested more than ", kMaxNesting, " levels deep"));
@@ -514,8 +555,11 @@ struct SchemaReader {
     }
     const auto& items = alternatives.value.as_sequence().items;
     std::vector<Expr> parts(items.size());
+    size_t n_impossible = 0;
+    std::string first_impossible;
     for (size_t i = 0; i < items.size(); ++i) {
       const std::string path = text(alternatives.path, "/", i);
+      if (!x.failure.empty()) return fail(path, x.failure);
       if (base.keywords.empty()) {
         if (!schema(items[i], path, parts[i])) return false;
         continue;
@@ -523,11 +567,22 @@ struct SchemaReader {
       if (nesting >= kMaxNesting)
         return fail(path, text("schemas are nested more than ", kMaxNesting, " levels deep"));
       Merged m = base;
-      if (!collect(items[i], path, m, 0)) return false;
       ++nesting;
-      const bool ok = expression(std::move(m), path, parts[i]);
+      const bool ok = collect(items[i], path, m, 0) && expression(std::move(m), path, parts[i]);
       --nesting;
-      if (!ok) return false;
+      if (ok) continue;
+      if (!impossible) return false;
+      // An alternative that the keywords beside it rule out.
+      first_impossible = first_impossible.empty() ? error : first_impossible;
+      error.clear();
+      impossible = false;
+      parts[i] = x.characters({});
+      ++n_impossible;
+    }
+    if (n_impossible == items.size()) {
+      error = first_impossible;
+      impossible = true;
+      return false;
     }
     out = x.choice(parts);
     return true;
@@ -573,7 +628,7 @@ struct SchemaReader {
       bool listed = list == nullptr;
       for (size_t i = 0; !listed && i < list->value.as_sequence().items.size(); ++i) {
         const Value& v = list->value.as_sequence().items[i];
-        listed = v.type() == constant->value.type() && jinja::equals(v, constant->value);
+        listed = same_json(v, constant->value);
       }
       if (listed && !add(constant->value, constant->path)) return false;
     } else {
@@ -582,14 +637,15 @@ struct SchemaReader {
       }
     }
     if (parts.empty())
-      return fail((list != nullptr ? list : constant)->path,
-                  "no value is left that the other keywords allow");
+      return fail_impossible((list != nullptr ? list : constant)->path,
+                             "no value is left that the other keywords allow");
     out = x.choice(parts);
     return true;
   }
 
   // A value as JSON. Recurses as deep as the schema.
   bool literal(const Value& v, const std::string& path, Expr& out) {
+    if (!x.failure.empty()) return fail(path, x.failure);
     std::string s;
     switch (v.type()) {
       case jinja::Type::none: s = "null"; break;
@@ -790,7 +846,8 @@ struct SchemaReader {
     const auto n = static_cast<uint32_t>(first.size());
     if (no_more) max = std::min(max, n);
     if (max < min)
-      return fail(path, text("an array can't have at least ", min, " and at most ", max, " items"));
+      return fail_impossible(path,
+                             text("an array can't have at least ", min, " and at most ", max, " items"));
     Expr all = x.empty();
     if (max > n) {
       Expr item = x.call(json.value_rule);
@@ -843,7 +900,7 @@ struct SchemaReader {
         out = json.whole_string;
         return true;
       }
-      if (max < min) return fail(max_length->path, "is below minLength");
+      if (max < min) return fail_impossible(max_length->path, "is below minLength");
       const std::string key = text("a string of ", min, " to ", max, " characters");
       if (const auto known = strings.find(key); known != strings.end()) {
         out = x.call(known->second);

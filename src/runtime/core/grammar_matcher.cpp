@@ -101,6 +101,7 @@ void ReadingSet::add(Reading reading) {
       }
     }
     for (uint32_t c = s.first_call; c < s.first_call + s.n_calls; ++c) {
+      if (out_->size() - first_ >= kMaxReadings) return;
       const Grammar::Call& call = automaton_.calls[c];
       // A rule whose caller has nothing more to do goes on at the caller's caller: no stack grows by recursion at an end.
       if (automaton_.states[call.target].only_ends()) {
