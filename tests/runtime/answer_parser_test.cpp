@@ -429,6 +429,23 @@ TEST(AnswerParser, CallsAreOneDeltaEach) {
   EXPECT_EQ(rest[0].text, ", {\"name\": ");
 }
 
+// A format that would end an id with nothing is none: a damaged manifest.
+TEST(AnswerParser, FormatsThatEndAnIdWithNothingAreRefused) {
+  AnswerFormat f = named("mistral, names before arguments");
+  ASSERT_TRUE(AnswerFormat::from_text(f.to_text()));
+  f.calls.id_end = " ";
+  EXPECT_FALSE(AnswerFormat::from_text(f.to_text()));
+}
+
+TEST(AnswerParser, XmlValuesTooDeepForAnObjectAreContent) {
+  const auto call = [](size_t depth) {
+    return "<tool_call>\n<function=f2>\n<parameter=n>\n" + std::string(depth, '[') + std::string(depth, ']') +
+           "\n</parameter>\n</function>\n</tool_call>";
+  };
+  EXPECT_EQ(parse_as("xml, name in the tag", call(63)).calls.size(), 1u);
+  EXPECT_EQ(parse_as("xml, name in the tag", call(64)).content, call(64));
+}
+
 // Time grows with the length of the text, whatever it holds.
 TEST(AnswerParser, LongTexts) {
   AnswerOptions options;

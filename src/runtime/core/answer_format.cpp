@@ -129,6 +129,9 @@ bool is_complete(const AnswerFormat& f) {
   if ((c.style == CallStyle::named_json || c.style == CallStyle::xml || c.style == CallStyle::any) &&
       !has_begin)
     return false;
+  if (c.style == CallStyle::named_json && !c.id_end.empty() &&
+      (trim_space(c.name_end).empty() || trim_space(c.id_end).empty()))
+    return false;
   if (c.style == CallStyle::xml) {
     return !trim_space(c.parameter_begin).empty() && !trim_space(c.parameter_middle).empty() &&
            !trim_space(c.parameter_end).empty() && !trim_space(c.call_end).empty();

@@ -593,7 +593,12 @@ void AnswerParser::value_step(char c) {
   expect(parameter_end_, 1, State::parameters);
 }
 
-void AnswerParser::parameters_done() { call_done(name_, {}, '{' + item_ + '}'); }
+void AnswerParser::parameters_done() {
+  std::string arguments = '{' + item_ + '}';
+  // A value as deep as parse_json goes is too deep inside of an object.
+  if (!jinja::parse_json(arguments)) return fail();
+  call_done(name_, {}, std::move(arguments));
+}
 
 void AnswerParser::call_done(std::string name, std::string id, std::string arguments) {
   if (is_bare_ && !is_tool(name)) return fail();  // JSON that is the answer

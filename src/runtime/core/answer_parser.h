@@ -35,6 +35,9 @@ struct AnswerOptions {
 class AnswerParser {
  public:
   AnswerParser(const AnswerFormat& format, const AnswerOptions& options);
+  // It points into itself.
+  AnswerParser(const AnswerParser&) = delete;
+  AnswerParser& operator=(const AnswerParser&) = delete;
 
   // Takes text as Tokenizer::append_piece gives it, with `special` for tokens whose name AnswerFormat::has_marker
   // and without for all others; tokens that end the generation are left out.

@@ -50,6 +50,7 @@ std::string text_until(std::string_view end) {
               "])* ", literal(end));
 }
 
+// Numbers that parse_json takes: 64 bits, or a double.
 constexpr std::string_view kJsonRules = R"(object ::= "{" ws (member ("," ws member)*)? "}"
 member ::= string ":" ws value
 array ::= "[" ws (value ("," ws value)*)? "]"
@@ -57,7 +58,7 @@ value ::= (object | array | string | number | "true" | "false" | "null") ws
 string ::= "\"" character* "\"" ws
 character ::= [^"\\\x00-\x1F] | "\\" (["\\/bfnrt] | "u" hex hex hex hex)
 hex ::= [0-9a-fA-F]
-number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [-+]? [0-9]+)?
+number ::= "-"? ("0" | [1-9] [0-9]{0,17}) ("." [0-9]{1,16})? ([eE] [-+]? [0-9]{1,2})?
 ws ::= [ \n]?
 )";
 constexpr std::string_view kPythonRules = R"(keywords ::= (keyword (", " keyword)*)?
@@ -69,11 +70,11 @@ pair ::= string ": " literal
 string ::= "\"" character* "\""
 character ::= [^"\\\x00-\x1F] | "\\" (["\\/bfnrt] | "u" hex hex hex hex)
 hex ::= [0-9a-fA-F]
-number ::= "-"? ("0" | [1-9] [0-9]*) ("." [0-9]+)? ([eE] [-+]? [0-9]+)?
+number ::= "-"? ("0" | [1-9] [0-9]{0,17}) ("." [0-9]{1,16})? ([eE] [-+]? [0-9]{1,2})?
 )";
 
 std::string call_rule(const CallFormat& f, const std::string& names, uint32_t id_length) {
-  const std::string id = id_length > 0 ? text("[a-zA-Z0-9]{", id_length, "}") : "[a-zA-Z0-9_-]+";
+  const std::string id = id_length > 0 ? text("[a-zA-Z0-9]{", id_length, "}") : "[a-zA-Z0-9_-]{1,64}";
   switch (f.style) {
     case CallStyle::none: return {};
     case CallStyle::json: {
