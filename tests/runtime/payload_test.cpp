@@ -147,7 +147,7 @@ TEST(Payload, ResealedNonsenseIsFound) {
   with([](auto& b) { std::memset(section(b, "tensors").name, 'x', 24); }, "unknown section");
   with([](auto& b) { std::memcpy(section(b, "tokenizer").name, "manifest\0", 10); }, "twice");
   with([](auto& b) { b[8] = 9; }, "version");
-  with([](auto& b) { b[section(b, "manifest").offset + std::strlen("model.name ")] = 'x'; },
+  with([](auto& b) { b[section(b, "manifest").offset + std::strlen("answer.format ")] = 'x'; },
        "manifest line 1");
   with([](auto& b) { reinterpret_cast<PayloadHeader*>(b.data())->n_sections = 5; }, "padding");
 }

@@ -354,7 +354,7 @@ TEST_F(ProgramTest, LogitsDoNotDependOnChunksAndTrace) {
 
 TEST_F(ProgramTest, Info) {
   const std::string info = output({"info", "--verify", "--tensors"});
-  EXPECT_TRUE(contains(info, "model.name  fake")) << info;
+  EXPECT_TRUE(contains(info, "model.name     fake")) << info;
   EXPECT_TRUE(contains(info, "f32 x 3")) << info;
   EXPECT_TRUE(contains(info, "t1\tf32\t10 x 11\trows\t440")) << info;
   EXPECT_TRUE(contains(info, "verified: 3 tensors")) << info;

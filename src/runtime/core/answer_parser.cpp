@@ -37,7 +37,8 @@ bool is_name(std::string_view s) {
 bool read_call(std::string_view object, const CallFormat& f, ToolCall& out, int depth = 0) {
   bool has_name = false, has_arguments = false;
   std::string_view nested;
-  out = {.arguments = "{}"};
+  out = {};
+  out.arguments = "{}";
   for (const jinja::JsonMember& m : jinja::json_members(object)) {
     const auto is = [&](const std::string& derived, std::string_view usual) {
       return derived.empty() ? m.key == usual : m.key == derived;
@@ -296,7 +297,7 @@ void AnswerParser::step(char c) {
 
 void AnswerParser::emit(AnswerDelta::Kind kind, std::string_view text) {
   if (text.empty()) return;
-  if (out_.empty() || out_.back().kind != kind) out_.push_back({.kind = kind});
+  if (out_.empty() || out_.back().kind != kind) out_.emplace_back().kind = kind;
   out_.back().text += text;
 }
 

@@ -2,9 +2,29 @@
 #include <algorithm>
 #include <map>
 
+#include "runtime/core/answer_format.h"
 #include "runtime/host/program.h"
 
 namespace forge::rt {
+
+namespace {
+
+// "thoughts <think>…</think>, switched by enable_thinking; calls <tool_call>…</tool_call>".
+std::string summary_of(const AnswerFormat& format) {
+  const ThinkingFormat& thinking = format.thinking;
+  const CallFormat& calls = format.calls;
+  std::string out =
+      thinking.open.empty() ? "no thoughts" : text("thoughts ", thinking.open, "…", thinking.close);
+  if (!thinking.variable.empty()) out += text(", switched by ", thinking.variable);
+  const auto marker = [](const std::string& section, const std::string& call) {
+    return std::string(trim_space(section.empty() ? call : section));
+  };
+  out += text("; calls ", marker(calls.section_begin, calls.call_begin), "…",
+              marker(calls.section_end, calls.call_end));
+  return out + (format.native_tools() ? "" : ", described by us");
+}
+
+}  // namespace
 
 int info_command(Program& program, std::span<const std::string> args) {
   bool verify = false;
@@ -31,6 +51,10 @@ int info_command(Program& program, std::span<const std::string> args) {
 
   std::vector<std::pair<std::string, std::string>> lines;
   for (const auto& [key, value] : payload.manifest) {
+    if (const auto format = AnswerFormat::from_text(value); key == "answer.format" && format) {
+      lines.emplace_back(key, summary_of(*format));
+      continue;
+    }
     std::string shown = value;
     std::replace(shown.begin(), shown.end(), '\n', ' ');
     lines.emplace_back(key, shown);
