@@ -92,6 +92,27 @@ std::string timings_json(const AnswerUsage& usage) {
   return out.compact();
 }
 
+JsonObject openai_head(const Answer& answer, std::string_view object) {
+  JsonObject out;
+  out.add("id", answer.id);
+  out.add("object", object);
+  out.add("created", answer.created);
+  out.add("model", answer.model->name);
+  out.add("system_fingerprint", answer.model->fingerprint);
+  return out;
+}
+
+void end_openai_stream(const Answer& answer, std::string_view object) {
+  if (answer.include_usage) {
+    JsonObject chunk = openai_head(answer, object);
+    chunk.add_json("choices", "[]");
+    chunk.add_json("usage", usage_json(answer.usage()));
+    chunk.add_json("timings", timings_json(answer.usage()));
+    answer.send_event(chunk.compact());
+  }
+  answer.send_event("[DONE]");
+}
+
 std::string_view finish_name(FinishReason reason) {
   switch (reason) {
     case FinishReason::length: return "length";

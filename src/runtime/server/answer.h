@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/core/answer_parser.h"
+#include "runtime/host/json.h"
 #include "runtime/server/generation_request.h"
 #include "runtime/server/http_server.h"
 #include "runtime/server/model_info.h"
@@ -89,6 +90,10 @@ ApiError ended_badly(const JobResult& result);  // failed, or cancelled by the s
 std::string usage_json(const AnswerUsage& usage);
 // {"prompt_n": …, "predicted_per_second": …}
 std::string timings_json(const AnswerUsage& usage);
+// The members that answers of OpenAI's two completion APIs, and pieces of them, begin with.
+JsonObject openai_head(const Answer& answer, std::string_view object);
+// Their streams end with the usage, where that was asked for, and "[DONE]".
+void end_openai_stream(const Answer& answer, std::string_view object);
 std::string_view finish_name(FinishReason reason);  // OpenAI's
 // `prefix` and 24 random letters and digits.
 std::string random_id(std::string_view prefix);

@@ -53,16 +53,7 @@ class ChatWriter final : public AnswerWriter {
   }
 
   void ended(Answer& answer) override {
-    if (answer.stream) {
-      if (answer.include_usage) {
-        JsonObject chunk = head(answer, "chat.completion.chunk");
-        chunk.add_json("choices", "[]");
-        chunk.add_json("usage", usage_json(answer.usage()));
-        chunk.add_json("timings", timings_json(answer.usage()));
-        answer.send_event(chunk.compact());
-      }
-      return answer.send_event("[DONE]");
-    }
+    if (answer.stream) return end_openai_stream(answer, "chat.completion.chunk");
     std::vector<std::string> choices;
     for (const Choice& choice : answer.choices) {
       JsonObject message;
@@ -93,7 +84,7 @@ class ChatWriter final : public AnswerWriter {
       entry.add("finish_reason", finish_name(choice.finish));
       choices.push_back(entry.compact());
     }
-    JsonObject out = head(answer, "chat.completion");
+    JsonObject out = openai_head(answer, "chat.completion");
     out.add_json("choices", json_array(choices));
     out.add_json("usage", usage_json(answer.usage()));
     out.add_json("timings", timings_json(answer.usage()));
@@ -101,16 +92,6 @@ class ChatWriter final : public AnswerWriter {
   }
 
  private:
-  static JsonObject head(const Answer& answer, std::string_view object) {
-    JsonObject out;
-    out.add("id", answer.id);
-    out.add("object", object);
-    out.add("created", answer.created);
-    out.add("model", answer.model->name);
-    out.add("system_fingerprint", answer.model->fingerprint);
-    return out;
-  }
-
   void send(Answer& answer, const Choice& choice, const JsonObject& delta, std::span<const TextToken> tokens,
             std::string_view finish) const {
     JsonObject entry;
@@ -119,7 +100,7 @@ class ChatWriter final : public AnswerWriter {
     entry.add_json("logprobs",
                    logprobs_ && !tokens.empty() ? chat_logprobs_json(*answer.model, tokens) : "null");
     entry.add_json("finish_reason", finish);
-    JsonObject chunk = head(answer, "chat.completion.chunk");
+    JsonObject chunk = openai_head(answer, "chat.completion.chunk");
     const std::string choices[] = {entry.compact()};
     chunk.add_json("choices", json_array(choices));
     answer.send_event(chunk.compact());

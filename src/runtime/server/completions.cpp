@@ -10,6 +10,7 @@ namespace forge::rt {
 namespace {
 
 constexpr int64_t kMaxLogprobs = 20;
+constexpr std::string_view kObject = "text_completion";
 
 class CompletionWriter final : public AnswerWriter {
  public:
@@ -30,16 +31,7 @@ class CompletionWriter final : public AnswerWriter {
   }
 
   void ended(Answer& answer) override {
-    if (answer.stream) {
-      if (answer.include_usage) {
-        JsonObject chunk = head(answer);
-        chunk.add_json("choices", "[]");
-        chunk.add_json("usage", usage_json(answer.usage()));
-        chunk.add_json("timings", timings_json(answer.usage()));
-        answer.send_event(chunk.compact());
-      }
-      return answer.send_event("[DONE]");
-    }
+    if (answer.stream) return end_openai_stream(answer, kObject);
     std::vector<std::string> choices;
     for (const Choice& choice : answer.choices) {
       std::vector<TextToken> tokens = choice.prompt_tokens;
@@ -47,7 +39,7 @@ class CompletionWriter final : public AnswerWriter {
       choices.push_back(
           entry(answer, choice, echo_ + choice.content, tokens, 0, json_string(finish_name(choice.finish))));
     }
-    JsonObject out = head(answer);
+    JsonObject out = openai_head(answer, kObject);
     out.add_json("choices", json_array(choices));
     out.add_json("usage", usage_json(answer.usage()));
     out.add_json("timings", timings_json(answer.usage()));
@@ -55,16 +47,6 @@ class CompletionWriter final : public AnswerWriter {
   }
 
  private:
-  static JsonObject head(const Answer& answer) {
-    JsonObject out;
-    out.add("id", answer.id);
-    out.add("object", "text_completion");
-    out.add("created", answer.created);
-    out.add("model", answer.model->name);
-    out.add("system_fingerprint", answer.model->fingerprint);
-    return out;
-  }
-
   std::string entry(const Answer& answer, const Choice& choice, std::string_view added,
                     std::span<const TextToken> tokens, size_t offset, std::string_view finish) const {
     JsonObject out;
@@ -79,7 +61,7 @@ class CompletionWriter final : public AnswerWriter {
 
   void send(Answer& answer, const Choice& choice, std::string_view added, std::span<const TextToken> tokens,
             std::string_view finish) const {
-    JsonObject chunk = head(answer);
+    JsonObject chunk = openai_head(answer, kObject);
     const size_t after = choice.content.size() + echo_.size();
     const std::string choices[] = {
         entry(answer, choice, added, tokens, after - std::min(after, added.size()), finish)};
