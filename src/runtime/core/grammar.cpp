@@ -90,7 +90,12 @@ std::vector<bool> live_states(const Grammar& g) {
   return live;
 }
 
-// Whether each state can reach an end of its rule without a byte.
+void put(std::vector<uint8_t>& out, uint32_t v) {
+  for (unsigned shift = 0; shift < 32; shift += 8) out.push_back(static_cast<uint8_t>(v >> shift));
+}
+
+}  // namespace
+
 std::vector<bool> nullable_states(const Grammar& g) {
   Grammar without_bytes;
   without_bytes.rules = g.rules;
@@ -99,12 +104,6 @@ std::vector<bool> nullable_states(const Grammar& g) {
   for (Grammar::State& s : without_bytes.states) s.first_edge = s.n_edges = 0;
   return live_states(without_bytes);
 }
-
-void put(std::vector<uint8_t>& out, uint32_t v) {
-  for (unsigned shift = 0; shift < 32; shift += 8) out.push_back(static_cast<uint8_t>(v >> shift));
-}
-
-}  // namespace
 
 bool remove_dead_ends(Grammar& g) {
   const std::vector<bool> live = live_states(g);

@@ -13,6 +13,9 @@ namespace forge::rt {
 // Indices must be in range.
 bool remove_dead_ends(Grammar& grammar);
 
+// Whether each state can reach an end of its rule without a byte. Indices must be in range.
+std::vector<bool> nullable_states(const Grammar& grammar);
+
 // A rule that may call itself before it has matched a byte, or -1. Indices must be in range.
 int64_t find_left_recursion(const Grammar& grammar);
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -32,13 +31,24 @@ struct GrammarAutomaton {
   uint8_t byte_class[256] = {};
   std::vector<uint32_t> next;  // [state, class]: a state, or kNone
   std::vector<State> states;
-  std::vector<Grammar::Call> calls;  // `rule` is the rule's first state
+  struct Call {
+    uint32_t rule;  // its first state
+    uint32_t target;
+    bool may_be_empty;  // the rule matches the empty text
+  };
+  std::vector<Call> calls;
 
   uint32_t step(uint32_t state, uint8_t byte) const {
     return next[size_t{state} * n_classes + byte_class[byte]];
   }
 };
 GrammarAutomaton make_automaton(const Grammar& grammar);
+
+// Classes of states that no text of up to n bytes tells apart, for each n of `lengths` (ascending): what such a text does
+// from either state is the same, its places where the rule ends too. So a place in the middle of a long repetition is
+// like the next one. Gives out[i][state]. Where finding them takes too long, every state is a class.
+std::vector<std::vector<uint32_t>> lookahead_classes(const GrammarAutomaton& automaton,
+                                                     std::span<const uint32_t> lengths);
 
 // Stacks that share what is below, equal ones being one: a node is where the rule on top goes on when it has ended, and the
 // stack below.

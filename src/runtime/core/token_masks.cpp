@@ -1,7 +1,7 @@
 #include "runtime/core/token_masks.h"
 
 #include <algorithm>
-#include <numeric>
+#include <bit>
 #include <utility>
 
 namespace forge::rt {
@@ -11,7 +11,37 @@ namespace {
 // there. Beyond it, and near kMaxStackDepth, masks are found with the real stack.
 constexpr uint32_t kTokenDepth = 128;
 
+// Walks of fewer nodes are not kept.
+constexpr uint64_t kDirectNodes = 512;
+
 void set_bit(std::span<uint32_t> mask, uint32_t token) { mask[token / 32] |= 1u << (token % 32); }
+
+// Sorts the part's tokens and makes its trie.
+void add_nodes(const VocabularyTrie& trie, VocabularyTrie::Part& part) {
+  std::sort(part.tokens.begin(), part.tokens.end(), [&](uint32_t a, uint32_t b) {
+    const auto left = trie.piece(a);
+    const auto right = trie.piece(b);
+    return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end());
+  });
+  std::vector<uint32_t> path;  // the nodes of the last piece
+  for (uint32_t i = 0; i < part.tokens.size(); ++i) {
+    const auto bytes = trie.piece(part.tokens[i]);
+    part.max_bytes = std::max(part.max_bytes, static_cast<uint32_t>(bytes.size()));
+    size_t common = 0;
+    while (common < std::min(path.size(), bytes.size()) && part.nodes[path[common]].byte == bytes[common])
+      ++common;
+    const auto n = static_cast<uint32_t>(part.nodes.size());
+    for (; path.size() > common; path.pop_back()) part.nodes[path.back()].end = n;
+    for (size_t d = common; d < bytes.size(); ++d) {
+      path.push_back(static_cast<uint32_t>(part.nodes.size()));
+      // A node made on the way to a piece has no token of its own: the piece is its descendant's.
+      part.nodes.push_back({0, i, static_cast<uint16_t>(d), bytes[d]});
+    }
+  }
+  const auto n = static_cast<uint32_t>(part.nodes.size());
+  for (const uint32_t node : path) part.nodes[node].end = n;
+  part.nodes.push_back({n, static_cast<uint32_t>(part.tokens.size()), 0, 0});
+}
 
 }  // namespace
 
@@ -39,32 +69,11 @@ std::shared_ptr<const VocabularyTrie> make_vocabulary_trie(std::span<const std::
                         !std::binary_search(trie.ends.begin(), trie.ends.end(), t);
     if (usable) {
       trie.pieces.insert(trie.pieces.end(), pieces[t].begin(), pieces[t].end());
-      trie.tokens.push_back(t);
+      trie.parts[pieces[t].size() > VocabularyTrie::kShortBytes ? 1 : 0].tokens.push_back(t);
     }
     trie.piece_begin.push_back(static_cast<uint32_t>(trie.pieces.size()));
   }
-  std::sort(trie.tokens.begin(), trie.tokens.end(), [&](uint32_t a, uint32_t b) {
-    const auto left = trie.piece(a);
-    const auto right = trie.piece(b);
-    return std::lexicographical_compare(left.begin(), left.end(), right.begin(), right.end());
-  });
-  std::vector<uint32_t> path;  // the nodes of the last piece
-  for (uint32_t i = 0; i < trie.tokens.size(); ++i) {
-    const auto bytes = trie.piece(trie.tokens[i]);
-    size_t common = 0;
-    while (common < std::min(path.size(), bytes.size()) && trie.nodes[path[common]].byte == bytes[common])
-      ++common;
-    const auto n = static_cast<uint32_t>(trie.nodes.size());
-    for (; path.size() > common; path.pop_back()) trie.nodes[path.back()].end = n;
-    for (size_t d = common; d < bytes.size(); ++d) {
-      path.push_back(static_cast<uint32_t>(trie.nodes.size()));
-      // A node made on the way to a piece has no token of its own: the piece is its descendant's.
-      trie.nodes.push_back({0, i, static_cast<uint16_t>(d), bytes[d]});
-    }
-  }
-  const auto n = static_cast<uint32_t>(trie.nodes.size());
-  for (const uint32_t node : path) trie.nodes[node].end = n;
-  trie.nodes.push_back({n, static_cast<uint32_t>(trie.tokens.size()), 0, 0});
+  for (VocabularyTrie::Part& part : trie.parts) add_nodes(trie, part);
   return out;
 }
 
@@ -73,133 +82,187 @@ TokenMasks::TokenMasks(std::shared_ptr<const VocabularyTrie> trie, const Grammar
       automaton_(make_automaton(grammar)),
       set_(automaton_),
       cache_limit_(cache_bytes) {
+  const uint32_t lengths[] = {trie_->parts[0].max_bytes, trie_->parts[1].max_bytes};
+  classes_ = lookahead_classes(automaton_, lengths);
   levels_.resize(VocabularyTrie::kMaxPieceBytes + 1);
+}
+
+bool TokenMasks::goes_on(const GrammarPosition& p) const {
+  return std::any_of(p.readings.begin(), p.readings.end(),
+                     [&](const Reading& r) { return automaton_.states[r.state].has_bytes; });
 }
 
 // Walks the nodes [first, last) of the trie, all below one node, from readings_[0, n_readings). For each node that some
 // reading reaches: sink(node, whether the stack may be at its end).
 template <class Sink>
-void TokenMasks::walk(uint32_t first, uint32_t last, size_t n_readings, StackNodes& nodes, uint32_t limit,
-                      Sink&& sink) {
+void TokenMasks::walk(const Part& part, uint32_t first, uint32_t last, size_t n_readings, StackNodes& nodes,
+                      uint32_t limit, Sink&& sink) {
+  constexpr uint32_t kNone = GrammarAutomaton::kNone;
   too_deep_ = false;
-  if (first >= last) return;
-  const VocabularyTrie::Node* trie = trie_->nodes.data();
+  if (first >= last || n_readings == 0) return;
+  const VocabularyTrie::Node* trie = part.nodes.data();
   const unsigned base = trie[first].depth;
-  levels_[0] = {0, n_readings, nodes.size()};
+  const auto n_nodes = static_cast<uint32_t>(nodes.size());
+  levels_[0] = {{kNone, 0}, 0, static_cast<uint32_t>(n_readings), n_nodes};
+  if (n_readings == 1) levels_[0].only = readings_[0];
   for (uint32_t i = first; i < last;) {
     const VocabularyTrie::Node& node = trie[i];
     const unsigned depth = node.depth - base;
     const Level level = levels_[depth];
-    readings_.resize(level.end);
-    if (nodes.size() != level.n_nodes) nodes.truncate(level.n_nodes);
-    bool at_end = false;
-    bool goes_on = false;
-    if (level.end - level.begin == 1) {
+    if (level.only.state != kNone) {
       // Most often there is one reading, inside of a rule.
-      const Reading from = readings_[level.begin];
-      const uint32_t to = automaton_.step(from.state, node.byte);
-      if (to == GrammarAutomaton::kNone) {
+      const uint32_t to = automaton_.step(level.only.state, node.byte);
+      if (to == kNone) {
         i = node.end;
         continue;
       }
       if (automaton_.states[to].plain()) {
-        readings_.push_back({to, from.below});
-        goes_on = true;
+        sink(i, false);
+        levels_[depth + 1] = {{to, level.only.below}, level.end, level.end, level.n_nodes};
+        ++i;
+        continue;
       }
     }
-    if (!goes_on) {
-      set_.begin(readings_, nodes, limit);
-      for (size_t r = level.begin; r < level.end; ++r) {
-        const Reading from = readings_[r];
-        const uint32_t to = automaton_.step(from.state, node.byte);
-        if (to != GrammarAutomaton::kNone) set_.add({to, from.below});
-      }
-      at_end = set_.at_end();
-      goes_on = set_.goes_on();
-      too_deep_ |= set_.too_deep();
+    readings_.resize(level.end);
+    nodes.truncate(level.n_nodes);
+    set_.begin(readings_, nodes, limit);
+    const auto step = [&](Reading from) {
+      const uint32_t to = automaton_.step(from.state, node.byte);
+      if (to != kNone) set_.add({to, from.below});
+    };
+    if (level.only.state != kNone) {
+      step(level.only);
+    } else {
+      for (size_t r = level.begin; r < level.end; ++r) step(readings_[r]);
     }
-    if (at_end || goes_on) sink(i, at_end);
-    if (!goes_on) {
+    too_deep_ |= set_.too_deep();
+    if (set_.alive()) sink(i, set_.at_end());
+    if (!set_.goes_on()) {
       i = node.end;
       continue;
     }
-    levels_[depth + 1] = {level.end, readings_.size(), nodes.size()};
+    const auto end = static_cast<uint32_t>(readings_.size());
+    levels_[depth + 1] = {{kNone, 0}, level.end, end, static_cast<uint32_t>(nodes.size())};
+    if (end - level.end == 1) levels_[depth + 1].only = readings_.back();
     ++i;
   }
-  nodes.truncate(levels_[0].n_nodes);
+  nodes.truncate(n_nodes);
 }
 
-void TokenMasks::allow_below(uint32_t first, uint32_t last, size_t n_readings, StackNodes& nodes,
-                             std::span<uint32_t> mask) {
-  const VocabularyTrie& trie = *trie_;
-  walk(first, last, n_readings, nodes, kMaxStackDepth, [&](uint32_t node, bool) {
-    for (uint32_t t = trie.nodes[node].first_token; t < trie.nodes[node + 1].first_token; ++t) {
-      set_bit(mask, trie.tokens[t]);
+void TokenMasks::allow_below(const Part& part, uint32_t first, uint32_t last, size_t n_readings,
+                             StackNodes& nodes, std::span<uint32_t> mask) {
+  walk(part, first, last, n_readings, nodes, kMaxStackDepth, [&](uint32_t node, bool) {
+    for (uint32_t t = part.nodes[node].first_token; t < part.nodes[node + 1].first_token; ++t) {
+      set_bit(mask, part.tokens[t]);
     }
   });
 }
 
-const TokenMasks::Entry& TokenMasks::entry(uint32_t state) {
-  if (const auto found = entries_.find(state); found != entries_.end()) return found->second;
-  const VocabularyTrie& trie = *trie_;
+// What a state allows; with `above`, what it allows where the rule of that entry has ended.
+TokenMasks::Entry& TokenMasks::entry(size_t part_index, const Entry* above, uint32_t state) {
+  const uint64_t key = uint64_t{above == nullptr ? 0 : above->id} << 32 | classes_[part_index][state];
+  auto& entries = entries_[part_index];
+  if (const auto found = entries.find(key); found != entries.end()) return found->second;
+  const Part& part = trie_->parts[part_index];
+  const size_t n_words = (trie_->n_vocab + 31) / 32;
   Entry e;
+  e.id = ++last_id_;
   StackNodes nodes;
-  readings_.assign(1, {state, StackNodes::kUnknown});
-  walk(0, static_cast<uint32_t>(trie.nodes.size() - 1), 1, nodes, kTokenDepth,
-       [&](uint32_t node, bool at_end) {
-         for (uint32_t t = trie.nodes[node].first_token; t < trie.nodes[node + 1].first_token; ++t) {
-           e.tokens.push_back(trie.tokens[t]);
-         }
-         if (at_end && trie.nodes[node].end > node + 1) e.continuations.push_back(node);
-       });
-  e.too_deep = too_deep_;
-  const size_t n_words = (trie.n_vocab + 31) / 32;
-  if (e.tokens.size() > n_words) {
-    e.mask.assign(n_words, 0);
-    for (const uint32_t t : e.tokens) set_bit(e.mask, t);
-    e.tokens = {};
+  scratch_.assign(n_words, 0);
+  const auto sink = [&](uint32_t node, bool at_end) {
+    for (uint32_t t = part.nodes[node].first_token; t < part.nodes[node + 1].first_token; ++t) {
+      set_bit(scratch_, part.tokens[t]);
+    }
+    if (at_end && part.nodes[node].end > node + 1) e.continuations.push_back(node);
+  };
+  if (above == nullptr) {
+    readings_.assign(1, {state, StackNodes::kUnknown});
+    walk(part, 0, static_cast<uint32_t>(part.nodes.size() - 1), 1, nodes, kTokenDepth, sink);
+    e.too_deep = too_deep_;
+  } else {
+    readings_.clear();
+    set_.begin(readings_, nodes, kTokenDepth);
+    set_.add({state, StackNodes::kUnknown});
+    e.too_deep = set_.too_deep();
+    if (set_.at_end()) e.continuations = above->continuations;
+    const size_t n_readings = set_.goes_on() ? readings_.size() : 0;
+    for (const uint32_t node : above->continuations) {
+      walk(part, node + 1, part.nodes[node].end, n_readings, nodes, kTokenDepth, sink);
+      e.too_deep |= too_deep_;
+    }
+    std::sort(e.continuations.begin(), e.continuations.end());
+    e.continuations.erase(std::unique(e.continuations.begin(), e.continuations.end()), e.continuations.end());
   }
-  e.tokens.shrink_to_fit();
-  const size_t bytes = 128 + 4 * (e.mask.size() + e.tokens.size() + e.continuations.size());
+  for (const uint32_t node : e.continuations) e.n_below += part.nodes[node].end - node - 1;
+  size_t n_tokens = 0;
+  for (const uint32_t word : scratch_) n_tokens += static_cast<size_t>(std::popcount(word));
+  if (n_tokens > n_words) {
+    e.mask = scratch_;
+  } else {
+    e.tokens.reserve(n_tokens);
+    for (uint32_t w = 0; w < n_words; ++w) {
+      for (uint32_t bits = scratch_[w]; bits != 0; bits &= bits - 1)
+        e.tokens.push_back(32 * w + static_cast<uint32_t>(std::countr_zero(bits)));
+    }
+  }
+  e.continuations.shrink_to_fit();
+  const size_t bytes = sizeof(Entry) + 64 + 4 * (e.mask.size() + e.tokens.size() + e.continuations.size());
   if (cached_bytes_ + bytes > cache_limit_) {
-    entries_.clear();
+    for (auto& part_entries : entries_) part_entries.clear();
     cached_bytes_ = 0;
   }
   cached_bytes_ += bytes;
-  return entries_.emplace(state, std::move(e)).first->second;
+  return entries.emplace(key, std::move(e)).first->second;
+}
+
+// False where an entry is not usable.
+bool TokenMasks::allow_part(size_t part_index, Reading r, GrammarPosition& p, std::span<uint32_t> mask) {
+  const Part& part = trie_->parts[part_index];
+  const Entry* e = &entry(part_index, nullptr, r.state);
+  for (;;) {
+    if (e->too_deep) return false;
+    for (size_t w = 0; w < e->mask.size(); ++w) mask[w] |= e->mask[w];
+    for (const uint32_t t : e->tokens) set_bit(mask, t);
+    if (e->continuations.empty() || r.below <= StackNodes::kUnknown) return true;
+    const auto [target, below, depth] = p.nodes[r.below];
+    if (e->n_below > kDirectNodes) {
+      e = &entry(part_index, e, target);
+      r.below = below;
+      continue;
+    }
+    // Little is left: with the real stack.
+    const size_t n_nodes = p.nodes.size();
+    readings_.clear();
+    set_.begin(readings_, p.nodes, kMaxStackDepth);
+    set_.add({target, below});
+    const size_t n_readings = set_.goes_on() ? readings_.size() : 0;
+    for (const uint32_t node : e->continuations) {
+      allow_below(part, node + 1, part.nodes[node].end, n_readings, p.nodes, mask);
+    }
+    p.nodes.truncate(n_nodes);
+    return true;
+  }
 }
 
 void TokenMasks::allow(GrammarPosition& p, std::span<uint32_t> mask) {
-  const auto n = static_cast<uint32_t>(trie_->nodes.size() - 1);
   bool by_state = true;
   for (const Reading& r : p.readings) by_state &= p.nodes[r.below].depth + kTokenDepth <= kMaxStackDepth;
   for (size_t i = 0; i < p.readings.size() && by_state; ++i) {
     const Reading r = p.readings[i];
     if (!automaton_.states[r.state].has_bytes) continue;
-    const Entry& e = entry(r.state);
-    by_state = !e.too_deep;
-    for (size_t w = 0; w < e.mask.size(); ++w) mask[w] |= e.mask[w];
-    for (const uint32_t t : e.tokens) set_bit(mask, t);
-    if (e.continuations.empty() || r.below <= StackNodes::kUnknown) continue;
-    const size_t n_nodes = p.nodes.size();
-    readings_.clear();
-    set_.begin(readings_, p.nodes, kMaxStackDepth);
-    set_.add({p.nodes[r.below].target, p.nodes[r.below].below});
-    const size_t n_readings = readings_.size();
-    if (set_.goes_on()) {
-      for (const uint32_t node : e.continuations) {
-        allow_below(node + 1, trie_->nodes[node].end, n_readings, p.nodes, mask);
-      }
-    }
-    p.nodes.truncate(n_nodes);
+    for (size_t part = 0; part < 2 && by_state; ++part) by_state = allow_part(part, r, p, mask);
   }
   if (by_state) return;
-  readings_.assign(p.readings.begin(), p.readings.end());
-  allow_below(0, n, readings_.size(), p.nodes, mask);
+  for (const Part& part : trie_->parts) {
+    readings_.assign(p.readings.begin(), p.readings.end());
+    allow_below(part, 0, static_cast<uint32_t>(part.nodes.size() - 1), readings_.size(), p.nodes, mask);
+  }
 }
 
 GrammarState::GrammarState(std::shared_ptr<TokenMasks> masks)
     : masks_(std::move(masks)), position_(masks_->start()), mask_((masks_->trie().n_vocab + 31) / 32) {}
+
+bool GrammarState::only_end_left() const { return position_.complete && !masks_->goes_on(position_); }
 
 std::span<const uint32_t> GrammarState::allowed() {
   if (mask_valid_) return mask_;

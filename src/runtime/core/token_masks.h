@@ -15,19 +15,25 @@
 
 namespace forge::rt {
 
-// The bytes of all tokens that text can consist of, as a trie. Left out are control tokens, empty pieces, pieces longer
+// The bytes of all tokens that text can consist of, as tries. Left out are control tokens, empty pieces, pieces longer
 // than kMaxPieceBytes and tokens that end generation: these are listed. Immutable; made once a tokenizer and shared.
 struct VocabularyTrie {
   static constexpr size_t kMaxPieceBytes = 1024;
+  static constexpr size_t kShortBytes = 16;  // most pieces are no longer
   struct Node {
     uint32_t end;          // the subtree is the nodes from this one to before `end`
     uint32_t first_token;  // in `tokens`: those that end here go up to the next node's first
     uint16_t depth;        // of the root's children: 0
     uint8_t byte;
   };
+  // Some of the tokens.
+  struct Part {
+    uint32_t max_bytes = 0;        // of a piece
+    std::vector<Node> nodes;       // in preorder, without the root; one more that ends the tokens
+    std::vector<uint32_t> tokens;  // by the order of their bytes
+  };
   uint32_t n_vocab = 0;
-  std::vector<Node> nodes;            // in preorder, without the root; one more that ends the tokens
-  std::vector<uint32_t> tokens;       // by the order of their bytes
+  Part parts[2];                      // pieces of up to kShortBytes, and longer ones
   std::vector<uint32_t> ends;         // tokens that end generation, ascending
   std::vector<uint32_t> piece_begin;  // [n_vocab + 1] in `pieces`; an empty piece is never allowed
   std::vector<uint8_t> pieces;
@@ -41,8 +47,9 @@ std::shared_ptr<const VocabularyTrie> make_vocabulary_trie(const Tokenizer& toke
 std::shared_ptr<const VocabularyTrie> make_vocabulary_trie(std::span<const std::string> pieces,
                                                            std::span<const uint32_t> ends);
 
-// The masks of a grammar over a vocabulary, found when they are first needed and kept for each state of the automaton:
-// what a state allows whatever its stack, and where tokens go on behind the end of its rule. Shared by all the texts
+// The masks of a grammar over a vocabulary, found when they are first needed and kept: what a state of the automaton
+// allows whatever its stack, and the places in tokens where its rule may have ended; for these, what the state behind
+// the call allows, and so on down the stack. States that no piece tells apart share what is kept. Shared by all the texts
 // that one thread generates with the grammar.
 class TokenMasks {
  public:
@@ -57,37 +64,48 @@ class TokenMasks {
   bool advance(GrammarPosition& position, std::span<const uint8_t> bytes) {
     return rt::advance(automaton_, set_, position, bytes);
   }
+  // Whether some text may follow.
+  bool goes_on(const GrammarPosition& position) const;
   // Sets the bits of the tokens that may come next, without those that end generation; mask: [ceil(n_vocab / 32)].
   // The position's nodes serve as scratch and are as before then.
   void allow(GrammarPosition& position, std::span<uint32_t> mask);
   size_t cached_bytes() const { return cached_bytes_; }
 
  private:
+  using Part = VocabularyTrie::Part;
+  // What the tokens of a part do from a state, on top of a stack that is not known.
   struct Entry {
+    uint32_t id = 0;               // never 0, never given again
     std::vector<uint32_t> mask;    // all bits, or empty where few tokens are allowed:
     std::vector<uint32_t> tokens;  // these
     std::vector<uint32_t>
-        continuations;      // nodes of the trie behind which tokens go on where the rule has ended
-    bool too_deep = false;  // the entry is not usable: see allow()
+        continuations;      // nodes of the part behind which tokens go on where the rule has ended
+    uint64_t n_below = 0;   // nodes of the part below the continuations
+    bool too_deep = false;  // not usable: see allow()
   };
-  struct Level {
-    size_t begin, end;  // readings of a depth in the trie
-    size_t n_nodes;
+  struct Level {  // the readings at a depth in a trie: one, or readings_[begin, end)
+    Reading only;
+    uint32_t begin, end, n_nodes;
   };
-  const Entry& entry(uint32_t state);
+  Entry& entry(size_t part, const Entry* above, uint32_t state);
+  bool allow_part(size_t part, Reading reading, GrammarPosition& position, std::span<uint32_t> mask);
   template <class Sink>
-  void walk(uint32_t first, uint32_t last, size_t n_readings, StackNodes& nodes, uint32_t limit, Sink&& sink);
-  void allow_below(uint32_t first, uint32_t last, size_t n_readings, StackNodes& nodes,
+  void walk(const Part& part, uint32_t first, uint32_t last, size_t n_readings, StackNodes& nodes,
+            uint32_t limit, Sink&& sink);
+  void allow_below(const Part& part, uint32_t first, uint32_t last, size_t n_readings, StackNodes& nodes,
                    std::span<uint32_t> mask);
 
   std::shared_ptr<const VocabularyTrie> trie_;
   GrammarAutomaton automaton_;
+  std::vector<std::vector<uint32_t>> classes_;  // of each part: states that its pieces do not tell apart
   ReadingSet set_;
   size_t cache_limit_, cached_bytes_ = 0;
-  std::unordered_map<uint32_t, Entry> entries_;  // by state
-  std::vector<Reading> readings_;                // of walk(): all levels
+  std::unordered_map<uint64_t, Entry> entries_[2];  // of each part, by the entry above and the state's class
+  uint32_t last_id_ = 0;
+  std::vector<Reading> readings_;  // of walk(): all levels
   std::vector<Level> levels_;
-  bool too_deep_ = false;  // of the last walk()
+  std::vector<uint32_t> scratch_;  // a mask
+  bool too_deep_ = false;          // of the last walk()
 };
 
 // The grammar's view of one text that is being generated. Copies go on independently.
@@ -102,6 +120,7 @@ class GrammarState {
   // ambiguous grammar has more than kMaxReadings readings.)
   bool accept(int32_t token);
   bool complete() const { return position_.complete; }  // the text may end here
+  bool only_end_left() const;                           // and nothing else may come
   bool ended() const { return ended_; }                 // a token that ends generation was accepted
 
  private:
