@@ -700,13 +700,34 @@ std::shared_ptr<const VocabularyTrie> test_trie() {
   return make_vocabulary_trie(vocabulary(), ends);
 }
 
+uint32_t next_random(uint64_t& seed) {
+  seed = seed * 6364136223846793005u + 1442695040888963407u;
+  return static_cast<uint32_t>(seed >> 33);
+}
+
+// So many and so long tokens that what is behind the end of a rule is kept, and that pieces are of both lengths.
+std::shared_ptr<const VocabularyTrie> large_trie() {
+  const std::string_view parts[] = {
+      "a", "b", "ab",     "ab",  "cd",   " ",   "\"",    ",",    ", ", ":", "{\"", "}", "[", "]", "1", "2",
+      "x", "y", "\u00e9", "\\n", "\": ", "\",", "\",\"", "name", "(",  ")", "a",   "b", "x", "y", "1"};
+  std::vector<std::string> pieces = vocabulary();
+  uint64_t seed = 3;
+  for (int i = 0; i < 2500; ++i) {
+    std::string& piece = pieces.emplace_back();
+    // Texts of few letters, too: those that go on for long.
+    const uint32_t few = i % 3 == 0 ? 1 + next_random(seed) % 5 : static_cast<uint32_t>(std::size(parts));
+    for (uint32_t n = 1 + next_random(seed) % (i % 2 == 0 ? 8 : 30); n > 0; --n)
+      piece += parts[next_random(seed) % few];
+  }
+  const uint32_t ends[] = {kEnd};
+  return make_vocabulary_trie(pieces, ends);
+}
+
 bool bit(std::span<const uint32_t> mask, size_t t) { return (mask[t / 32] >> (t % 32) & 1) != 0; }
 
 // Every token, tried.
 void expect_mask_is_what_is_accepted(GrammarState state, const std::string& where) {
   const auto mask = state.allowed();
-  const size_t n = vocabulary().size();
-  ASSERT_EQ(mask.size(), (n + 31) / 32);
   for (size_t t = 0; t < mask.size() * 32; ++t) {
     GrammarState next = state;
     EXPECT_EQ(bit(mask, t), next.accept(static_cast<int32_t>(t))) << where << ", token " << t;
@@ -714,33 +735,41 @@ void expect_mask_is_what_is_accepted(GrammarState state, const std::string& wher
   EXPECT_EQ(bit(mask, kEnd), state.complete()) << where;
 }
 
-uint32_t next_random(uint64_t& seed) {
-  seed = seed * 6364136223846793005u + 1442695040888963407u;
-  return static_cast<uint32_t>(seed >> 33);
-}
-
 TEST(TokenMasks, AreWhatEveryTokenTriedGives) {
-  const auto trie = test_trie();
   const std::pair<const char*, Result<Grammar>> grammars[] = {
       {"object", json_object_grammar()},
       {"schema",
        schema_grammar(
            R"({"type":"object","properties":{"name":{"type":"string","maxLength":4},"age":{"type":"integer","minimum":0,"maximum":120},"l":{"type":"array","items":{"$ref":"#"}}},"required":["name"],"additionalProperties":{"type":["number","null"]}})")},
       {"value", schema_grammar("{}")},
+      {"lengths",
+       schema_grammar(R"({"items":{"type":"string","minLength":3,"maxLength":70},"maxItems":150})")},
       {"parentheses", parse_gbnf("root ::= \"(\" root \")\" | \"x\" | root2\nroot2 ::= \"(\" [a-z]* \")\"")},
       {"ambiguous", parse_gbnf("root ::= (a | b)* \"cd\"?\na ::= \"ab\" a | \"ab\"\nb ::= \"a\" \"b\"?")},
+      {"words",
+       parse_gbnf("root ::= list{1,40}\nlist ::= word (\" \" word)* \",\"\nword ::= [a-y]{1,90} | \"[\" "
+                  "root \"]\"")},
       {"utf-8", regex_grammar("[\\u00e9\\u{1F600}-\\u{1F64F}x]{1,3}\"?")},
       {"blocks", regex_grammar("(?:ab|cd|\\u00e9|[^x]y){100,300}")},
   };
+  struct Setting {
+    std::shared_ptr<const VocabularyTrie> trie;
+    size_t cache;
+    int n_runs, n_steps;
+  };
+  // A cache that holds nearly nothing must change nothing.
+  const Setting settings[] = {{test_trie(), size_t{32} << 20, 6, 25},
+                              {test_trie(), size_t{400}, 6, 25},
+                              {large_trie(), size_t{32} << 20, 3, 12},
+                              {large_trie(), size_t{4000}, 1, 12}};
   for (const auto& [name, g] : grammars) {
     ASSERT_TRUE(g) << name << ": " << g.error().message;
-    // A cache that holds nearly nothing must change nothing.
-    for (const size_t cache : {size_t{32} << 20, size_t{400}}) {
-      auto masks = std::make_shared<TokenMasks>(trie, *g, cache);
+    for (const Setting& setting : settings) {
+      auto masks = std::make_shared<TokenMasks>(setting.trie, *g, setting.cache);
       uint64_t seed = 1;
-      for (int run = 0; run < 6; ++run) {
+      for (int run = 0; run < setting.n_runs; ++run) {
         GrammarState state(masks);
-        for (int step = 0; step < 25; ++step) {
+        for (int step = 0; step < setting.n_steps; ++step) {
           expect_mask_is_what_is_accepted(
               state, std::string(name) + ", run " + std::to_string(run) + ", step " + std::to_string(step));
           if (testing::Test::HasFailure()) return;
@@ -752,7 +781,7 @@ TEST(TokenMasks, AreWhatEveryTokenTriedGives) {
           if (tokens.empty()) break;
           ASSERT_TRUE(state.accept(tokens[next_random(seed) % tokens.size()]));
         }
-        EXPECT_LE(masks->cached_bytes(), std::max<size_t>(cache, 4096));
+        EXPECT_LE(masks->cached_bytes(), std::max<size_t>(setting.cache, 16'384));
       }
     }
   }
@@ -779,9 +808,11 @@ TEST(TokenMasks, WhereOnlyTheEndIsPossibleOnlyTheEndIsAllowed) {
   EXPECT_FALSE(bit(state.allowed(), kEnd));
   EXPECT_FALSE(state.accept(kEnd));
   ASSERT_TRUE(state.accept('a'));
+  EXPECT_FALSE(state.only_end_left());
   ASSERT_TRUE(state.accept('b'));
   const auto mask = state.allowed();
   for (size_t t = 0; t < mask.size() * 32; ++t) EXPECT_EQ(bit(mask, t), t == kEnd) << t;
+  EXPECT_TRUE(state.only_end_left());
   EXPECT_TRUE(state.accept(kEnd));
   EXPECT_TRUE(state.ended());
   for (const uint32_t word : state.allowed()) EXPECT_EQ(word, 0u);
@@ -812,6 +843,25 @@ TEST(TokenMasks, DepthIsBoundedAndTheMaskKnows) {
   ASSERT_TRUE(right);
   GrammarState flat(std::make_shared<TokenMasks>(test_trie(), *right));
   for (int i = 0; i < 5000; ++i) ASSERT_TRUE(flat.accept('a'));
+}
+
+TEST(TokenMasks, PlacesInLongRepetitionsAreAlike) {
+  const auto g = regex_grammar("[a-z]{1,100}|[A-Z]{2}");
+  ASSERT_TRUE(g);
+  const GrammarAutomaton a = make_automaton(*g);
+  const uint32_t lengths[] = {1, 5, 1000};
+  const auto classes = lookahead_classes(a, lengths);
+  std::vector<uint32_t> path = {a.start};
+  for (int i = 0; i < 100; ++i) path.push_back(a.step(path.back(), 'x'));
+  for (size_t l = 0; l < 3; ++l) {
+    for (size_t i = 1; i < path.size(); ++i) {
+      for (size_t j = i + 1; j < path.size(); ++j) {
+        // Two places are alike where a text of that length ends in neither.
+        EXPECT_EQ(classes[l][path[i]] == classes[l][path[j]], j + lengths[l] <= 100) << i << " " << j;
+      }
+      EXPECT_NE(classes[l][path[0]], classes[l][path[i]]);
+    }
+  }
 }
 
 // Random texts of a schema are JSON.

@@ -16,6 +16,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <regex>
 
 #include "runtime/core/payload.h"
 #include "runtime/host/files.h"
@@ -167,6 +168,38 @@ TEST_F(ProgramTest, GenerateWritesTextAlone) {
   const size_t at = random.err.find("seed ") + 5;
   const std::string seed = random.err.substr(at, random.err.find(';', at) - at);
   EXPECT_EQ(output({"generate", "Once", "-n", "50", "--seed", seed}), random.out);
+}
+
+TEST_F(ProgramTest, GenerateWhatAGrammarAllows) {
+  const auto with = [](Strings more) {
+    Strings args = {"generate", "Once", "-n", "200", "--seed", "7"};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  };
+  const std::string schema = directory_.file("schema.json"), gbnf = directory_.file("list.gbnf");
+  forge::write_file(
+      schema,
+      as_bytes(R"({"properties":{"age":{"type":"integer","minimum":10,"maximum":99}},"required":["age"]})"));
+  forge::write_file(gbnf, as_bytes("root ::= \"- \" [a-z]{5} \"\\n\""));
+  const Outcome json = run(with({"--json-schema", schema}));
+  EXPECT_EQ(json.status, 0) << json.err;
+  EXPECT_TRUE(std::regex_match(json.out, std::regex(R"(\{"age": ?[1-9][0-9]\})"))) << json.out;
+  EXPECT_TRUE(contains(json.err, "the text ended")) << json.err;
+  const std::regex list("- [a-z]{5}\n");
+  EXPECT_TRUE(std::regex_match(output(with({"--grammar", gbnf})), list));
+  // The end comes with the text's, whatever the model would like.
+  EXPECT_TRUE(std::regex_match(output(with({"--grammar", gbnf, "--ignore-eos"})), list));
+  EXPECT_TRUE(std::regex_match(output(with({"--regex", "[0-9]{3}|x"})), std::regex("[0-9]{3}|x")));
+  const std::string choice = output(with({"--choice", "yes,no\\,never"}));
+  EXPECT_TRUE(choice == "yes" || choice == "no,never") << choice;
+  EXPECT_EQ(output(with({"--choice", "maybe", "-n", "3"})), "may");
+  EXPECT_EQ(output(with({"--regex", "()"})), "");
+  expect_failure(with({"--regex", "a", "--choice", "b"}), 2, "one of --json-schema, --regex");
+  expect_failure(with({"--regex", "(a)\\1"}), 2, "--regex: regex, byte 4: backreferences");
+  expect_failure(with({"--choice", "a,,b"}), 2, "--choice: choices: one is empty");
+  expect_failure(with({"--grammar", schema}), 1, "--grammar: grammar, line 1");
+  expect_failure(with({"--json-schema", gbnf}), 1, "--json-schema: JSON, byte 0");
+  expect_failure(with({"--json-schema", "/nonexistent"}), 1, "/nonexistent");
 }
 
 TEST_F(ProgramTest, SamplingFlags) {

@@ -53,14 +53,17 @@ Result<Generated> generate(Engine& engine, const Tokenizer& tokenizer, Sequence&
       if (tokenizer.is_end_of_generation(t)) never.push_back({t, -std::numeric_limits<float>::infinity()});
     }
   }
-  const BatchSequence sequences[] = {{.kv = &sequence, .sampler = &sampler, .constraint = {.bias = never}}};
+  BatchSequence sequences[] = {{.kv = &sequence, .sampler = &sampler, .constraint = {.bias = never}}};
 
   std::vector<Row> rows = rows_for(prompt, sequence.n_past);
   for (size_t i = 0; i < std::min<size_t>(options.n_generated_before, rows.size()); ++i) {
     rows[i].row_class = RowClass::generated;
   }
-  if (options.max_tokens != 0) rows.back().want = Want::token;
+  GrammarState* grammar = options.grammar;
+  const bool ends_empty = grammar != nullptr && grammar->only_end_left();
+  if (options.max_tokens != 0 && !ends_empty) rows.back().want = Want::token;
   for (const int32_t token : prompt) sampler.accept(token);
+  if (grammar != nullptr) sequences[0].constraint.allowed = grammar->allowed();
   int32_t token = -1;
   for (size_t done = 0; done < rows.size();) {
     const size_t n = std::min<size_t>(rows.size() - done, engine.code().max_rows);
@@ -77,7 +80,8 @@ Result<Generated> generate(Engine& engine, const Tokenizer& tokenizer, Sequence&
     if (!step->failed.empty()) return step->failed[0].error;
     if (!step->tokens.empty()) token = step->tokens[0].token;
   }
-  if (options.max_tokens == 0) {
+  if (options.max_tokens == 0 || ends_empty) {
+    if (ends_empty) out.reason = StopReason::end_of_generation;
     show(finish_text(stream));
     return out;
   }
@@ -97,11 +101,20 @@ Result<Generated> generate(Engine& engine, const Tokenizer& tokenizer, Sequence&
       out.reason = StopReason::stop_string;
       break;
     }
+    if (grammar != nullptr) {
+      if (!grammar->accept(token))
+        return Error{"the grammar has too many readings of the text; make it less ambiguous"};
+      if (grammar->only_end_left()) {
+        out.reason = StopReason::end_of_generation;
+        break;
+      }
+    }
     if (out.tokens.size() >= options.max_tokens) break;
     if (sequence.n_past >= engine.ctx()) {
       out.reason = StopReason::context_full;
       break;
     }
+    if (grammar != nullptr) sequences[0].constraint.allowed = grammar->allowed();
     const Row row{.token = token,
                   .position = static_cast<int32_t>(sequence.n_past),
                   .row_class = RowClass::generated,

@@ -72,7 +72,7 @@ struct Refinement {
     for (uint32_t s = 0; s < a.states.size(); ++s) affected.push_back(s);
     divide([&](uint32_t s, std::vector<uint32_t>& out) {
       const GrammarAutomaton::State& state = a.states[s];
-      out.push_back((state.accepting ? 1 : 0) | (state.has_bytes ? 2 : 0));
+      out.push_back(state.accepting ? 1 : 0);
       for (uint32_t i = 0; i < state.n_calls; ++i) {
         const GrammarAutomaton::Call& call = a.calls[state.first_call + i];
         out.insert(out.end(), {call.rule, call.may_be_empty ? call.target : GrammarAutomaton::kNone,

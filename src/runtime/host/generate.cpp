@@ -2,14 +2,24 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "runtime/core/generation.h"
+#include "runtime/core/grammar.h"
+#include "runtime/core/jinja_json.h"
 #include "runtime/host/program.h"
 #include "runtime/host/state_file.h"
 
 namespace forge::rt {
 namespace {
+
+// What the text must match: one of these at most.
+struct ConstraintFlags {
+  std::string json_schema, regex, grammar;
+  std::vector<std::string> choices;
+};
 
 struct GenerateFlags {
   RunFlags run;
@@ -17,6 +27,7 @@ struct GenerateFlags {
   GenerateOptions options;
   std::vector<std::string> stop;
   std::string file, ids, save_state, load_state;
+  ConstraintFlags constraint;
   bool special = false, no_bos = false, echo = false;
 };
 
@@ -40,6 +51,22 @@ std::vector<Option> option_table(GenerateFlags& f) {
        .value = "TEXT",
        .help = "end before this text (may be repeated)",
        .set = into(f.stop)},
+      {.name = "--json-schema",
+       .value = "F",
+       .help = "the text is JSON that this schema allows",
+       .set = into(f.constraint.json_schema)},
+      {.name = "--regex",
+       .value = "R",
+       .help = "the text as a whole matches this regular expression",
+       .set = into(f.constraint.regex)},
+      {.name = "--choice",
+       .value = "A,B",
+       .help = "the text is one of these (may be repeated; \\, is a comma)",
+       .set = into(f.constraint.choices)},
+      {.name = "--grammar",
+       .value = "F",
+       .help = "the text matches this grammar in llama.cpp's GBNF",
+       .set = into(f.constraint.grammar)},
       {.name = "--ignore-eos", .help = "never let the model end the text", .set = into(f.options.ignore_eos)},
       {.name = "--echo", .help = "write the prompt before its continuation", .set = into(f.echo)},
       {.name = "--special",
@@ -52,6 +79,42 @@ std::vector<Option> option_table(GenerateFlags& f) {
   add_sampling_options(options, f.sampling);
   add_run_options(options, f.run);
   return options;
+}
+
+// The texts between commas; a backslash before a comma or a backslash takes it as it is.
+std::vector<std::string> split_choices(std::span<const std::string> lists) {
+  std::vector<std::string> out;
+  for (const std::string& list : lists) {
+    out.emplace_back();
+    for (size_t i = 0; i < list.size(); ++i) {
+      const bool escape =
+          list[i] == '\\' && i + 1 < list.size() && (list[i + 1] == ',' || list[i + 1] == '\\');
+      if (escape) {
+        out.back() += list[++i];
+      } else if (list[i] == ',') {
+        out.emplace_back();
+      } else {
+        out.back() += list[i];
+      }
+    }
+  }
+  return out;
+}
+
+// None where no flag is given. The Error names the flag.
+Result<std::optional<Grammar>> read_constraint(const ConstraintFlags& f) {
+  const auto named = [](std::string_view flag, Result<Grammar> grammar) -> Result<std::optional<Grammar>> {
+    if (!grammar) return Error{text(flag, ": ", grammar.error().message)};
+    return std::optional(std::move(*grammar));
+  };
+  if (!f.regex.empty()) return named("--regex", regex_grammar(f.regex));
+  if (!f.choices.empty()) return named("--choice", choices_grammar(split_choices(f.choices)));
+  if (f.json_schema.empty() && f.grammar.empty()) return std::optional<Grammar>();
+  const auto file = read_file(f.grammar.empty() ? f.json_schema : f.grammar);
+  if (!file) return file.error();
+  if (!f.grammar.empty()) return named("--grammar", parse_gbnf(*file));
+  const auto schema = jinja::parse_json(*file);
+  return named("--json-schema", schema ? json_schema_grammar(*schema) : schema.error());
 }
 
 // The prompt's text: the argument, --file, or standard input where that is not a terminal.
@@ -109,6 +172,16 @@ int generate_command(Program& program, std::span<const std::string> args) {
   if (!f.ids.empty() + !f.file.empty() + !parsed.positionals.empty() > 1) {
     return fail(program, Error{"generate: give the prompt once: as an argument, with --file or with --ids"},
                 kMisuse);
+  }
+  const ConstraintFlags& c = f.constraint;
+  if (!c.json_schema.empty() + !c.regex.empty() + !c.grammar.empty() + !c.choices.empty() > 1) {
+    return fail(program, Error{"generate: one of --json-schema, --regex, --choice and --grammar is enough"},
+                kMisuse);
+  }
+  const auto grammar = read_constraint(c);
+  if (!grammar) {
+    const bool of_a_file = !c.json_schema.empty() || !c.grammar.empty();
+    return fail(program, Error{text("generate: ", grammar.error().message)}, of_a_file ? 1 : kMisuse);
   }
   auto ids = parse_token_ids(f.ids);
   if (!ids) return fail(program, Error{text("generate: --ids: ", ids.error().message)}, kMisuse);
@@ -172,6 +245,11 @@ int generate_command(Program& program, std::span<const std::string> args) {
     // Nobody reads any more: stop as if interrupted.
     if (!program.out.usable()) interrupt_flag() = true;
   };
+  std::optional<GrammarState> grammar_state;
+  if (*grammar) {
+    grammar_state.emplace(std::make_shared<TokenMasks>(make_vocabulary_trie(session->tokenizer), **grammar));
+    f.options.grammar = &*grammar_state;
+  }
   TextStream stream(f.stop);
   const auto result = generate(engine, session->tokenizer, sequence, sampler, tokens, stream, f.options);
   if (!result) return fail(program, Error{text("generate: ", result.error().message)});
