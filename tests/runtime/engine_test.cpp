@@ -271,7 +271,7 @@ struct Told {
 };
 
 Told tell(Rig& rig, Sequence& s, std::string_view prompt, GenerateOptions options,
-          std::vector<std::string> stop = {}, SamplingParams params = greedy()) {
+          std::vector<std::string> stop = {}, const SamplingParams& params = greedy()) {
   Told told;
   Sampler sampler(params);
   TextStream stream(std::move(stop));

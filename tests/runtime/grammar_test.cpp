@@ -669,8 +669,8 @@ TEST(Grammar, ReadingChecksEverything) {
 // --- Masks
 
 std::vector<std::string> vocabulary() {
-  std::vector<std::string> v;
-  for (int b = 0; b < 256; ++b) v.emplace_back(1, static_cast<char>(b));
+  std::vector<std::string> v(256);
+  for (int b = 0; b < 256; ++b) v[static_cast<size_t>(b)] = static_cast<char>(b);
   for (const char* s : {"",       "{\"",      "\":",      "\": \"",
                         "\",\"",  "\"}",      "}}",       "]}",
                         "[[",     "[[[[",     "]]",       "]]]",

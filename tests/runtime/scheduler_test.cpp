@@ -205,6 +205,7 @@ TEST(Scheduler, RowsOfThePromptCanBeHad) {
   Sequence s;
   Sequence t;
   std::vector<Row> rows;
+  rows.reserve(prompt.size());
   for (uint32_t i = 0; i < prompt.size(); ++i)
     rows.push_back({.token = prompt[i], .position = static_cast<int32_t>(i), .want = Want::hidden});
   const BatchSequence first[] = {{.kv = &s}};

@@ -40,6 +40,7 @@ std::span<const Grammar::Call> calls_of(const Grammar& g, const Grammar::State& 
 
 Adjacency rules_by_start(const Grammar& g) {
   std::vector<std::pair<uint32_t, uint32_t>> pairs;
+  pairs.reserve(g.rules.size());
   for (uint32_t r = 0; r < g.rules.size(); ++r) pairs.emplace_back(g.rules[r], r);
   return group_by_key(pairs, g.states.size());
 }

@@ -499,6 +499,7 @@ struct SchemaReader {
       const auto k = std::find_if(m.keywords.begin(), m.keywords.end(),
                                   [&](const Keyword& other) { return other.name == name; });
       if (k != m.keywords.end()) {
+        // NOLINTNEXTLINE(performance-unnecessary-copy-initialization): what k refers to is about to go
         const Keyword alternatives = *k;
         m.keywords.erase(k);
         return any_of(m, alternatives, out);
@@ -723,7 +724,7 @@ struct SchemaReader {
       std::u32string& characters = sorted.emplace_back();
       for (size_t at = 0; at < name.size();) {
         const CodePoint c = decode_utf8(name, at);
-        characters += c.value;
+        characters += static_cast<char32_t>(c.value);
         at += c.bytes;
       }
       if (characters.size() > kMaxOtherNames) {

@@ -4,7 +4,6 @@
 
 namespace forge::rt {
 
-using jinja::Type;
 using jinja::Value;
 
 namespace {

@@ -294,7 +294,7 @@ void Connection::answer_ended() {
 void Connection::linger() {
   state_ = State::closing;
   error_code ignored;
-  stream_.socket().shutdown(Socket::shutdown_send, ignored);
+  ignored = stream_.socket().shutdown(Socket::shutdown_send, ignored);
   timer_.expires_after(seconds(1));
   timer_.async_wait([me = shared_from_this()](const error_code&) { me->stream_.close(); });
   struct Discard {
@@ -386,8 +386,8 @@ class BeastServer final : public HttpServer {
   uint32_t n_connections() const override { return static_cast<uint32_t>(shared_.connections.size()); }
   void on_signal(std::function<void()> fn) override {
     error_code ignored;
-    signals_.add(SIGINT, ignored);
-    signals_.add(SIGTERM, ignored);
+    ignored = signals_.add(SIGINT, ignored);
+    ignored = signals_.add(SIGTERM, ignored);
     on_signal_ = std::move(fn);
     await_signal();
   }
@@ -398,7 +398,7 @@ class BeastServer final : public HttpServer {
   void drain() override {
     shared_.draining = true;
     error_code ignored;
-    acceptor_->close(ignored);
+    ignored = acceptor_->close(ignored);
     std::vector<Connection*> idle;
     for (Connection* c : shared_.connections)
       if (c->idle()) idle.push_back(c);
@@ -407,7 +407,7 @@ class BeastServer final : public HttpServer {
   void work_ended() override {
     work_.reset();
     error_code ignored;
-    signals_.cancel(ignored);
+    ignored = signals_.cancel(ignored);
   }
   void post(std::function<void()> fn) override { asio::post(shared_.io, std::move(fn)); }
 
@@ -418,11 +418,11 @@ class BeastServer final : public HttpServer {
   Status bound(const std::string& name, const Protocol::endpoint& endpoint) {
     error_code error;
     acceptor_.emplace(shared_.io);
-    acceptor_->open(endpoint.protocol(), error);
+    error = acceptor_->open(endpoint.protocol(), error);
     if (!error && shared_.options.unix_path.empty())
-      acceptor_->set_option(asio::socket_base::reuse_address(true), error);
-    if (!error) acceptor_->bind(endpoint, error);
-    if (!error) acceptor_->listen(asio::socket_base::max_listen_connections, error);
+      error = acceptor_->set_option(asio::socket_base::reuse_address(true), error);
+    if (!error) error = acceptor_->bind(endpoint, error);
+    if (!error) error = acceptor_->listen(asio::socket_base::max_listen_connections, error);
     if (error) return Error{text("can't listen on ", name, ": ", error.message())};
     return Ok{};
   }
@@ -454,7 +454,7 @@ class BeastServer final : public HttpServer {
     if (::lstat(path.c_str(), &st) == 0 && S_ISSOCK(st.st_mode)) {
       asio::local::stream_protocol::socket probe(shared_.io);
       error_code error;
-      probe.connect(asio::local::stream_protocol::endpoint(path), error);
+      error = probe.connect(asio::local::stream_protocol::endpoint(path), error);
       if (!error) return Error{text("--unix ", path, ": another server listens there")};
       ::unlink(path.c_str());
     }
@@ -479,7 +479,7 @@ class BeastServer final : public HttpServer {
       if (shared_.connections.size() < shared_.options.max_connections) {
         if (shared_.options.unix_path.empty()) {
           error_code ignored;
-          socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+          ignored = socket.set_option(asio::ip::tcp::no_delay(true), ignored);
         }
         std::make_shared<Connection>(shared_, std::move(socket))->start();
       }

@@ -33,9 +33,11 @@ JsonObject token_json(const std::string& bytes, float logprob) {
 
 std::string chat_logprobs_json(const ModelInfo& model, std::span<const TextToken> tokens) {
   std::vector<std::string> content;
+  content.reserve(tokens.size());
   for (const TextToken& t : tokens) {
     JsonObject entry = token_json(t.bytes, t.logprob);
     std::vector<std::string> top;
+    top.reserve(t.top.size());
     for (const TokenLogprob& other : t.top)
       top.push_back(token_json(piece(model, other.token), other.logprob).compact());
     entry.add_json("top_logprobs", json_array(top));
