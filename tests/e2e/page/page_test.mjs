@@ -79,7 +79,8 @@ const scripts = {
   long: Array.from({ length: 300 }, (_, i) => [10, `Line ${i}\n\n`]).flat(),
 };
 
-const mock = { requests: [], aborted: 0, key: null, fail: null, base: '' };
+const THINKS = { supports_thinking: true, supports_thinking_switch: true };
+const mock = { requests: [], aborted: 0, key: null, fail: null, thinking: THINKS, base: '' };
 
 const CSP = (nonce) =>
   `default-src 'none'; script-src 'nonce-${nonce}'; style-src 'nonce-${nonce}'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'`;
@@ -101,7 +102,7 @@ async function serve(request, response) {
   }
   if (request.url === '/v1/models') return json(200, { object: 'list', data: [{ id: 'SmolLM3-3B', object: 'model' }] });
   if (request.url === '/props') {
-    return json(200, { n_ctx: 4096, model_alias: 'SmolLM3-3B', supports_thinking: true, default_generation_settings: { params: { temperature: 0.6, top_k: 40, top_p: 0.949999988, min_p: 0.05, repeat_penalty: 1 } } });
+    return json(200, { n_ctx: 4096, model_alias: 'SmolLM3-3B', ...mock.thinking, default_generation_settings: { params: { temperature: 0.6, top_k: 40, top_p: 0.949999988, min_p: 0.05, repeat_penalty: 1 } } });
   }
   if (request.url !== '/v1/chat/completions') return json(404, { error: { message: 'no such path' } });
   let text = '';
@@ -147,7 +148,7 @@ const profile = mkdtempSync(path.join(os.tmpdir(), 'forge-page-'));
 const browser = spawn(browserName, [
   '--headless=new', '--remote-debugging-pipe', `--user-data-dir=${profile}`, '--no-first-run', '--disable-gpu', '--disable-dev-shm-usage',
   '--disable-background-networking', '--hide-scrollbars', '--font-render-hinting=none', ...(process.getuid() === 0 ? ['--no-sandbox'] : []), 'about:blank',
-], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'] });
+], { stdio: ['ignore', 'ignore', 'pipe', 'pipe', 'pipe'], detached: true });  // a group of its own
 let browserLog = '';
 browser.stderr.on('data', (data) => { browserLog += data; });
 browser.on('exit', (code) => {
@@ -159,16 +160,17 @@ function end(status, text = '') {
   if (finished) return;
   finished = true;
   if (text) console.log(text);
-  browser.on('exit', () => {
+  try {
+    process.kill(-browser.pid, 'SIGKILL');  // its children, too: they would still write to the profile
+  } catch { /* none is left */ }
+  setTimeout(() => {
     try {
-      rmSync(profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });  // its children may still write
+      rmSync(profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
     } catch (error) {
       console.log(error.message);
     }
     process.exit(status);
-  });
-  if (!browser.kill()) process.exit(status);
-  setTimeout(() => browser.kill('SIGKILL'), 5000);
+  }, 200);
 }
 process.on('uncaughtException', (error) => end(1, error.stack));
 process.on('unhandledRejection', (error) => end(1, error.stack));
@@ -293,7 +295,7 @@ let step = '';
 
 // Each test begins with an empty browser.
 async function fresh() {
-  Object.assign(mock, { requests: [], aborted: 0, key: null, fail: null });
+  Object.assign(mock, { requests: [], aborted: 0, key: null, fail: null, thinking: THINKS });
   await scheme('light');
   await call('Page.navigate', { url: mock.base });
   await until("document.readyState === 'complete' && typeof submit === 'function'", 'the page');
@@ -629,13 +631,13 @@ test('settings are in the request, and are kept', async () => {
   await key('Escape');
   assert.equal(await evaluate("document.getElementById('options').open"), false);
   await ask('one');
-  const expected = { model: 'SmolLM3-3B', messages: [{ role: 'system', content: 'Be brief.' }, { role: 'user', content: 'one' }], stream: true, stream_options: { include_usage: true }, ...values, chat_template_kwargs: { enable_thinking: false } };
+  const expected = { model: 'SmolLM3-3B', messages: [{ role: 'system', content: 'Be brief.' }, { role: 'user', content: 'one' }], stream: true, stream_options: { include_usage: true }, ...values, chat_template_kwargs: { enable_thinking: false, thinking: false } };
   assert.deepEqual(lastRequest(), expected);
   await open();
   await until('server.thinking === true');
   await click('#think');
   await ask('one');
-  assert.deepEqual(lastRequest(), { ...expected, chat_template_kwargs: { enable_thinking: true } });
+  assert.deepEqual(lastRequest(), { ...expected, chat_template_kwargs: { enable_thinking: true, thinking: true } });
   await click('#settings');
   await evaluate("document.getElementById('set-top_p').select()");
   await type('7');
@@ -648,6 +650,30 @@ test('settings are in the request, and are kept', async () => {
   await click('#options .primary');
   await ask('three');
   assert.deepEqual(Object.keys(lastRequest()), ['model', 'messages', 'stream', 'stream_options']);
+});
+
+test('thinking can be switched where the server says so', async () => {
+  const cases = [
+    [THINKS, true, true],
+    [{ supports_thinking: true, supports_thinking_switch: false }, false, false],
+    [{ supports_thinking: false, supports_thinking_switch: false }, false, false],
+    [{ chat_template_caps: { supports_thinking: true } }, true, true],
+    [{ chat_template_caps: { supports_thinking: false } }, false, false],
+    [{}, false, true],  // it doesn't say: no button, and the setting is sent
+  ];
+  await evaluate("keep('settings', { thinking: false })");
+  for (const [thinking, shown, sent] of cases) {
+    mock.thinking = thinking;
+    await open();
+    await until('server.context === 4096');
+    const what = JSON.stringify(thinking);
+    assert.equal(await evaluate("document.getElementById('think').checkVisibility()"), shown, what);
+    await ask('one');
+    assert.deepEqual(lastRequest().chat_template_kwargs, sent ? { enable_thinking: false, thinking: false } : undefined, what);
+    await click('#settings');
+    assert.equal(await evaluate("document.getElementById('set-thinking').disabled"), !sent, what);
+    await key('Escape');
+  }
 });
 
 test('a server with a key asks for it', async () => {
