@@ -31,15 +31,18 @@ std::string ChatPrompt::control_name(int32_t token) const {
   return out;
 }
 
-std::string ChatPrompt::disarm(std::string_view text) const {
+std::string ChatPrompt::disarm(std::string_view given) const {
+  // First of all, what could hide a name from the search and be gone behind it.
+  std::string text;
+  text.reserve(given.size());
+  for (const char c : given) {
+    text += c;
+    if (text.ends_with(kCut)) text.resize(text.size() - kCut.size());
+  }
   std::string out;
   out.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
-    const std::string_view rest = text.substr(at);
-    if (rest.starts_with(kCut)) {
-      at += kCut.size();
-      continue;
-    }
+    const std::string_view rest = std::string_view(text).substr(at);
     const auto& names = control_names_[static_cast<uint8_t>(rest[0])];
     const bool named =
         std::any_of(names.begin(), names.end(), [&](const std::string& n) { return rest.starts_with(n); });

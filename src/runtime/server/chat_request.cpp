@@ -127,6 +127,7 @@ void read_messages(const Value& list, const std::string& path, ApiError& error, 
 }
 
 void set_messages(std::vector<Value> list, ApiError& error, ChatRequest& out) {
+  if (list.empty()) return fail(error, "messages", "nothing is said in them");
   const jinja::Dict& last = list.back().as_dict();
   if (last.find("role")->as_string() == "assistant" && last.find("tool_calls") == nullptr) {
     out.answer_begins = last.find("content")->as_string();

@@ -48,6 +48,7 @@ using Socket = asio::basic_stream_socket<Protocol, Executor>;
 using Stream = beast::basic_stream<Protocol, Executor>;
 
 constexpr size_t kMaxTargetBytes = 4096;
+constexpr size_t kMaxBufferBytes = 128u << 10;
 // What a client may leave unread of a stream before it is given up.
 constexpr size_t kMaxUnsentBytes = 8u << 20;
 
@@ -114,7 +115,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   Shared& shared_;
   Stream stream_;
   asio::steady_timer timer_;  // of an idle connection
-  beast::flat_buffer buffer_;
+  // Bounded: what a client puts between chunks counts for neither the header's limit nor the body's.
+  beast::flat_buffer buffer_{kMaxBufferBytes};
   std::optional<http::request_parser<http::string_body>> parser_;
   std::shared_ptr<ConnectionExchange> exchange_;
   std::deque<std::string> unsent_;
