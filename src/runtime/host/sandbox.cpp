@@ -78,8 +78,10 @@ Status filter_system_calls(bool removes_socket) {
   }
   add(kReturn, kRefuse);
   const sock_fprog program = {.len = static_cast<unsigned short>(f.size()), .filter = f.data()};
-  if (::syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program) != 0 &&
-      errno != ENOSYS && errno != EINVAL)
+  errno = 0;
+  const long refused = ::syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+  // Above 0: a thread that could not take it. A kernel without it says so.
+  if (refused > 0 || (refused < 0 && errno != ENOSYS && errno != EINVAL))
     return Error{text("seccomp: the filter was refused (error ", errno, ")")};
   return Ok{};
 }

@@ -62,8 +62,11 @@ class LineExchange final : public Exchange {
   explicit LineExchange(std::function<void(int status, std::string_view body)> done)
       : done_(std::move(done)) {}
   void respond(const HttpResponse& response) override {
-    std::string_view body = response.body;
-    while (body.ends_with('\n')) body.remove_suffix(1);
+    // One line: strings in JSON hold no line ends, so these are white space.
+    std::string body = response.body;
+    while (body.ends_with('\n')) body.pop_back();
+    std::replace(body.begin(), body.end(), '\n', ' ');
+    std::replace(body.begin(), body.end(), '\r', ' ');
     if (done_) std::exchange(done_, nullptr)(response.status, body);
   }
   void begin_stream(const HttpResponse& /*response*/) override {

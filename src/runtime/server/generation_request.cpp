@@ -22,6 +22,7 @@ uint64_t random_seed() {
 
 namespace {
 
+constexpr size_t kMaxBiases = 1024;
 // What a request may make DRY cost at each token.
 constexpr int64_t kMaxDryWindow = 8192;
 constexpr size_t kMaxDryStrings = 8;
@@ -35,6 +36,7 @@ void read_logit_bias(const RequestFields& fields, const ModelInfo& model, std::v
     fields.expected(kName, "an object of token ids and numbers from -100 to 100, like {\"1234\": -100}");
   };
   const auto add = [&](int64_t token, const Value& bias) {
+    if (out.size() == kMaxBiases) return fields.expected(kName, text("at most ", kMaxBiases, " tokens"));
     const bool never = bias.is(Type::boolean) && !bias.as_bool();
     if (token < 0 || token >= model.tokenizer().n_vocab() ||
         (!never && (!bias.is_number() || !(std::abs(bias.as_real()) <= 100))))

@@ -56,10 +56,10 @@ class Connection;
 
 // What all connections share.
 struct Shared {
+  std::unordered_set<Connection*> connections;  // outlives `io`, whose handlers own them
   asio::io_context io{1};
   HttpOptions options;
   HttpServer::Handler handler;
-  std::unordered_set<Connection*> connections;
   bool draining = false;
 };
 
@@ -172,6 +172,7 @@ void Connection::readable(const error_code& error) {
   if (state_ == State::closing) return;
   if (error) return gone();
   if (state_ == State::idle) return read_header();
+  if (state_ == State::reading) return;  // of a wait that began before
   // While an answer is under way: is it the end of the connection, or the next request?
   char byte = 0;
   const ssize_t n = ::recv(stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);

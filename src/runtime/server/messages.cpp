@@ -1,5 +1,6 @@
 // Anthropic's messages: https://docs.anthropic.com/en/api/messages
 #include "runtime/host/json.h"
+#include "runtime/server/constraint.h"
 #include "runtime/server/endpoints.h"
 
 namespace forge::rt {
@@ -271,6 +272,9 @@ ChatRequest read_anthropic(const RequestFields& fields, const ModelInfo& model) 
     convert_message(RequestFields((*items)[i], text("messages.", i), fields.error()), converted);
   if (!fields.failed()) set_messages(std::move(converted), fields.error(), chat);
   const DictBuilder variables;
+  // Anthropic's models think where they are told to.
+  if (!model.format.thinking.variable.empty())
+    variables->set(model.format.thinking.variable, Value::boolean(false));
   if (const Value* thinking = fields.find("thinking")) {
     const RequestFields inner(*thinking, "thinking", fields.error());
     std::string type;
@@ -290,6 +294,7 @@ void messages(const EndpointCall& call) {
   const RequestFields fields(call.body, {}, error);
   GenerationRequest request;
   read_generation(fields, call.model, request);
+  read_constraint(fields, call.model, request);
   fields.required("max_tokens");
   fields.strings("stop_sequences", kMaxStops, request.text.stop);
   check_stops(fields, "stop_sequences", request.text.stop);

@@ -172,6 +172,7 @@ void responses(const EndpointCall& call) {
   const RequestFields fields(call.body, {}, error);
   GenerationRequest request;
   read_generation(fields, call.model, request);
+  read_constraint(fields, call.model, request);
   if (request.n != 1) fields.expected("n", "1");
   if (const Value* text_settings = fields.find("text"))
     read_format(RequestFields(*text_settings, "text", error), "format", call.model, request);

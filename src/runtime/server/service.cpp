@@ -22,6 +22,7 @@ struct Service::Text {
   TextStream stream;
   TextUpdate update;  // what has come and was not posted
   bool changed = false;
+  bool grammar_failed = false;  // it allowed a token and can't go on from it
   uint32_t n_generated = 0;
   std::vector<double> hidden_sum;
   uint32_t n_hidden_rows = 0;
@@ -156,7 +157,10 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
       TextToken& added = t->update.tokens.emplace_back(token, std::move(bytes));
       if (t->request.wants_logprobs) add_logprobs(logits, t->request.n_top_logprobs, added);
     }
-    if (grammar != nullptr && !grammar->accept(token)) return false;
+    if (grammar != nullptr) {
+      t->grammar_failed = !grammar->accept(token);
+      if (t->grammar_failed || grammar->only_end_left()) return false;
+    }
     return !t->stream.stops.matched();
   };
   if (t->request.wants_prompt_logprobs) {
@@ -190,6 +194,10 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     if (t->stream.stops.matched()) u.stop = t->stream.stops.matched_stop();
     u.ended = true;
     u.result = result;
+    if (t->grammar_failed) {
+      u.result.end = JobEnd::failed;
+      u.result.error = "the grammar is too ambiguous: it has too many readings of the text so far";
+    }
     if (t->began == 0) t->began = now;  // ended in the queue
     if (t->first == 0) t->first = now;
     u.queued_s = t->began - t->arrived;

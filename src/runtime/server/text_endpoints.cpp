@@ -2,6 +2,7 @@
 #include <array>
 
 #include "runtime/host/json.h"
+#include "runtime/server/constraint.h"
 #include "runtime/server/endpoints.h"
 
 namespace forge::rt {
@@ -112,6 +113,7 @@ void infill(const EndpointCall& call) {
   const RequestFields fields(call.body, {}, error);
   GenerationRequest request;
   read_generation(fields, call.model, request);
+  read_constraint(fields, call.model, request);
   std::string prefix;
   std::string suffix;
   std::string prompt;
