@@ -12,7 +12,7 @@ test_packages=(
   llvm-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev
   libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32 wasi-libc
   libstdc++-12-dev-arm64-cross libgtest-dev libgmock-dev libbenchmark-dev qemu-user python3 python3-numpy python3-jinja2
-  chromium nodejs
+  chromium nodejs nginx-light
 )
 
 case "${1:-all}" in

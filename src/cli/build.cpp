@@ -1,5 +1,7 @@
 #include "cli/build.h"
 
+#include "cli/system_prompt.h"
+
 #include <filesystem>
 #include <string_view>
 
@@ -66,6 +68,7 @@ CompileOptions compile_options(const BuildOptions& options, const std::string& c
     out.chat_template_file = options.chat_template_file;
     out.chat_template = read_template(options.chat_template_file);
   }
+  if (!options.system_prompt_file.empty()) out.system_prompt = read_system_prompt(options.system_prompt_file);
   out.compiler = compiler_version;
   return out;
 }
@@ -82,8 +85,10 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   if (output == Output::source) outputs = {path + "/program.weights"};
   for (const std::string& file : outputs) {
     refuse_to_replace_input(options.model, file);
-    if (std::error_code error; fs::equivalent(options.chat_template_file, file, error))
-      fail_usage("{}: the output would replace the chat template", file);
+    for (const auto& [input, what] : {std::pair(options.chat_template_file, "the chat template"),
+                                      std::pair(options.system_prompt_file, "the system prompt")})
+      if (std::error_code error; fs::equivalent(input, file, error))
+        fail_usage("{}: the output would replace {}", file, what);
     if (output != Output::source) expect_writable(file);
   }
   const Compiler compiler = find_compiler();
@@ -94,12 +99,19 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   };
 
   const Checkpoint checkpoint = read_model(options.model, print_note, progress);
-  const CompiledModel model = compile_model(checkpoint, compile, [&](std::string_view phase) {
+  CompiledModel model = compile_model(checkpoint, compile, [&](std::string_view phase) {
     if (phase != "parse") progress.begin(phase);
   });
   BuildReport report = {.target = target_text(compile.target), .weights_bytes = model.payload.weights_bytes};
   const Progress bytes = [&](uint64_t done, uint64_t total) { progress.bytes(done, total); };
 
+  if (!compile.system_prompt.empty()) {
+    progress.begin("system prompt");
+    model.payload.prompt = system_prompt_image(checkpoint, compile, model, [&](std::string_view line) {
+      progress.erase();
+      print_note(line);
+    });
+  }
   if (output == Output::source) {
     progress.begin("pack");
     write_source_folder(path, files, model.sources, compile.target, model.payload, bytes);

@@ -69,13 +69,7 @@ Importances calibrate(const Checkpoint& model, const std::string& text_file) {
   const ProcessResult run = run_process({path, "activations", text, "-o", squares, "--ctx",
                                          std::to_string(options.ctx), "--chunks", std::to_string(kChunks)},
                                         directory.path());
-  if (run.status != 0) {
-    // "program: what is wrong", of a program that the user never saw.
-    std::string_view said = std::string_view(run.output).substr(0, run.output.find('\n'));
-    constexpr std::string_view kName = "program: ";
-    if (said.starts_with(kName)) said.remove_prefix(kName.size());
-    fail("--calibration-file: {}", said);
-  }
+  if (run.status != 0) fail("--calibration-file: {}", complaint(run));
   const Importances values = read_imatrix(squares);
   Importances out;
   out.origin = "calibration with " + text_file;

@@ -83,6 +83,11 @@ void add_compile(CLI::App& forge) {
                    "a file to take instead of the model's; an empty one leaves the program without `chat`")
       ->envname("FORGE_CHAT_TEMPLATE")
       ->check(not_empty());
+  command
+      ->add_option(
+          "--system-prompt", flags->build.system_prompt_file,
+          "a file with what conversations begin with; its KV is computed now and lies in the program")
+      ->check(not_empty());
   command->add_flag("-v,--verbose", flags->build.verbose, "show what is run");
   command->footer("example:\n  forge compile model.gguf -o story --default-args \"chat --temp 0.7\"");
   command->callback([flags] { compile(*flags); });

@@ -99,6 +99,7 @@ Manifest make_manifest(const Checkpoint& checkpoint, const CompileOptions& optio
   if (const auto* adapters = checkpoint.meta.strings(kAdaptersKey))
     manifest["source.adapters"] = fmt::format("{}", fmt::join(*adapters, ", "));
   if (!options.default_args.empty()) manifest["default_args"] = options.default_args;
+  if (!options.system_prompt.empty()) manifest["system_prompt"] = options.system_prompt;
   sampling_defaults(checkpoint, m.source.ctx_max, manifest);
   return manifest;
 }

@@ -25,6 +25,7 @@ struct CompileOptions {
   std::string chat_template;       // the template's text; empty: the checkpoint's own
   bool has_chat_template = false;  // --chat-template was given (an empty text switches the template off)
   std::string chat_template_file;  // where it is from, for messages
+  std::string system_prompt;       // of conversations that bring none
   std::string compiler;            // the C++ compiler's identity, for `info`
 };
 

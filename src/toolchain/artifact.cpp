@@ -1,7 +1,6 @@
 #include "toolchain/artifact.h"
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <string_view>
 
@@ -77,30 +76,28 @@ void check_tensors(const PayloadInput& payload) {
 
 // Everything of a payload but the weights' bytes.
 struct Layout {
-  static constexpr size_t kSections = 6, kTensorTable = 4, kWeights = 5;
-  static constexpr std::array<std::string_view, kSections> kNames = {"manifest",  "tokenizer", "template",
-                                                                     "source.kv", "tensors",   "weights"};
-  std::array<std::string, kSections> content;  // empty for weights
-  std::array<rt::SectionEntry, kSections> entries = {};
+  static constexpr size_t kTensorTable = 4;
+  std::vector<std::string> content;  // of all sections but the last, the weights
+  std::vector<rt::SectionEntry> entries;
   uint64_t plan_hash = 0;
   uint64_t payload_bytes = 0;
 
   void drop_weights() {
-    entries[kWeights].bytes = 0;
-    payload_bytes = entries[kWeights].offset;
+    entries.back().bytes = 0;
+    payload_bytes = entries.back().offset;
   }
 
   std::vector<uint8_t> head() const {
     rt::PayloadHeader header = {};
     std::memcpy(header.magic, rt::kPayloadMagic, sizeof(header.magic));
     header.version = rt::kPayloadVersion;
-    header.n_sections = kSections;
+    header.n_sections = static_cast<uint32_t>(entries.size());
     header.payload_bytes = payload_bytes;
     header.plan_hash = plan_hash;
     header.table_hash = rt::payload_table_hash(header, entries);
-    std::vector<uint8_t> bytes(sizeof(header) + sizeof(entries));
+    std::vector<uint8_t> bytes(sizeof(header) + entries.size() * sizeof(rt::SectionEntry));
     std::memcpy(bytes.data(), &header, sizeof(header));
-    std::memcpy(bytes.data() + sizeof(header), entries.data(), sizeof(entries));
+    std::memcpy(bytes.data() + sizeof(header), entries.data(), bytes.size() - sizeof(header));
     return bytes;
   }
 };
@@ -109,24 +106,28 @@ Layout lay_out(const PayloadInput& payload) {
   check_tensors(payload);
   Layout layout;
   layout.plan_hash = payload.plan_hash;
-  layout.content[0] = manifest_text(payload);
-  layout.content[1].assign(payload.tokenizer.begin(), payload.tokenizer.end());
-  layout.content[2] = payload.chat_template;
-  layout.content[3].assign(payload.source_kv.begin(), payload.source_kv.end());
-  layout.content[Layout::kTensorTable] = tensor_table(payload, {});
-  uint64_t offset = sizeof(rt::PayloadHeader) + sizeof(layout.entries);
-  for (size_t i = 0; i < Layout::kSections; ++i) {
+  std::vector<std::string_view> names;
+  const auto add = [&](std::string_view name, std::string content) {
+    names.push_back(name);
+    layout.content.push_back(std::move(content));
+  };
+  add("manifest", manifest_text(payload));
+  add("tokenizer", {payload.tokenizer.begin(), payload.tokenizer.end()});
+  add("template", payload.chat_template);
+  add("source.kv", {payload.source_kv.begin(), payload.source_kv.end()});
+  add("tensors", tensor_table(payload, {}));
+  if (!payload.prompt.empty()) add("prompt", {payload.prompt.begin(), payload.prompt.end()});
+  names.emplace_back("weights");
+  layout.entries.resize(names.size());
+  uint64_t offset = sizeof(rt::PayloadHeader) + names.size() * sizeof(rt::SectionEntry);
+  for (size_t i = 0; i < names.size(); ++i) {
     rt::SectionEntry& entry = layout.entries[i];
-    Layout::kNames[i].copy(entry.name, sizeof(entry.name));
-    if (i == Layout::kWeights) {
-      entry.offset = round_up(offset, rt::kPageAlignment);
-      entry.bytes = payload.weights_bytes;
-      entry.hash = 0;  // each tensor has its own in the tensor table
-    } else {
-      entry.offset = round_up(offset, rt::kSectionAlignment);
-      entry.bytes = layout.content[i].size();
-      entry.hash = rt::hash64(as_bytes(layout.content[i]));
-    }
+    names[i].copy(entry.name, sizeof(entry.name));
+    // Of the large ones each tensor has its own hash in the tensor table, and the prompt's KV has one in its header.
+    const bool is_large = names[i] == "weights" || names[i] == "prompt";
+    entry.offset = round_up(offset, is_large ? rt::kPageAlignment : rt::kSectionAlignment);
+    entry.bytes = names[i] == "weights" ? payload.weights_bytes : layout.content[i].size();
+    entry.hash = is_large ? 0 : rt::hash64(as_bytes(layout.content[i]));
     offset = entry.offset + entry.bytes;
   }
   layout.payload_bytes = offset;
@@ -157,11 +158,11 @@ void write_payload_to(OutputFile& file, const PayloadInput& payload, const Progr
   const uint64_t base = file.size();
   Layout layout = lay_out(payload);
   file.write(layout.head());
-  for (size_t i = 0; i < Layout::kWeights; ++i) {
+  for (size_t i = 0; i < layout.content.size(); ++i) {
     file.write_zeros(base + layout.entries[i].offset - file.size());
     file.write(as_bytes(layout.content[i]));
   }
-  const uint64_t weights = base + layout.entries[Layout::kWeights].offset;
+  const uint64_t weights = base + layout.entries.back().offset;
   write_weights(layout, payload, progress, [&](uint64_t offset, std::span<const uint8_t> bytes) {
     file.write_zeros(weights + offset - file.size());
     file.write(bytes);
@@ -217,12 +218,13 @@ std::vector<uint8_t> build_payload(const PayloadInput& payload, bool with_weight
     std::copy(part.begin(), part.end(), bytes.begin() + static_cast<ptrdiff_t>(offset));
   };
   if (with_weights) {
-    const uint64_t weights = layout.entries[Layout::kWeights].offset;
+    const uint64_t weights = layout.entries.back().offset;
     write_weights(layout, payload, nullptr,
                   [&](uint64_t offset, std::span<const uint8_t> part) { put(weights + offset, part); });
   }
   put(0, layout.head());
-  for (size_t i = 0; i < Layout::kWeights; ++i) put(layout.entries[i].offset, as_bytes(layout.content[i]));
+  for (size_t i = 0; i < layout.content.size(); ++i)
+    put(layout.entries[i].offset, as_bytes(layout.content[i]));
   return bytes;
 }
 

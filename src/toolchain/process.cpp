@@ -251,6 +251,12 @@ ProcessResult run_process(const std::vector<std::string>& argv, const std::strin
   return run_processes({argv}, directory)[0];
 }
 
+std::string_view complaint(const ProcessResult& result) {
+  const std::string_view line = std::string_view(result.output).substr(0, result.output.find('\n'));
+  const size_t colon = line.find(": ");
+  return colon == std::string_view::npos ? line : line.substr(colon + 2);
+}
+
 std::string find_on_path(const std::string& name) {
   if (name.find('/') != std::string::npos) return is_program(name) ? name : "";
   const char* path = std::getenv("PATH");

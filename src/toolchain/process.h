@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace forge {
@@ -33,6 +34,10 @@ std::vector<ProcessResult> run_processes(const std::vector<std::vector<std::stri
 // Runs argv[0], a path, without a shell, in `directory` (which is also its TMPDIR), with an empty stdin.
 // Throws Error when it can't be started.
 ProcessResult run_process(const std::vector<std::string>& argv, const std::string& directory);
+
+// The first line that one of our programs wrote before it failed, without its name in front: that of a file that the user
+// never saw.
+std::string_view complaint(const ProcessResult& result);
 
 // The path of the executable file `name` on PATH (or `name` itself when it has a slash), or "".
 std::string find_on_path(const std::string& name);

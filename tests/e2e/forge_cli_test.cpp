@@ -373,6 +373,51 @@ TEST_F(ForgeCli, DefaultArguments) {
   EXPECT_EQ(output("./prog"), output("./prog tokenize --ids abc"));
 }
 
+// The KV of the instructions lies in the program: it says what the plain one says with them, and reads them no more.
+TEST_F(ForgeCli, SystemPromptIsCompiledIn) {
+  output(R"(printf '{%% for m in messages %%}<{{ m.role }}>{{ m.content }}{%% endfor %%}<assistant>' >t)");
+  output("yes 'You are terse.' | head -n 6 >system");
+  const std::string compile = "$forge compile $model --chat-template t -o ";
+  output(compile + "plain && " + compile + "prog --system-prompt system");
+  const std::string chat = " chat --temp 0 -n 8 ";
+  const std::string said = output("echo hello | ./plain" + chat + "--system \"$(cat system)\"");
+  EXPECT_EQ(output("echo hello | ./prog" + chat), said);
+  EXPECT_EQ(output("echo hello | ./prog" + chat + "--system ''"), output("echo hello | ./plain" + chat));
+  EXPECT_EQ(output("echo hello | ./prog" + chat + "--system bye"),
+            output("echo hello | ./plain" + chat + "--system bye"));
+  // Only the user's turn is run.
+  const std::string stats = output("printf 'hello\\n/stats\\n' | ./prog" + chat + "2>&1");
+  std::smatch numbers;
+  ASSERT_TRUE(
+      std::regex_search(stats, numbers, std::regex("prompt (\\d+) tokens.* (\\d+) more were there already")))
+      << stats;
+  EXPECT_LE(std::stoi(numbers[1]), 5 + 11 + 6) << stats;  // hello<assistant>, and perhaps a part of <user>
+  EXPECT_GE(std::stoi(numbers[2]), 40) << stats;
+  EXPECT_NE(output("./prog info").find("system prompt"), std::string::npos);
+  EXPECT_NE(output("./prog info --verify").find("all whole"), std::string::npos);
+  // The same inputs give the same bytes.
+  output(compile + "again --system-prompt system && cmp prog again");
+  // A program is an input, with its own weights; nothing else comes along.
+  EXPECT_EQ(output("$forge compile prog --chat-template t --system-prompt system -o of_prog && echo hello | "
+                   "./of_prog" +
+                   chat),
+            said);
+
+  EXPECT_EQ(error("$forge compile $model --system-prompt system -o x", 2),
+            "forge: --system-prompt: the model has no chat template; give one with --chat-template FILE");
+  EXPECT_EQ(error(": >empty; " + compile + "x --system-prompt empty", 1), "forge: empty: the file is empty");
+  EXPECT_EQ(error("printf '\\377' >latin; " + compile + "x --system-prompt latin", 1),
+            "forge: latin: not a text in UTF-8");
+  EXPECT_EQ(error("seq 400 >long; " + compile + "x --system-prompt long", 1).substr(0, 28),
+            "forge: --system-prompt: has ");
+  EXPECT_EQ(error("cp system s; " + compile + "s --system-prompt s", 2),
+            "forge: s: the output would replace the system prompt");
+  EXPECT_EQ(error("echo '{{ messages[1].content }}' >u; $forge compile $model --chat-template u "
+                  "--system-prompt system -o x",
+                  1),
+            "forge: --system-prompt: the chat template leaves instructions out");
+}
+
 TEST_F(ForgeCli, TokenizerNeedsNoCompiler) {
   const std::string ids = output("PATH=/ $forge tokenize $model --ids abc");
   EXPECT_EQ(output("$forge compile $model -o prog && ./prog tokenize --ids abc"), ids);

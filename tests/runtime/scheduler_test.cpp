@@ -246,5 +246,125 @@ TEST(Scheduler, RandomCancelsLoseNoPage) {
   expect_all_free(rig, scheduler);
 }
 
+// The KV of a prompt of n tokens, as a program carries it.
+std::vector<uint8_t> image_of(const std::vector<int32_t>& prompt) {
+  Rig rig;
+  Sequence sequence;
+  EXPECT_TRUE(prefill(*rig.engine, sequence, prompt));
+  KvImageHeader header{};
+  std::vector<uint8_t> out;
+  for (const auto part : kv_image_parts(kv_identity(rig.model.code, rig.payload), rig.engine->pool(),
+                                        sequence, prompt, static_cast<uint32_t>(prompt.size()), {}, header))
+    out.insert(out.end(), part.begin(), part.end());
+  return out;
+}
+
+TEST(Scheduler, PromptsBeginWithWhatAStoreHas) {
+  const auto instructions = some_tokens(200, 1);
+  const auto bytes = image_of(instructions);
+  for (const bool deterministic : {false, true}) {
+    Rig rig(16, 4, 512, 16);
+    const auto image = read_kv_image(bytes, kv_identity(rig.model.code, rig.payload), KvImageCheck::shape);
+    ASSERT_TRUE(image);
+    ProgramPrompt store(*image);
+    Scheduler scheduler(*rig.engine, *rig.tokenizer,
+                        {.n_parallel = 2, .n_queued = 4, .deterministic = deterministic});
+    scheduler.add_store(store);
+    const auto prompt = joined(instructions, some_tokens(30, 9));
+    Answer a;
+    Answer b;
+    Answer other;
+    scheduler.submit(job_for(prompt, 4, 20, a));
+    scheduler.submit(job_for(joined(instructions, some_tokens(12, 2)), 5, 20, b));
+    scheduler.submit(job_for(some_tokens(150, 6), 6, 20, other));
+    run(scheduler);
+    EXPECT_EQ(a.tokens, alone(prompt, 4, 20));
+    EXPECT_EQ(b.tokens, alone(joined(instructions, some_tokens(12, 2)), 5, 20));
+    EXPECT_EQ(other.tokens, alone(some_tokens(150, 6), 6, 20));
+    EXPECT_EQ(a.result->n_cached, 200U);
+    EXPECT_EQ(b.result->n_cached, 200U);
+    EXPECT_EQ(other.result->n_cached, 0U);
+    // It comes back after it had to go.
+    scheduler.cache().clear();
+    Answer again;
+    scheduler.submit(job_for(prompt, 4, 20, again));
+    run(scheduler);
+    EXPECT_EQ(again.tokens, a.tokens);
+    EXPECT_EQ(again.result->n_cached, 200U);
+    expect_all_free(rig, scheduler);
+  }
+}
+
+// One context of pages for one text at a time: what is loaded takes the place of what is cached.
+TEST(Scheduler, AStoreNeedsNoMoreRoomThanTheTexts) {
+  const auto instructions = some_tokens(300, 1);
+  const auto bytes = image_of(instructions);
+  Rig rig(16, 4, 512, 8);
+  const auto image = read_kv_image(bytes, kv_identity(rig.model.code, rig.payload), KvImageCheck::shape);
+  ASSERT_TRUE(image);
+  ProgramPrompt store(*image);
+  Scheduler scheduler(*rig.engine, *rig.tokenizer, {.n_parallel = 1, .n_queued = 4});
+  scheduler.add_store(store);
+  for (uint32_t i = 0; i < 6; ++i) {
+    const auto prompt = i % 2 == 0 ? joined(instructions, some_tokens(20, i)) : some_tokens(480, i + 50);
+    Answer answer;
+    scheduler.submit(job_for(prompt, i, 20, answer));
+    run(scheduler);
+    ASSERT_TRUE(answer.result);
+    EXPECT_EQ(answer.result->end, JobEnd::length) << answer.result->error;
+    EXPECT_EQ(answer.result->n_cached, i % 2 == 0 ? 300U : 0U) << i;
+    EXPECT_EQ(answer.tokens, alone(prompt, i, 20)) << i;
+  }
+  expect_all_free(rig, scheduler);
+}
+
+TEST(Scheduler, SlotsHoldWhatTheyRanLast) {
+  Rig rig(16, 4, 512, 32);
+  Scheduler scheduler(*rig.engine, *rig.tokenizer, {.n_parallel = 3, .n_queued = 4});
+  Answer first;
+  Answer second;
+  Answer third;
+  scheduler.submit(job_for(some_tokens(100, 1), 1, 5, first));
+  Job wanted = job_for(some_tokens(90, 2), 2, 5, second);
+  wanted.slot = 2;
+  scheduler.submit(std::move(wanted));
+  scheduler.submit(job_for(some_tokens(80, 3), 3, 5, third));
+  scheduler.step();
+  EXPECT_TRUE(scheduler.counters().slots[2].running);
+  run(scheduler);
+  EXPECT_EQ(first.result->slot, 0);
+  EXPECT_EQ(second.result->slot, 2);
+  EXPECT_EQ(third.result->slot, 1);
+  const CachedText* held = scheduler.cache().of_slot(2);
+  ASSERT_NE(held, nullptr);
+  EXPECT_EQ(std::vector(held->tokens.begin(), held->tokens.begin() + 90), some_tokens(90, 2));
+  EXPECT_EQ(scheduler.counters().slots[2].n_tokens, held->kv.n_past);
+  EXPECT_FALSE(scheduler.counters().slots[2].running);
+  // The next text in it takes the name; the one before stays cached.
+  const size_t n_cached = scheduler.cache().n_entries();
+  Answer next;
+  Job same = job_for(some_tokens(70, 4), 4, 5, next);
+  same.slot = 2;
+  scheduler.submit(std::move(same));
+  run(scheduler);
+  EXPECT_EQ(scheduler.cache().of_slot(2)->tokens[1], some_tokens(70, 4)[1]);
+  EXPECT_EQ(scheduler.cache().n_entries(), n_cached + 1);
+  scheduler.cache().erase(*scheduler.cache().of_slot(2));
+  EXPECT_EQ(scheduler.cache().of_slot(2), nullptr);
+  // A kept text becomes a slot's.
+  const auto bytes = image_of(some_tokens(130, 8));
+  const auto image = read_kv_image(bytes, kv_identity(rig.model.code, rig.payload), KvImageCheck::all);
+  ASSERT_TRUE(image);
+  ASSERT_TRUE(scheduler.restore(*image, 1));
+  EXPECT_EQ(scheduler.cache().of_slot(1)->tokens, some_tokens(130, 8));
+  Answer from_kept;
+  const auto prompt = joined(some_tokens(130, 8), some_tokens(5, 1));
+  scheduler.submit(job_for(prompt, 9, 5, from_kept));
+  run(scheduler);
+  EXPECT_EQ(from_kept.result->n_cached, 130U);
+  EXPECT_EQ(from_kept.tokens, alone(prompt, 9, 5));
+  expect_all_free(rig, scheduler);
+}
+
 }  // namespace
 }  // namespace forge::rt

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <utility>
 
+#include "runtime/core/kv_image.h"
+
 namespace forge::rt {
 namespace {
 
@@ -205,7 +207,8 @@ Result<Payload> open_payload(std::span<const uint8_t> bytes) {
   };
   Known known[] = {{"manifest", &manifest, true},      {"tokenizer", &out.tokenizer, true},
                    {"template", &chat_template, true}, {"source.kv", &out.source_kv, true},
-                   {"tensors", &tensors, true},        {"weights", &out.weights, false}};
+                   {"tensors", &tensors, true},        {"prompt", &out.prompt, false},
+                   {"weights", &out.weights, false}};
   uint64_t end = table_end;
   for (const SectionEntry& entry : table) {
     const std::string_view name = section_name(entry);
@@ -221,15 +224,15 @@ Result<Payload> open_payload(std::span<const uint8_t> bytes) {
       return Error{text("payload: section '", name, "' at ", entry.offset, " with ", entry.bytes,
                         " bytes overlaps, is misaligned or runs past the end")};
     }
-    const bool is_weights = name == "weights";
-    if (is_weights && entry.offset % kPageAlignment != 0) {
-      return Error{text("payload: section 'weights' at ", entry.offset, " is not page-aligned")};
+    const bool is_large = name == "weights" || name == "prompt";
+    if (is_large && entry.offset % kPageAlignment != 0) {
+      return Error{text("payload: section '", name, "' at ", entry.offset, " is not page-aligned")};
     }
     if (entry.offset - end >= 2 * kPageAlignment || !all_zero(slice(bytes, end, entry.offset - end))) {
       return Error{text("payload: the gap before section '", name, "' is not padding")};
     }
     *k->bytes = slice(bytes, entry.offset, entry.bytes);
-    if (!is_weights && hash64(*k->bytes) != entry.hash) {
+    if (!is_large && hash64(*k->bytes) != entry.hash) {
       return Error{text("payload: section '", name, "' at ", entry.offset, " was altered (hash mismatch)")};
     }
     end = entry.offset + entry.bytes;
@@ -300,6 +303,9 @@ Status verify_weights(const Payload& payload) {
   }
   if (!all_zero(slice(payload.weights, end, payload.weights.size() - end)))
     return Error{"payload: the padding after the last tensor was altered"};
+  if (payload.prompt.empty()) return Ok{};
+  if (const Status whole = verify_kv_image(payload.prompt); !whole)
+    return Error{text("payload: the KV of the system prompt: ", whole.error().message)};
   return Ok{};
 }
 

@@ -13,6 +13,7 @@
 //   source.kv   the checkpoint's metadata, in GGUF's encoding
 //   tensors     text, one tensor a line: `name type rows cols layout offset bytes hash`, tab-separated;
 //               offset from the start of the weights section, hash as 16 hex digits
+//   prompt      the KV of a system prompt (kv_image.h), where the program carries one; page-aligned within the payload
 //   weights     packed weights, each tensor at a multiple of 256 bytes; page-aligned within the payload
 #pragma once
 
@@ -49,7 +50,8 @@ struct SectionEntry {
   char name[24];  // zero-padded
   uint64_t offset;
   uint64_t bytes;
-  uint64_t hash;  // hash64 of the section; checked at every start; 0 for weights: each tensor has its own
+  uint64_t
+      hash;  // hash64 of the section; checked at every start; 0 for weights, whose tensors have their own, and prompt
   uint64_t reserved[2];
 };
 static_assert(sizeof(SectionEntry) == 64);
@@ -72,6 +74,7 @@ struct Payload {
   std::span<const uint8_t> bytes;
   uint64_t plan_hash = 0;
   std::span<const uint8_t> tokenizer, source_kv, weights;
+  std::span<const uint8_t> prompt;  // empty where there is none
   std::string_view chat_template;
   std::string_view tensors;                                  // the table's text
   std::map<std::string, std::string, std::less<>> manifest;  // unescaped
@@ -86,14 +89,14 @@ struct TensorEntry {
   uint64_t rows = 0, cols = 0, offset = 0, bytes = 0, hash = 0;
 };
 
-// Checks magic, version, length, the table and the hash of every section but weights (about a millisecond).
+// Checks magic, version, length, the table and the hash of every section but weights and prompt (about a millisecond).
 Result<Payload> open_payload(std::span<const uint8_t> bytes);
 // Whether a table may describe tensors that its payload does not hold: the interpreter's has no weights section.
 enum class AbsentWeights : uint8_t { refused, allowed };
 // The tensor table, every entry inside the weights section; where that is absent and allowed to be, anywhere.
 Result<std::vector<TensorEntry>> parse_tensor_table(const Payload& payload,
                                                     AbsentWeights absent = AbsentWeights::refused);
-// Hashes every tensor; the Error names the first one that was altered.
+// Hashes every tensor, and the prompt; the Error names the first one that was altered.
 Status verify_weights(const Payload& payload);
 
 }  // namespace forge::rt

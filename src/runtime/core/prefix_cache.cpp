@@ -37,12 +37,15 @@ void PrefixCache::insert(CachedText text) {
     return a.tokens.size() >= b.tokens.size() && a.n_prompt_rows >= b.n_prompt_rows &&
            std::equal(b.tokens.begin(), b.tokens.end(), a.tokens.begin());
   };
+  for (CachedText& e : entries_)
+    if (e.slot == text.slot) e.slot = -1;
   entries_.push_front(std::move(text));
   const CachedText& added = entries_.front();
   for (auto at = std::next(entries_.begin()); at != entries_.end();) {
     if (covers(added, *at)) {
       at = drop(at);
     } else if (covers(*at, added)) {
+      if (added.slot >= 0) at->slot = added.slot;
       entries_.splice(std::next(entries_.begin()), entries_, at);
       drop(entries_.begin());
       return;
@@ -52,8 +55,22 @@ void PrefixCache::insert(CachedText text) {
   }
 }
 
-bool PrefixCache::evict() {
+const CachedText* PrefixCache::of_slot(int32_t slot) const {
+  const auto at =
+      std::find_if(entries_.begin(), entries_.end(), [&](const CachedText& e) { return e.slot == slot; });
+  return at == entries_.end() ? nullptr : &*at;
+}
+
+void PrefixCache::erase(const CachedText& text) {
+  const auto at =
+      std::find_if(entries_.begin(), entries_.end(), [&](const CachedText& e) { return &e == &text; });
+  pool_->truncate(at->kv, 0);
+  entries_.erase(at);
+}
+
+bool PrefixCache::evict(const std::function<void(const CachedText&)>& before) {
   if (entries_.empty()) return false;
+  if (before) before(entries_.back());
   pool_->truncate(entries_.back().kv, 0);
   entries_.pop_back();
   return true;

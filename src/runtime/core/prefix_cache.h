@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <span>
 #include <vector>
@@ -18,6 +19,7 @@ struct CachedText {
   // as a prompt computes, bit for bit. Behind it stand generated rows, or rows that saw some.
   uint32_t n_prompt_rows = 0;
   Sequence kv;
+  int32_t slot = -1;  // the scheduler's slot that it was run in, where it is that one's last text
 };
 
 // How many tokens a and b have in common at their beginning.
@@ -37,10 +39,15 @@ class PrefixCache {
   // Shares the first n positions of a text that find() gave, which counts as its use.
   Sequence share(const CachedText& text, uint32_t n);
   // Takes over the text's KV. An entry that the text begins with goes, and the text itself where an entry begins with
-  // it.
+  // it. An entry of the same slot is no slot's any more.
   void insert(CachedText text);
-  // Gives back the pages of the entry that was used longest ago; false where there is none.
-  bool evict();
+  // Gives back the pages of the entry that was used longest ago, which `before` (may be empty) sees first; false where
+  // there is none.
+  bool evict(const std::function<void(const CachedText&)>& before = nullptr);
+  // The slot's entry; null where it has none.
+  const CachedText* of_slot(int32_t slot) const;
+  // Gives back the pages of an entry.
+  void erase(const CachedText& text);
   void clear();
 
   size_t n_entries() const { return entries_.size(); }

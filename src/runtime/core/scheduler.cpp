@@ -78,6 +78,14 @@ void Scheduler::cancel(uint64_t id) {
 
 void Scheduler::admit() {
   while (!waiting_.empty() && running_.size() < options_.n_parallel) {
+    std::vector<char> taken(options_.n_parallel);
+    for (const auto& job : running_) taken[static_cast<size_t>(job->text.slot)] = 1;
+    Running& job = *waiting_.front();
+    const auto wanted = static_cast<size_t>(job.job.slot);
+    const size_t slot = wanted < taken.size() && taken[wanted] == 0
+                            ? wanted
+                            : static_cast<size_t>(std::find(taken.begin(), taken.end(), 0) - taken.begin());
+    job.text.slot = static_cast<int32_t>(slot);
     running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
@@ -87,7 +95,7 @@ bool Scheduler::begin(Running& job) {
   if (job.runs_whole()) return true;
   // The last token must run: its logits are wanted.
   const auto prompt = std::span<const int32_t>(job.job.prompt).first(job.job.prompt.size() - 1);
-  const PrefixCache::Match cached = cache_.find(prompt, options_.deterministic);
+  PrefixCache::Match cached = cache_.find(prompt, options_.deterministic);
   const Running* best = nullptr;
   uint32_t n_best = cached.n;
   bool before = true;
@@ -105,6 +113,11 @@ bool Scheduler::begin(Running& job) {
         common_beginning(other->job.prompt, prompt) > std::max(n, cached.n) + kPagePositions)
       return false;
   }
+  if (load_stored(prompt, n_best)) {
+    cached = cache_.find(prompt, options_.deterministic);
+    n_best = cached.n;
+    best = nullptr;
+  }
   if (n_best == 0) return true;
   const CachedText& from = best != nullptr ? best->text : *cached.text;
   job.text.n_prompt_rows = std::min(from.n_prompt_rows, n_best);
@@ -112,6 +125,46 @@ bool Scheduler::begin(Running& job) {
   job.n_cached = n_best;
   counters_.n_cached_tokens += n_best;
   return true;
+}
+
+bool Scheduler::load_stored(std::span<const int32_t> prompt, uint32_t n_known) {
+  KvStore* best = nullptr;
+  uint32_t n_best = n_known + kPagePositions;  // less is not worth copying
+  for (KvStore* store : stores_) {
+    const uint32_t n = store->longest(prompt, options_.deterministic);
+    if (n <= n_best) continue;
+    n_best = n;
+    best = store;
+  }
+  if (best == nullptr) return false;
+  // The job's own pages before long, so that the pool has them once nothing else is cached.
+  while (engine_->pool().n_free() < pages_for(n_best) && evict()) {
+  }
+  CachedText text;
+  if (!best->load(prompt, n_best, engine_->pool(), text)) return false;
+  cache_.insert(std::move(text));
+  return true;
+}
+
+bool Scheduler::restore(const KvImage& image, int32_t slot) {
+  while (engine_->pool().n_free() < pages_for(image.n_past) && evict()) {
+  }
+  CachedText text;
+  if (image.n_past == 0 || !load_text(image, image.n_past, engine_->pool(), text)) return false;
+  text.slot = slot;
+  cache_.insert(std::move(text));
+  return true;
+}
+
+bool Scheduler::evict() {
+  return cache_.evict([this](const CachedText& text) {
+    for (KvStore* store : stores_) store->keep(text, engine_->pool());
+  });
+}
+
+void Scheduler::keep_cached() const {
+  for (auto text = cache_.entries().rbegin(); text != cache_.entries().rend(); ++text)
+    for (KvStore* store : stores_) store->keep(*text, engine_->pool());
 }
 
 void Scheduler::add_rows(Running& job, uint32_t n, uint32_t sequence) {
@@ -175,7 +228,7 @@ void Scheduler::make_room() {
     }
     return wanted > pool.n_free();
   };
-  while (lacking() && cache_.evict()) {
+  while (lacking() && evict()) {
   }
 }
 
@@ -257,6 +310,7 @@ void Scheduler::deliver(const Outputs& out) {
 void Scheduler::finish(Running& job) {
   ++counters_.n_ended;
   CachedText& text = job.text;
+  const int32_t slot = text.slot;
   text.tokens.resize(text.kv.n_past);
   text.n_prompt_rows = std::min(text.n_prompt_rows, text.kv.n_past);
   if (job.runs_whole() || text.tokens.empty() || *job.end == JobEnd::failed) {
@@ -269,7 +323,8 @@ void Scheduler::finish(Running& job) {
                     .error = std::move(job.error),
                     .n_prompt = job.n_prompt(),
                     .n_cached = job.n_cached,
-                    .n_generated = job.n_generated});
+                    .n_generated = job.n_generated,
+                    .slot = slot});
 }
 
 SchedulerCounters Scheduler::counters() const {
@@ -283,6 +338,11 @@ SchedulerCounters Scheduler::counters() const {
   for (const auto& job : running_)
     for (const uint32_t page : job->text.kv.pages) held[page] = 1;
   out.n_free_pages = out.n_pages - static_cast<uint32_t>(std::count(held.begin(), held.end(), 1U));
+  out.slots.resize(options_.n_parallel);
+  for (const CachedText& text : cache_.entries())
+    if (text.slot >= 0) out.slots[static_cast<size_t>(text.slot)].n_tokens = text.kv.n_past;
+  for (const auto& job : running_)
+    out.slots[static_cast<size_t>(job->text.slot)] = {.running = true, .n_tokens = job->text.kv.n_past};
   return out;
 }
 

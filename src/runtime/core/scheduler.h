@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "runtime/core/engine.h"
+#include "runtime/core/kv_store.h"
 #include "runtime/core/prefix_cache.h"
 #include "runtime/core/tokenizer.h"
 
@@ -32,6 +33,7 @@ struct JobResult {
   JobEnd end = JobEnd::failed;
   std::string error;
   uint32_t n_prompt = 0, n_cached = 0, n_generated = 0;  // tokens; those of the prompt that were not run anew
+  int32_t slot = -1;                                     // that it ran in; -1: in none
 };
 
 // A text to run. Callbacks come from Scheduler::step and cancel; any may be empty.
@@ -42,6 +44,7 @@ struct Job {
   std::vector<TokenBias> bias;
   bool ignore_eos = false;         // tokens that end generation are never sampled
   bool reuse = true;               // may begin with the KV of another text
+  int32_t slot = -1;               // to run in, where it is free; -1: any
   bool wants_hidden = false;       // on_hidden of every row of the prompt, which is then run whole
   bool wants_logits = false;       // on_logits of every row of the prompt, which is then run whole
   std::function<void()> on_begin;  // the first rows are about to run
@@ -61,12 +64,19 @@ struct SchedulerOptions {
   bool deterministic = false;
 };
 
+// A place for a text that runs. What it ran last stays in the prefix cache until others need the room.
+struct SlotState {
+  bool running = false;
+  uint32_t n_tokens = 0;  // of its text, as far as there is KV
+};
+
 struct SchedulerCounters {
   uint64_t n_prompt_tokens = 0;  // run, without those that were cached
   uint64_t n_cached_tokens = 0, n_generated_tokens = 0, n_steps = 0, n_ended = 0, n_refused = 0;
   uint32_t n_running = 0, n_waiting = 0;
   uint32_t n_pages = 0, n_free_pages = 0,
-           n_cached_texts = 0;  // of the KV; free: held by no text, cached ones included
+           n_cached_texts = 0;   // of the KV; free: held by no text, cached ones included
+  std::vector<SlotState> slots;  // [n_parallel]
 };
 
 class Scheduler {
@@ -76,6 +86,14 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
   ~Scheduler();
+
+  // Prompts may begin with what it keeps, and it sees what loses its KV. It must outlive the object.
+  void add_store(KvStore& store) { stores_.push_back(&store); }
+  // Shows the stores all that is cached, the last used text last: before the end.
+  void keep_cached() const;
+
+  // Caches a text that was kept as the last one of a slot; false where running texts leave no room for it.
+  bool restore(const KvImage& image, int32_t slot);
 
   // Queues a job and returns its number, above 0; 0 where the queue is full: then no callback comes.
   uint64_t submit(Job job);
@@ -101,6 +119,9 @@ class Scheduler {
   bool begin(Running& job);
   void plan();
   void make_room();
+  // As cached, what a store has more of `prompt` than the first n_known tokens; whether there was that.
+  bool load_stored(std::span<const int32_t> prompt, uint32_t n_known);
+  bool evict();
   void add_rows(Running& job, uint32_t n, uint32_t sequence);
   void deliver(const Outputs& out);
   void finish(Running& job);
@@ -109,6 +130,7 @@ class Scheduler {
   const Tokenizer* tokenizer_;
   SchedulerOptions options_;
   PrefixCache cache_;
+  std::vector<KvStore*> stores_;
   std::deque<std::unique_ptr<Running>> waiting_;
   std::vector<std::unique_ptr<Running>> running_;  // in the order of their admission
   std::vector<TokenBias> never_ends_;              // the bias that forbids tokens that end generation

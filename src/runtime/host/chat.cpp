@@ -17,7 +17,8 @@ namespace {
 struct ChatFlags {
   RunFlags run;
   AnswerOptions answer;
-  std::string system, save_state, load_state;
+  std::optional<std::string> system;
+  std::string save_state, load_state;
 };
 
 // What a pipe's reader finds between two answers, on a line of its own.
@@ -40,8 +41,11 @@ std::vector<Option> option_table(ChatFlags& f) {
       {.name = "--system",
        .letter = 's',
        .value = "TEXT",
-       .help = "instructions in front of the conversation",
-       .set = into(f.system)},
+       .help = "instructions in front of the conversation, in the place of those that were compiled in",
+       .set = [&f](std::string_view value) -> Status {
+         f.system = value;
+         return Ok{};
+       }},
       {.name = "--chat-template-kwargs",
        .value = "JSON",
        .help = "variables for the chat template: {\"enable_thinking\": false}",
@@ -219,8 +223,12 @@ int chat_command(Program& program, std::span<const std::string> args) {
   if (!f.load_state.empty()) {
     if (const Status loaded = conversation.load(f.load_state); !loaded) return fail(program, loaded.error());
   }
-  // In the place of kept ones.
-  if (!f.system.empty()) conversation.set_system(f.system);
+  const auto compiled_in = program.payload->string("system_prompt");
+  if (f.system) {
+    conversation.set_system(*f.system);  // in the place of kept ones
+  } else if (compiled_in && f.load_state.empty()) {
+    conversation.set_system(*compiled_in);
+  }
   catch_interrupts(/*second_exits=*/false);
   status = Chat(program, conversation, f.answer).run();
   program.err.write(text("seed ", f.answer.sampling.params.seed, "\n"));

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "runtime/core/prefix_cache.h"
 #include "runtime/host/state_file.h"
 
 namespace forge::rt {
@@ -52,20 +53,21 @@ const std::string* Conversation::last_user_message() const {
 Status Conversation::load(const std::string& path) {
   auto file = open_state(path, program_, session_.engine);
   if (!file) return file.error();
-  auto messages = parse_transcript(file->state.transcript, path);
+  auto messages = parse_transcript(file->image.note, path);
   if (!messages) return messages.error();
   // The engine's memory is for one context. Its tokens would be run anew if the other one were not placed.
   session_.engine.pool().truncate(sequence_, 0);
   tokens_.clear();
-  if (Status placed = place_state(*file, session_.engine, sequence_); !placed) return placed;
+  if (Status placed = place_kv(file->image, file->image.n_past, session_.engine.pool(), sequence_); !placed)
+    return placed;
   messages_ = std::move(*messages);
-  tokens_ = std::move(file->state.tokens);
+  tokens_ = std::move(file->image.tokens);
   tokens_.resize(sequence_.n_past);
   return Ok{};
 }
 
 Status Conversation::save(const std::string& path) const {
-  SavedState state{.tokens = tokens_, .transcript = {}};
+  SavedState state{.tokens = tokens_, .transcript = {}, .n_prompt_rows = 0};
   for (const ChatMessage& m : messages_) {
     state.transcript += text(m.role, " ", m.content.size(), "\n", m.content, "\n");
   }
@@ -190,10 +192,17 @@ Result<Generated> Conversation::run(const std::vector<int32_t>& prompt, TextStre
   if (!sampling) return sampling.error();
   sampling->seed += n_answers_;  // the same question need not get the same answer
   // What the KV holds already stays; at least the last token must run.
-  const size_t limit = std::min(tokens_.size(), prompt.size() - 1);
-  size_t n_kept = 0;
-  while (n_kept < limit && tokens_[n_kept] == prompt[n_kept]) ++n_kept;
-  session_.engine.pool().truncate(sequence_, static_cast<uint32_t>(n_kept));
+  const auto needed = std::span(prompt).first(prompt.size() - 1);
+  uint32_t n_kept = common_beginning(tokens_, needed);
+  KvPool& pool = session_.engine.pool();
+  pool.truncate(sequence_, n_kept);
+  if (const auto& carried = session_.prompt) {
+    if (const uint32_t n = common_beginning(carried->present(), needed); n > n_kept) {
+      pool.truncate(sequence_, 0);
+      if (const Status placed = place_kv(*carried, n, pool, sequence_); !placed) return placed.error();
+      n_kept = n;
+    }
+  }
   Sampler sampler(*sampling);
   for (size_t i = 0; i < n_kept; ++i) sampler.accept(prompt[i]);
   GenerateOptions options{.max_tokens = max_tokens, .interrupt = &interrupt_flag()};

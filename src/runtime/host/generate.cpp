@@ -45,7 +45,7 @@ std::vector<Option> option_table(GenerateFlags& f) {
        .set = into(f.file)},
       {.name = "--ids",
        .value = "IDS",
-       .help = "prompt as token ids, taken as they are: 1,15,99",
+       .help = "prompt as token ids, taken as they are: 1,15,99; @F: those in a file",
        .set = into(f.ids)},
       {.name = "--stop",
        .value = "TEXT",
@@ -183,6 +183,11 @@ int generate_command(Program& program, std::span<const std::string> args) {
     const bool of_a_file = !c.json_schema.empty() || !c.grammar.empty();
     return fail(program, Error{text("generate: ", grammar.error().message)}, of_a_file ? 1 : kMisuse);
   }
+  if (f.ids.starts_with('@')) {
+    auto file = read_file(f.ids.substr(1));
+    if (!file) return fail(program, file.error());
+    f.ids = std::move(*file);
+  }
   auto ids = parse_token_ids(f.ids);
   if (!ids) return fail(program, Error{text("generate: --ids: ", ids.error().message)}, kMisuse);
   std::string prompt;
@@ -263,6 +268,7 @@ int generate_command(Program& program, std::span<const std::string> args) {
     // Where the prompt was interrupted only a part of it was run.
     const bool ends_unrun = !result->tokens.empty() || result->reason == StopReason::context_full;
     text_so_far.resize(std::min<size_t>(text_so_far.size(), sequence.n_past + (ends_unrun ? 1 : 0)));
+    state.n_prompt_rows = goes_on ? 0 : std::min(sequence.n_past, static_cast<uint32_t>(tokens.size()));
     state.tokens = std::move(text_so_far);
     if (const Status saved = save_state(f.save_state, program, engine.pool(), sequence, state); !saved) {
       return fail(program, saved.error());

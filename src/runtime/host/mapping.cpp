@@ -77,6 +77,14 @@ Result<std::span<const uint8_t>> payload_within(const std::string& path, std::sp
 
 }  // namespace
 
+bool map_over(std::span<uint8_t> to, int fd, uint64_t offset) {
+  const auto aligned = [](uint64_t n) { return n % kPageAlignment == 0; };
+  if (!aligned(offset) || !aligned(to.size()) || !aligned(reinterpret_cast<uintptr_t>(to.data())))
+    return false;
+  return mmap(to.data(), to.size(), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd,
+              static_cast<off_t>(offset)) != MAP_FAILED;
+}
+
 Result<CarriedPayload> open_carried_payload(const std::string& path) {
   CarriedPayload out;
   auto file = Mapping::file(path);

@@ -30,6 +30,10 @@ class Mapping {
   std::span<uint8_t> bytes_;
 };
 
+// Makes `to`, memory of a Mapping::reserve, hold the bytes of the file from `offset` on, read where they are touched and
+// copied where they are written; false where that can't be.
+bool map_over(std::span<uint8_t> to, int fd, uint64_t offset);
+
 // A payload and the mapped file that carries it.
 struct CarriedPayload {
   Mapping file;

@@ -1,5 +1,6 @@
 #include "runtime/host/program.h"
 
+#include <fcntl.h>
 #include <sys/random.h>
 #include <unistd.h>
 #include <algorithm>
@@ -144,6 +145,7 @@ int program_main(const ModelCode* code, int argc, char** argv) {
   program.code = *chosen;
   program.payload = &carried->payload;
   program.weights = carried->payload.weights.data();
+  program.carrier = &*carried;
   return run_program(program, {argv + std::min(argc, 1), argv + argc});
 }
 
@@ -377,6 +379,22 @@ Result<Tokenizer> open_tokenizer(const Program& program) {
 
 namespace {
 
+// Has `pages`, which lie in the carrier's file, mapped rather than read.
+std::function<bool(std::span<uint8_t>, uint64_t)> mapper(const CarriedPayload& carrier,
+                                                         std::span<const uint8_t> pages) {
+  struct File {
+    int fd;
+    ~File() {
+      if (fd >= 0) close(fd);
+    }
+  };
+  const auto file = std::make_shared<File>(open(carrier.path.c_str(), O_RDONLY | O_CLOEXEC));
+  const auto first = static_cast<uint64_t>(pages.data() - carrier.file.bytes().data());
+  return [file, first](std::span<uint8_t> to, uint64_t offset) {
+    return map_over(to, file->fd, first + offset);
+  };
+}
+
 Result<std::unique_ptr<Session>> make_session(const Program& program, const RunFlags& flags) {
   const ModelCode& code = *program.code;
   auto tokenizer = open_tokenizer(program);
@@ -405,12 +423,20 @@ Result<std::unique_ptr<Session>> make_session(const Program& program, const RunF
       Engine::create(code, *program.payload, program.weights,
                      {.kv = kv->bytes(), .arena = arena->bytes(), .scratch = scratch->bytes()}, team, ctx);
   if (!engine) return engine.error();
+  std::optional<KvImage> prompt;
+  if (const std::span<const uint8_t> bytes = program.payload->prompt; !bytes.empty()) {
+    auto image = read_kv_image(bytes, kv_identity(code, *program.payload), KvImageCheck::shape);
+    if (!image) return Error{text("payload: the KV of the system prompt: ", image.error().message)};
+    prompt = std::move(*image);
+    if (program.carrier != nullptr) prompt->map = mapper(*program.carrier, prompt->pages);
+  }
   return std::make_unique<Session>(Session{.tokenizer = *tokenizer,
                                            .threads = std::move(*threads),
                                            .kv = std::move(*kv),
                                            .arena = std::move(*arena),
                                            .scratch = std::move(*scratch),
-                                           .engine = std::move(*engine)});
+                                           .engine = std::move(*engine),
+                                           .prompt = std::move(prompt)});
 }
 
 }  // namespace

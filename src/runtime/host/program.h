@@ -5,12 +5,14 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "runtime/core/engine.h"
 #include "runtime/core/jinja_eval.h"
+#include "runtime/core/kv_image.h"
 #include "runtime/core/payload.h"
 #include "runtime/core/sampler.h"
 #include "runtime/core/step.h"
@@ -27,6 +29,7 @@ struct Program {
   const ModelCode* code = nullptr;
   const Payload* payload = nullptr;  // its weights may be absent where the code needs none
   const uint8_t* weights = nullptr;
+  const CarriedPayload* carrier = nullptr;  // the file that the payload lies in, where it does
   std::string
       own_path;  // the executable that runs these very commands, for bench to start anew; may be empty
   OutputStream out{1};
@@ -87,6 +90,7 @@ struct Session {
   std::unique_ptr<ThreadTeam> threads;
   Mapping kv, arena, scratch;
   Engine engine;
+  std::optional<KvImage> prompt;  // the KV of a conversation's beginning, where the program carries one
 };
 // Null where it can't be had (a context beyond the compiled one, no memory, no threads), or where `output`, the file that
 // its results are for, can't be written: reported, and `status` set.

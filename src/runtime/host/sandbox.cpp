@@ -1,5 +1,6 @@
 #include "runtime/host/sandbox.h"
 
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/landlock.h>
@@ -12,6 +13,8 @@
 #include <cstddef>
 #include <iterator>
 #include <vector>
+
+#include "runtime/host/files.h"
 
 namespace forge::rt {
 namespace {
@@ -41,8 +44,31 @@ constexpr uint32_t kAllowed[] = {
 #endif
 };
 
+// And what files in folders need.
+constexpr uint32_t kAllowedForFiles[] = {
+    __NR_openat,    __NR_newfstatat, __NR_fstat,     __NR_unlinkat,
+    __NR_renameat2, __NR_renameat,   __NR_utimensat, __NR_lseek,
+#if defined(__x86_64__)
+    __NR_open,      __NR_stat,       __NR_unlink,    __NR_rename,
+#endif
+};
+
+constexpr bool sanitized() {
+#if defined(__has_feature)
+  return __has_feature(address_sanitizer);  // its own work at the end needs more
+#else
+  return false;
+#endif
+}
+
+// Without it neither of the two below can be had.
+bool no_new_privileges() { return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0; }
+
+}  // namespace
+
 // Everything else fails with EPERM. An mmap or mprotect of executable memory fails, too.
-Status filter_system_calls(bool removes_socket) {
+Status filter_system_calls(const FileNeeds& needs) {
+  if (sanitized() || !no_new_privileges()) return Ok{};
   std::vector<sock_filter> f;
   const auto add = [&](uint16_t code, uint32_t k, uint8_t if_true = 0, uint8_t if_false = 0) {
     f.push_back({.code = code, .jt = if_true, .jf = if_false, .k = k});
@@ -57,12 +83,14 @@ Status filter_system_calls(bool removes_socket) {
   add(kReturn, SECCOMP_RET_KILL_PROCESS);
   add(kLoad, offsetof(seccomp_data, nr));
   std::vector<uint32_t> allowed(std::begin(kAllowed), std::end(kAllowed));
-  if (removes_socket) {
+  if (needs.removes_socket) {
     allowed.push_back(__NR_unlinkat);
 #if defined(__x86_64__)
     allowed.push_back(__NR_unlink);
 #endif
   }
+  if (!needs.folders.empty())
+    allowed.insert(allowed.end(), std::begin(kAllowedForFiles), std::end(kAllowedForFiles));
   for (const uint32_t call : allowed) {
     if (call == __NR_mmap || call == __NR_mprotect) {
       add(kEqual, call, 0, 4);
@@ -86,28 +114,27 @@ Status filter_system_calls(bool removes_socket) {
   return Ok{};
 }
 
-// No file can be opened, made or removed but through what is open already.
-void close_file_system(bool removes_socket) {
+Status close_file_system(const FileNeeds& needs) {
+  if (sanitized() || !no_new_privileges()) return Ok{};
   uint64_t handled = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;  // all of the first version
-  if (removes_socket) handled &= ~uint64_t{LANDLOCK_ACCESS_FS_REMOVE_FILE};
+  if (needs.removes_socket) handled &= ~uint64_t{LANDLOCK_ACCESS_FS_REMOVE_FILE};
   const landlock_ruleset_attr attributes = {.handled_access_fs = handled};
-  const long ruleset = ::syscall(__NR_landlock_create_ruleset, &attributes, sizeof attributes, 0);
-  if (ruleset < 0) return;  // a kernel without it
-  ::syscall(__NR_landlock_restrict_self, ruleset, 0);
-  ::close(static_cast<int>(ruleset));
-}
-
-}  // namespace
-
-Status drop_privileges_of_server(bool removes_socket) {
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-  return Ok{};  // the sanitizer's own work at the end needs more
-#endif
-#endif
-  if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return Ok{};
-  close_file_system(removes_socket);
-  return filter_system_calls(removes_socket);
+  const auto ruleset =
+      static_cast<int>(::syscall(__NR_landlock_create_ruleset, &attributes, sizeof attributes, 0));
+  if (ruleset < 0) return Ok{};  // a kernel without it
+  Status status = Ok{};
+  for (const std::string& folder : needs.folders) {
+    landlock_path_beneath_attr beneath = {
+        .allowed_access = handled & (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE |
+                                     LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_REMOVE_FILE),
+        .parent_fd = ::open(folder.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC)};
+    if (beneath.parent_fd < 0) status = system_error(folder, "can't be opened");
+    ::syscall(__NR_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0);
+    ::close(beneath.parent_fd);
+  }
+  if (status) ::syscall(__NR_landlock_restrict_self, ruleset, 0);
+  ::close(ruleset);
+  return status;
 }
 
 }  // namespace forge::rt

@@ -1,14 +1,26 @@
 // Gives up what a running server does not need.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "runtime/core/result.h"
 
 namespace forge::rt {
 
-// From here on no thread of this process can open a file, start a program or a thread, or connect to anything: whoever
-// takes the process over finds a model and open sockets. By seccomp, and for the calling thread by Landlock, too, as far
-// as the kernel has them; without them nothing is given up, which is no Error. Call it once all threads run and all files
-// are open. `removes_socket`: the process may remove a file, which a Unix socket's path is at the end.
-Status drop_privileges_of_server(bool removes_socket);
+// What a server still does with files once it serves.
+struct FileNeeds {
+  bool removes_socket = false;       // removes a file, which a Unix socket's path is at the end
+  std::vector<std::string> folders;  // reads, makes and removes files in these
+};
+
+// From here on the calling thread, and threads that it starts, reach files by nothing but what is open already, and what
+// is needed: by Landlock, where the kernel has it. Error where it has and a folder can't be opened. Before
+// filter_system_calls.
+Status close_file_system(const FileNeeds& needs);
+// From here on no thread of this process can start a program or a thread, connect to anything or, where nothing is needed,
+// open a file: whoever takes the process over finds a model and open sockets. By seccomp, as far as the kernel has it;
+// without it nothing is given up, which is no Error. Call it once all threads run and all files are open.
+Status filter_system_calls(const FileNeeds& needs);
 
 }  // namespace forge::rt

@@ -12,6 +12,7 @@ namespace forge::rt {
 struct ApiOptions {
   std::vector<std::string> keys;     // any of them opens; none: no key is asked for
   std::vector<std::string> origins;  // pages of other servers that may ask; "*": all
+  std::string slot_folder;           // of POST /slots/N?action=save; empty: there is none
   bool loopback = true;              // only this machine reaches the server
   uint32_t n_parallel = 1, n_queued = 0;
 };

@@ -241,10 +241,24 @@ void read_tools(const RequestFields& fields, ChatRequest& out) {
   if (!read.empty() && out.tool_choice != "none") out.tools = Value::list(std::move(read));
 }
 
+namespace {
+
+// The instructions that were compiled in stand before a conversation that brings none.
+Value with_instructions(const Value& messages, const std::string& instructions) {
+  const auto* given = list_items(messages);
+  if (instructions.empty() || given->front().as_dict().find("role")->as_string() == "system") return messages;
+  std::vector<Value> out = {chat_message("system", instructions)};
+  out.insert(out.end(), given->begin(), given->end());
+  return Value::list(std::move(out));
+}
+
+}  // namespace
+
 std::optional<ChatPrompt::Prompt> render_chat(const ChatRequest& chat, const ModelInfo& model,
                                               ApiError& error) {
   if (!error.message.empty()) return std::nullopt;
-  const auto prepared = prepare_messages(model.format, chat.messages, chat.tools);
+  const auto prepared =
+      prepare_messages(model.format, with_instructions(chat.messages, model.system_prompt), chat.tools);
   if (!prepared) {
     fail(error, "messages", prepared.error().message);
     return std::nullopt;

@@ -29,6 +29,9 @@ void infill(const EndpointCall& call);            // llama.cpp's POST /infill
 void tokenize(const EndpointCall& call);          // llama.cpp's POST /tokenize
 void detokenize(const EndpointCall& call);        // llama.cpp's POST /detokenize
 void apply_template(const EndpointCall& call);    // llama.cpp's POST /apply-template
+// llama.cpp's POST /slots/SLOT?action=save, restore or erase: the text that the slot ran last, as a file in `folder` (empty:
+// there is none) called what the body's `filename` says.
+void slot_action(const EndpointCall& call, uint32_t slot, std::string_view action, const std::string& folder);
 
 std::string anthropic_error_json(const ApiError& error);
 

@@ -27,6 +27,7 @@ Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
   model.sampling = default_sampling(program).params;
   model.grammars = std::make_shared<GrammarCache>(session.tokenizer);
   model.fill_tokens = find_fill_tokens(session.tokenizer);
+  if (const auto compiled_in = program.payload->string("system_prompt")) model.system_prompt = *compiled_in;
   if (program.payload->chat_template.empty()) return Ok{};
   auto chat_template = ChatTemplate::parse(program.payload->chat_template);
   if (!chat_template) return chat_template.error();

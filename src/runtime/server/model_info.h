@@ -31,10 +31,11 @@ struct ModelInfo {
   std::shared_ptr<const std::vector<int32_t>> markers;
   std::shared_ptr<GrammarCache> grammars;
   std::optional<FillTokens> fill_tokens;
-  std::string name;         // as clients see it
-  std::string fingerprint;  // of the weights and the code: the same answers where it is the same
-  int64_t created = 0;      // seconds since 1970: when the server started
-  SamplingParams sampling;  // where a request does not say otherwise; the seed is drawn for each
+  std::string system_prompt;  // of conversations that bring none; may be empty
+  std::string name;           // as clients see it
+  std::string fingerprint;    // of the weights and the code: the same answers where it is the same
+  int64_t created = 0;        // seconds since 1970: when the server started
+  SamplingParams sampling;    // where a request does not say otherwise; the seed is drawn for each
 
   const Tokenizer& tokenizer() const { return session->tokenizer; }
   uint32_t ctx() const { return session->engine.ctx(); }

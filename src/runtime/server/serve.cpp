@@ -1,6 +1,7 @@
 // serve: the model behind an HTTP server.
 #include <algorithm>
 
+#include "runtime/host/kv_directory.h"
 #include "runtime/host/program.h"
 #include "runtime/host/sandbox.h"
 #include "runtime/server/api.h"
@@ -15,7 +16,8 @@ struct ServeFlags {
   uint32_t port = 8080;
   uint32_t n_queued = 256;
   bool deterministic = false;
-  std::string key_file;
+  std::string key_file, prefix_cache;
+  uint32_t prefix_cache_mb = 4096;
 };
 
 std::vector<Option> option_table(ServeFlags& f) {
@@ -61,6 +63,21 @@ std::vector<Option> option_table(ServeFlags& f) {
        .help = "pages that may ask from a browser, like https://example.org; *: all (may be repeated)",
        .set = into(f.api.origins),
        .variable = "FORGE_CORS"},
+      {.name = "--prefix-cache",
+       .value = "DIR",
+       .help = "keep the KV of ended texts in this folder where memory has no room for it, and over restarts",
+       .set = into(f.prefix_cache),
+       .variable = "FORGE_PREFIX_CACHE"},
+      {.name = "--prefix-cache-size",
+       .value = "MB",
+       .help = "of all its files; those used longest ago go (default 4096)",
+       .set = into(f.prefix_cache_mb, 1),
+       .variable = "FORGE_PREFIX_CACHE_SIZE"},
+      {.name = "--slot-save-path",
+       .value = "DIR",
+       .help = "where POST /slots/N?action=save and restore keep their files",
+       .set = into(f.api.slot_folder),
+       .variable = "FORGE_SLOT_SAVE_PATH"},
       {.name = "--deterministic",
        .help =
            "prompts never begin with what was generated: a seed gives one text, whatever was asked before",
@@ -132,6 +149,23 @@ int serve_command(Program& program, std::span<const std::string> args) {
                   [&http](std::function<void()> fn) { http.post(std::move(fn)); });
   Api endpoints(service, model, f.api);
   api = &endpoints;
+  FileNeeds files;
+  std::unique_ptr<KvDirectory> kept;
+  if (!f.prefix_cache.empty()) {
+    auto opened = KvDirectory::open(f.prefix_cache, kv_identity(*program.code, *program.payload),
+                                    uint64_t{f.prefix_cache_mb} * 1'000'000, [&program](const Error& error) {
+                                      program.err.write(text(program.name, ": ", error.message, "\n"));
+                                      program.err.flush();
+                                    });
+    if (!opened) return fail(program, opened.error());
+    kept = std::move(*opened);
+    service.add_store(*kept);
+    files.folders.push_back(kept->folder());
+  }
+  if (!f.api.slot_folder.empty()) files.folders.push_back(f.api.slot_folder);
+  files.removes_socket = !f.http.unix_path.empty();
+  // Before the engine's thread begins, which inherits it.
+  if (const Status closed = close_file_system(files); !closed) return fail(program, closed.error());
   if (const Status started = service.start(); !started) return fail(program, started.error());
   bool draining = false;
   http.on_signal([&] {
@@ -146,8 +180,7 @@ int serve_command(Program& program, std::span<const std::string> args) {
                          f.run.n_sequences, " at once, context ", session->engine.ctx(), " each, ",
                          f.api.keys.empty() ? "no key" : "with a key", "; Ctrl-C stops)\n"));
   program.err.flush();
-  if (const Status dropped = drop_privileges_of_server(!f.http.unix_path.empty()); !dropped)
-    return fail(program, dropped.error());
+  if (const Status dropped = filter_system_calls(files); !dropped) return fail(program, dropped.error());
   http.run();
   return 0;
 }

@@ -37,6 +37,7 @@ Service::Service(Session& session, const SchedulerOptions& options,
       scheduler_(session.engine, session.tokenizer, options),
       post_(std::move(post)),
       max_texts_(scheduler_.options().n_parallel + options.n_queued) {
+  if (session.prompt) scheduler_.add_store(program_prompt_.emplace(*session.prompt));
   metrics_.counters = scheduler_.counters();
   published_ = metrics_;
 }
@@ -88,6 +89,14 @@ void Service::cancel_all() {
   {
     const std::scoped_lock lock(mutex_);
     cancel_all_ = true;
+  }
+  wake_.notify_one();
+}
+
+void Service::between_steps(std::function<ThenOnCaller(Scheduler&)> fn) {
+  {
+    const std::scoped_lock lock(mutex_);
+    between_steps_.push_back(std::move(fn));
   }
   wake_.notify_one();
 }
@@ -240,15 +249,18 @@ void Service::serve() {
   for (;;) {
     std::vector<std::shared_ptr<Text>> arrived;
     std::vector<uint64_t> cancelled;
+    std::vector<std::function<ThenOnCaller(Scheduler&)>> between_steps;
     bool all = false;
     {
       std::unique_lock lock(mutex_);
       wake_.wait(lock, [&] {
-        return stop_ || cancel_all_ || !arrived_.empty() || !cancelled_.empty() || !scheduler_.idle();
+        return stop_ || cancel_all_ || !arrived_.empty() || !cancelled_.empty() || !between_steps_.empty() ||
+               !scheduler_.idle();
       });
-      if (stop_) return;
+      if (stop_) break;
       arrived.swap(arrived_);
       cancelled.swap(cancelled_);
+      between_steps.swap(between_steps_);
       all = std::exchange(cancel_all_, false);
     }
     for (std::shared_ptr<Text>& t : arrived) {
@@ -259,9 +271,11 @@ void Service::serve() {
       if (all || std::find(cancelled.begin(), cancelled.end(), t->id) != cancelled.end())
         scheduler_.cancel(t->job_id);
     }
+    for (const auto& fn : between_steps) post_(fn(scheduler_));
     scheduler_.step();
     flush();
   }
+  scheduler_.keep_cached();
 }
 
 }  // namespace forge::rt

@@ -83,6 +83,8 @@ class Service {
   Service(const Service&) = delete;
   Service& operator=(const Service&) = delete;
   ~Service();
+  // Prompts may begin with what the store keeps, which sees what loses its KV. Before start(); it must outlive the object.
+  void add_store(KvStore& store) { scheduler_.add_store(store); }
   Status start();
 
   // Whether `n` texts can be taken on, now.
@@ -95,6 +97,9 @@ class Service {
   // Calls fn once no text is under way, from within an update; now where there is none.
   void when_idle(std::function<void()> fn);
   ServiceMetrics metrics() const;
+  // Has fn called on the service's thread, between two steps, and then what it returns on the caller's.
+  using ThenOnCaller = std::function<void()>;
+  void between_steps(std::function<ThenOnCaller(Scheduler&)> fn);
 
  private:
   struct Text;
@@ -104,6 +109,7 @@ class Service {
   void flush();
 
   Session* session_;
+  std::optional<ProgramPrompt> program_prompt_;
   Scheduler scheduler_;
   std::function<void(std::function<void()>)> post_;
   uint32_t max_texts_;
@@ -117,6 +123,7 @@ class Service {
   std::condition_variable wake_;
   std::vector<std::shared_ptr<Text>> arrived_;
   std::vector<uint64_t> cancelled_;
+  std::vector<std::function<ThenOnCaller(Scheduler&)>> between_steps_;
   bool cancel_all_ = false, stop_ = false;
   ServiceMetrics published_;
   // The service's thread.
