@@ -12,7 +12,9 @@
 
 namespace forge::rt {
 
-HttpClient::HttpClient(uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+HttpClient::HttpClient(uint16_t port, int receive_bytes)
+    : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  if (receive_bytes != 0) setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof receive_bytes);
   sockaddr_in address{};
   address.sin_family = AF_INET;
   address.sin_port = htons(port);
@@ -42,15 +44,17 @@ void HttpClient::send(std::string_view bytes) const {
   }
 }
 
-bool HttpClient::more() {
+size_t HttpClient::read_some(size_t max_bytes) {
   pollfd ready{.fd = fd_, .events = POLLIN, .revents = 0};
-  if (fd_ < 0 || poll(&ready, 1, 20000) != 1) return false;
-  char buffer[65536];
-  const ssize_t n = recv(fd_, buffer, sizeof buffer, 0);
-  if (n <= 0) return false;
-  pending_.append(buffer, static_cast<size_t>(n));
-  return true;
+  if (fd_ < 0 || poll(&ready, 1, 20000) != 1) return 0;
+  const size_t before = pending_.size();
+  pending_.resize(before + max_bytes);
+  const ssize_t n = recv(fd_, pending_.data() + before, max_bytes, 0);
+  pending_.resize(before + static_cast<size_t>(std::max<ssize_t>(n, 0)));
+  return pending_.size() - before;
 }
+
+bool HttpClient::more() { return read_some(65536) != 0; }
 
 std::string HttpClient::read_until(std::string_view part) {
   size_t at = pending_.find(part);
@@ -77,6 +81,7 @@ HttpAnswer HttpClient::answer() {
     }
     line = end + 2;
   }
+  if (out.status < 200) return out;  // the answer itself comes behind it
   if (const auto length = out.headers.find("content-length"); length != out.headers.end()) {
     const size_t n = std::strtoul(length->second.c_str(), nullptr, 10);
     while (pending_.size() < n && more()) {

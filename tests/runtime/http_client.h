@@ -17,7 +17,8 @@ struct HttpAnswer {
 // A connection to a server on this machine; closed at the end of its life.
 class HttpClient {
  public:
-  explicit HttpClient(uint16_t port);
+  // receive_bytes: of the socket's buffer; 0: what the system gives.
+  explicit HttpClient(uint16_t port, int receive_bytes = 0);
   explicit HttpClient(const std::string& unix_path);
   HttpClient(const HttpClient&) = delete;
   HttpClient& operator=(const HttpClient&) = delete;
@@ -29,6 +30,8 @@ class HttpClient {
   HttpAnswer answer();
   // Whatever comes until `part` has come, or the end, or 20 s without anything.
   std::string read_until(std::string_view part);
+  // Reads at most so many bytes, once; how many came, 0 at the end or after 20 s without any.
+  size_t read_some(size_t max_bytes);
   void close();
 
  private:

@@ -507,6 +507,19 @@ TEST_F(ServerTest, MistakesAreToldAsOpenAiTellsThem) {
     if (c.param != nullptr) EXPECT_EQ(error["param"], c.param) << error;
     EXPECT_EQ(error["type"], "invalid_request_error");
   }
+  EXPECT_EQ(ask("GET", "/v1/chat/completions").headers.at("allow"), "POST");
+  for (const char* path : {"/v1/models", "/models"}) {
+    EXPECT_EQ(ask("GET", std::string(path) + "/fake").status, 200);
+    EXPECT_EQ(ask("GET", std::string(path) + "/other").status, 404);
+  }
+  for (const char* path : {"/v1/messages", "/messages", "/messages/count_tokens?x"}) {
+    HttpClient client(port_);
+    client.send("POST " + std::string(path) + " HTTP/1.1\r\nContent-Length: 99999999\r\n\r\n");
+    const HttpAnswer answer = client.answer();
+    EXPECT_EQ(answer.status, 413);
+    EXPECT_EQ(Json::parse(answer.body)["error"]["type"], "request_too_large") << path;
+    EXPECT_EQ(Json::parse(ask("POST", path, "{}").body)["type"], "error");
+  }
   const HttpAnswer too_long = ask("POST", "/v1/completions", Json{{"prompt", std::string(600, 'x')}}.dump());
   EXPECT_EQ(too_long.status, 400);
   EXPECT_EQ(Json::parse(too_long.body)["error"]["code"], "context_length_exceeded");
@@ -535,8 +548,17 @@ TEST_F(ServerTest, AskForKeys) {
     EXPECT_EQ(ask("GET", "/metrics", {}, header).status, 401);
     EXPECT_EQ(ask("GET", "/nothing", {}, header).status, 401);
   }
-  for (const char* header : {"Authorization: Bearer one\r\n", "X-Api-Key: two\r\n", "X-Api-Key: three\r\n"})
-    EXPECT_EQ(ask("GET", "/v1/models", {}, header).status, 200);
+  for (const char* header :
+       {"Authorization: Bearer one\r\n", "authorization: bearer one\r\n", "X-Api-Key: two\r\n",
+        "X-Api-Key: three\r\n", "X-Api-Key: wrong\r\nAuthorization: Bearer one\r\n",
+        "X-Api-Key: one\r\nAuthorization: Bearer wrong\r\n"})
+    EXPECT_EQ(ask("GET", "/v1/models", {}, header).status, 200) << header;
+  // Who has none is told so before he has sent a body.
+  HttpClient without(port_);
+  without.send("POST /v1/messages HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n");
+  const HttpAnswer refused = without.answer();
+  EXPECT_EQ(refused.status, 401);
+  EXPECT_EQ(Json::parse(refused.body)["error"]["type"], "authentication_error");
   EXPECT_EQ(log().find("one\n"), std::string::npos);
 }
 
@@ -548,11 +570,42 @@ TEST_F(ServerTest, PagesOfOthersMayNotAsk) {
   const HttpAnswer friendly = ask("GET", "/v1/models", {}, "Origin: https://friend.example\r\n");
   EXPECT_EQ(friendly.status, 200);
   EXPECT_EQ(friendly.headers.at("access-control-allow-origin"), "https://friend.example");
-  EXPECT_EQ(ask("OPTIONS", "/v1/models", {}, "Origin: https://friend.example\r\n").status, 204);
-  // A foreign name that leads here: the page is of the same host, as its browser sees it.
-  HttpClient rebound(port_);
-  rebound.send("GET /v1/models HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n\r\n");
-  EXPECT_EQ(rebound.answer().status, 403);
+  const auto preflight = [&](const std::string& headers) {
+    const HttpAnswer answer =
+        ask("OPTIONS", "/v1/models", {},
+            "Origin: https://friend.example\r\nAccess-Control-Request-Headers: " + headers + "\r\n");
+    EXPECT_EQ(answer.status, 204);
+    return answer.headers.at("access-control-allow-headers");
+  };
+  EXPECT_EQ(preflight("x-stainless-os,anthropic-dangerous-direct-browser-access"),
+            "x-stainless-os,anthropic-dangerous-direct-browser-access");
+  for (const std::string& odd : {std::string("a;b"), std::string("\"a\""), std::string(2000, 'a')})
+    EXPECT_EQ(preflight(odd), "authorization, content-type, x-api-key, anthropic-version");
+  EXPECT_EQ(Json::parse(ask("POST", "/messages", "{}", "Origin: null\r\n").body)["error"]["type"],
+            "permission_error");
+}
+
+// A foreign name that leads here: its page is of the same host, as the browser sees it.
+TEST_F(ServerTest, IsNotAskedUnderForeignNames) {
+  const auto status = [&](const std::string& host) {
+    HttpClient client(port_);
+    client.send("GET /v1/models HTTP/1.1\r\n" + host + "\r\n");
+    return client.answer().status;
+  };
+  start({"--cors", "https://friend.example"});
+  EXPECT_EQ(status("Host: evil.example\r\n"), 403);
+  EXPECT_EQ(status("Host: evil.example:80\r\nOrigin: http://evil.example:80\r\n"), 403);
+  EXPECT_EQ(status("Host: 127.0.0.1.evil.example\r\n"), 403);
+  EXPECT_EQ(status("Host: localhost.evil.example\r\n"), 403);
+  EXPECT_EQ(status("Host: [::1].evil.example\r\n"), 403);
+  EXPECT_EQ(status(""), 200);
+  for (const char* host : {"localhost", "LocalHost:80", "127.0.0.1", "127.0.0.1:1234", "[::1]:80", "[::1]",
+                           "friend.example", "friend.example:443"})
+    EXPECT_EQ(status("Host: " + std::string(host) + "\r\n"), 200) << host;
+  EXPECT_EQ(stop(), 0);
+  std::filesystem::remove(log_);
+  start({"--api-key", "k"});  // a page that does not know the key gets nothing anyway
+  EXPECT_EQ(status("Host: public.example\r\nAuthorization: Bearer k\r\n"), 200);
 }
 
 TEST_F(ServerTest, QueueIsBounded) {
@@ -596,6 +649,13 @@ TEST_F(ServerTest, DrainsAtTheEnd) {
   stream.send(http_request("POST", "/v1/chat/completions", hello(R"("max_tokens": 100, "stream": true)")));
   stream.read_until("data: ");
   kill(child_, SIGTERM);
+  EXPECT_TRUE(eventually([&] { return log().find("finishing") != std::string::npos; }));
+  const HttpAnswer health = ask("GET", "/health");
+  EXPECT_EQ(health.status, 503);
+  EXPECT_EQ(Json::parse(health.body)["status"], "draining");
+  const HttpAnswer late = ask("POST", "/v1/completions", R"({"prompt": "x"})");
+  EXPECT_EQ(late.status, 503);
+  EXPECT_EQ(late.headers.at("retry-after"), "1");
   EXPECT_TRUE(stream.read_until("[DONE]").ends_with("[DONE]"));
   EXPECT_EQ(idle.read_until("x"), "");  // closed
   EXPECT_EQ(wait(), 0);
@@ -614,13 +674,20 @@ TEST_F(ServerTest, SecondSignalBreaksOff) {
   EXPECT_EQ(wait(), 0);
 }
 
+// The fake model runs 16 rows at once.
+TEST_F(ServerTest, TellsHowManyRunAtOnce) {
+  start({"--parallel", "100"});
+  EXPECT_EQ(Json::parse(ask("GET", "/slots").body).size(), 16U);
+  EXPECT_EQ(Json::parse(ask("GET", "/props").body)["total_slots"], 16);
+}
+
 TEST_F(ServerTest, UnixSocket) {
   const std::string path = directory_.file("socket");
   start({"--unix", path});
   {
     HttpClient client(path);
     ASSERT_TRUE(client.connected());
-    client.send(http_request("GET", "/health", {}));
+    client.send("GET /health HTTP/1.1\r\nHost: public.example\r\n\r\n");  // from a proxy
     EXPECT_EQ(client.answer().status, 200);
     client.send(http_request("POST", "/v1/completions", R"({"prompt": "x", "max_tokens": 3})"));
     EXPECT_EQ(client.answer().status, 200);  // the same connection

@@ -48,44 +48,87 @@ bool same_secret(std::string_view given, std::string_view secret) {
   return difference == 0;
 }
 
+// The same but for the case of letters.
+bool same_word(std::string_view a, std::string_view b) {
+  const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 'a' - 'A') : c; };
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [&](char x, char y) { return lower(x) == lower(y); });
+}
+
 // The host of "http://host:port" or "host:port".
 std::string_view host_name(std::string_view origin) {
   if (const size_t scheme = origin.find("://"); scheme != std::string_view::npos)
     origin.remove_prefix(scheme + 3);
-  if (origin.starts_with('[')) return origin.substr(0, std::min(origin.find(']'), origin.size() - 1) + 1);
-  return origin.substr(0, origin.find(':'));
+  return origin.substr(0, origin.find(':', origin.starts_with('[') ? origin.find(']') : 0));
 }
 
 bool is_loopback_name(std::string_view host) {
-  return host == "localhost" || host == "[::1]" ||
+  return same_word(host, "localhost") || host == "[::1]" ||
          (host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string_view::npos);
 }
 
-void fail(const std::shared_ptr<Exchange>& exchange, const ApiError& error) {
-  if (exchange->request.path.starts_with("/v1/messages"))
-    return respond_error(*exchange, error, anthropic_error_json(error));
-  respond_error(*exchange, error);
+// What a preflight asks for, where that is a list of header names.
+std::string_view allowed_headers(std::string_view requested) {
+  constexpr std::string_view kNameOrComma =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_, ";
+  constexpr size_t kMaxBytes = 1024;
+  if (!requested.empty() && requested.size() <= kMaxBytes &&
+      requested.find_first_not_of(kNameOrComma) == std::string_view::npos)
+    return requested;
+  return "authorization, content-type, x-api-key, anthropic-version";
+}
+
+// The path without what may be there or not: a slash at its end, and /v1, which base URLs of clients may lack.
+std::string_view short_path(std::string_view path) {
+  if (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
+  return path.starts_with("/v1/") ? path.substr(3) : path;
+}
+
+std::string error_body(std::string_view path, const ApiError& error) {
+  const std::string_view messages = "/messages";
+  path = short_path(path);
+  const bool anthropic = path == messages || (path.starts_with(messages) && path[messages.size()] == '/');
+  return anthropic ? anthropic_error_json(error) : openai_error_json(error);
+}
+
+void fail(Exchange& exchange, const ApiError& error) {
+  respond_error(exchange, error, error_body(exchange.request.path, error));
+}
+
+ApiError not_found(const HttpRequest& request) {
+  return {.status = 404,
+          .message = text("there is no ", request.method, " ", request.path.substr(0, 200)),
+          .param = {},
+          .code = "not_found"};
+}
+
+ApiError forbidden(std::string message) {
+  return {.status = 403, .message = std::move(message), .param = {}, .type = "permission_error", .code = {}};
 }
 
 }  // namespace
 
-HttpResponse http_error_response(int status, std::string_view message) {
+HttpResponse http_error_response(int status, std::string_view message, std::string_view path) {
   ApiError error;
+  error.status = status;
   error.message = message;
-  return {.status = status, .body = openai_error_json(error) + "\n"};
+  if (status >= 500) error.type = "server_error";
+  HttpResponse out{.status = status, .body = error_body(path, error) + "\n"};
+  if (status == 503) out.headers.emplace_back("Retry-After", "1");
+  return out;
 }
 
 Api::Api(Service& service, const ModelInfo& model, ApiOptions options)
     : service_(&service), model_(&model), options_(std::move(options)) {}
 
-bool Api::may_ask(const HttpRequest& request) const {
+bool Api::has_key(const HttpRequest& request) const {
   if (options_.keys.empty()) return true;
-  std::string_view given = request.api_key;
   constexpr std::string_view kBearer = "Bearer ";
-  if (given.empty() && request.authorization.starts_with(kBearer))
-    given = std::string_view(request.authorization).substr(kBearer.size());
+  std::string_view bearer = request.authorization;
+  bearer.remove_prefix(same_word(bearer.substr(0, kBearer.size()), kBearer) ? kBearer.size() : bearer.size());
   bool found = false;
-  for (const std::string& key : options_.keys) found |= same_secret(given, key);
+  for (const std::string_view given : {std::string_view(request.api_key), bearer})
+    for (const std::string& key : options_.keys) found |= same_secret(given, key);
   return found;
 }
 
@@ -94,84 +137,95 @@ bool Api::origin_may_ask(const HttpRequest& request) const {
                      [&](const std::string& o) { return o == "*" || o == request.origin; });
 }
 
-// Browsers let any page send requests here, and say which page it was. Only ours may, and those of --cors; a server
-// without a key that only this machine reaches is not asked under a foreign name either (DNS rebinding).
+// A name of somebody else that leads to this machine makes his page one of the same origin as a server here, for
+// which browsers send no Origin with a GET (DNS rebinding). A server without keys on a loopback address is asked under
+// the names of this machine, or those of pages that may ask.
+bool Api::host_may_be_asked(const HttpRequest& request) const {
+  if (!options_.loopback || !options_.keys.empty() || request.host.empty()) return true;
+  const std::string_view host = host_name(request.host);
+  return is_loopback_name(host) ||
+         std::any_of(options_.origins.begin(), options_.origins.end(),
+                     [&](const std::string& o) { return o == "*" || same_word(host_name(o), host); });
+}
+
+// Browsers let any page send requests here, and say which page it was. Only ours may, and those of --cors.
 bool Api::page_may_ask(const HttpRequest& request) const {
   if (request.origin.empty() || origin_may_ask(request)) return true;
   const std::string_view scheme_end = "://";
   const size_t at = request.origin.find(scheme_end);
-  if (at == std::string::npos || request.origin.substr(at + scheme_end.size()) != request.host) return false;
-  return !options_.loopback || !options_.keys.empty() || is_loopback_name(host_name(request.host));
+  return at != std::string::npos && request.origin.substr(at + scheme_end.size()) == request.host;
 }
 
-void Api::handle(const std::shared_ptr<Exchange>& exchange) {
-  const HttpRequest& request = exchange->request;
+const Api::Route* Api::find_route(std::string_view method, std::string_view path, std::string_view& allowed) {
+  for (const Route& route : routes()) {
+    if (short_path(route.path) != short_path(path)) continue;
+    if (route.method == method) return &route;
+    allowed = route.method;
+  }
+  return nullptr;
+}
+
+HttpServer::BodyHandler Api::admit(Exchange& exchange) const {
+  const HttpRequest& request = exchange.request;
+  const auto refuse = [&](const ApiError& error) {
+    fail(exchange, error);
+    return nullptr;
+  };
+  if (!host_may_be_asked(request))
+    return refuse(forbidden(text("this server has no keys and is for this machine alone, it is not asked as ",
+                                 request.host.substr(0, 200), " (see --cors and --api-key)")));
   if (!page_may_ask(request))
-    return fail(exchange,
-                {.status = 403,
-                 .message = text("pages of ", request.origin, " may not ask this server (see --cors)"),
-                 .param = {},
-                 .type = "permission_error",
-                 .code = {}});
+    return refuse(
+        forbidden(text("pages of ", request.origin.substr(0, 200), " may not ask this server (see --cors)")));
   if (!request.origin.empty() && origin_may_ask(request)) {
-    exchange->response_headers = {{"Access-Control-Allow-Origin", request.origin}, {"Vary", "Origin"}};
+    exchange.response_headers = {{"Access-Control-Allow-Origin", request.origin}, {"Vary", "Origin"}};
     if (request.method == "OPTIONS") {
-      return exchange->respond({.status = 204,
-                                .content_type = "text/plain",
-                                .body = {},
-                                .headers = {{"Access-Control-Allow-Methods", "GET, POST"},
-                                            {"Access-Control-Allow-Headers",
-                                             "authorization, content-type, x-api-key, anthropic-version"},
-                                            {"Access-Control-Max-Age", "600"}}});
+      exchange.respond({.status = 204,
+                        .content_type = "text/plain",
+                        .body = {},
+                        .headers = {{"Access-Control-Allow-Methods", "GET, POST"},
+                                    {"Access-Control-Allow-Headers",
+                                     std::string(allowed_headers(request.requested_headers))},
+                                    {"Access-Control-Max-Age", "600"}}});
+      return nullptr;
     }
   }
-  std::string_view path = request.path;
-  if (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
-  const Route* route = nullptr;
-  std::string_view other_method;
-  for (const Route& r : routes()) {
-    // Clients whose base URL lacks the /v1 find what they look for.
-    if (r.path != path && !(r.path.starts_with("/v1/") && r.path.substr(3) == path)) continue;
-    if (r.method == request.method) route = &r;
-    other_method = r.method;
+  std::string_view allowed;
+  const Route* route = find_route(request.method, request.path, allowed);
+  if ((route == nullptr || !route->open) && !has_key(request))
+    return refuse({.status = 401,
+                   .message = "a valid API key is needed: send it as \"Authorization: Bearer KEY\"",
+                   .param = {},
+                   .type = "authentication_error",
+                   .code = "invalid_api_key"});
+  if (request.method == "GET" && short_path(request.path) == text("/models/", model_->name))
+    return [this](const std::shared_ptr<Exchange>& e) { one_model(*e); };
+  if (route == nullptr && !allowed.empty()) {
+    exchange.response_headers.emplace_back("Allow", allowed);
+    return refuse({.status = 405, .message = text(request.path, " takes ", allowed), .param = {}});
   }
-  const bool model_path = request.method == "GET" && path.starts_with("/v1/models/");
-  if ((route == nullptr || !route->open) && !may_ask(request))
-    return fail(exchange, {.status = 401,
-                           .message = "a valid API key is needed: send it as \"Authorization: Bearer KEY\"",
-                           .param = {},
-                           .type = "authentication_error",
-                           .code = "invalid_api_key"});
-  if (model_path && path.substr(11) == model_->name) return one_model(*exchange);
-  if (route == nullptr && !other_method.empty())
-    return fail(exchange,
-                {.status = 405, .message = text(request.path, " takes ", other_method), .param = {}});
-  if (route == nullptr)
-    return fail(exchange, {.status = 404,
-                           .message = text("there is no ", request.method, " ", request.path.substr(0, 200)),
-                           .param = {},
-                           .code = "not_found"});
-  if (route->own != nullptr) return (this->*route->own)(*exchange);
-  const auto body = jinja::parse_json(request.body);
-  if (!body)
-    return fail(exchange, {.status = 400, .message = text("the body: ", body.error().message), .param = {}});
-  call(*route, exchange, *body);
+  if (route == nullptr) return refuse(not_found(request));
+  if (route->own != nullptr)
+    return [this, route](const std::shared_ptr<Exchange>& e) { (this->*route->own)(*e); };
+  if (draining_) return refuse(shutting_down_error());
+  return [this, route](const std::shared_ptr<Exchange>& e) {
+    const auto body = jinja::parse_json(e->request.body);
+    if (body) return call(*route, e, *body);
+    fail(*e, {.status = 400, .message = text("the body: ", body.error().message), .param = {}});
+  };
 }
 
-void Api::handle(const std::shared_ptr<Exchange>& exchange, const jinja::Value& body) {
+void Api::handle(const std::shared_ptr<Exchange>& exchange, const jinja::Value& body) const {
   const HttpRequest& request = exchange->request;
-  for (const Route& route : routes())
-    if (route.endpoint != nullptr && route.method == request.method && route.path == request.path)
-      return call(route, exchange, body);
-  fail(exchange, {.status = 404,
-                  .message = text("there is no ", request.method, " ", request.path.substr(0, 200)),
-                  .param = {},
-                  .code = "not_found"});
+  std::string_view allowed;
+  const Route* route = find_route(request.method, request.path, allowed);
+  if (route == nullptr || route->endpoint == nullptr) return fail(*exchange, not_found(request));
+  call(*route, exchange, body);
 }
 
 void Api::call(const Route& route, const std::shared_ptr<Exchange>& exchange,
                const jinja::Value& body) const {
-  if (draining_) return fail(exchange, shutting_down_error());
+  if (draining_) return fail(*exchange, shutting_down_error());
   route.endpoint({.service = *service_, .model = *model_, .exchange = exchange, .body = body});
 }
 
@@ -274,7 +328,7 @@ void Api::props(Exchange& exchange) const {
   JsonObject out;
   out.add("model", model_->name);
   out.add("n_ctx", int64_t{model_->ctx()});
-  out.add("total_slots", int64_t{options_.n_parallel});
+  out.add("total_slots", int64_t{service_->n_parallel()});
   out.add("default_generation_settings", defaults);
   out.add("chat_template", model_->program->payload->chat_template);
   out.add_json("supports_thinking", model_->format.thinking.open.empty() ? "false" : "true");
@@ -288,7 +342,7 @@ void Api::props(Exchange& exchange) const {
 void Api::slots(Exchange& exchange) const {
   const SchedulerCounters c = service_->metrics().counters;
   std::vector<std::string> list;
-  for (uint32_t i = 0; i < options_.n_parallel; ++i) {
+  for (uint32_t i = 0; i < service_->n_parallel(); ++i) {
     JsonObject slot;
     slot.add("id", int64_t{i});
     slot.add("n_ctx", int64_t{model_->ctx()});

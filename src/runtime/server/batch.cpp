@@ -125,7 +125,7 @@ std::unordered_set<std::string> ids_done(std::string_view content, size_t& bytes
 
 class BatchRun {
  public:
-  BatchRun(Program& program, Service& service, Api& api, Inbox& inbox, int fd, size_t n_lines)
+  BatchRun(Program& program, Service& service, const Api& api, Inbox& inbox, int fd, size_t n_lines)
       : program_(program), service_(service), api_(api), inbox_(inbox), fd_(fd), n_lines_(n_lines) {}
 
   // Whether all were answered, and written.
@@ -193,7 +193,7 @@ class BatchRun {
 
   Program& program_;
   Service& service_;
-  Api& api_;
+  const Api& api_;
   Inbox& inbox_;
   int fd_;
   size_t n_lines_, n_running_ = 0, n_done_ = 0, n_failed_ = 0;
@@ -269,7 +269,7 @@ int batch_command(Program& program, std::span<const std::string> args) {
   const uint32_t n_queued = f.run.n_sequences * kMaxChoices;
   Service service(*session, {.n_parallel = f.run.n_sequences, .n_queued = n_queued},
                   [&inbox](std::function<void()> fn) { inbox.post(std::move(fn)); });
-  Api api(service, model, {.n_parallel = f.run.n_sequences, .n_queued = n_queued});
+  const Api api(service, model, {});
   if (const Status started = service.start(); !started) return fail(program, started.error());
   catch_interrupts(/*second_exits=*/true);
   BatchRun run(program, service, api, inbox, fd, lines->size());

@@ -16,12 +16,18 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
-#include <boost/beast/core/basic_stream.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http.hpp>
+#include <boost/beast/core/buffers_range.hpp>
+#include <boost/beast/core/string.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/status.hpp>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <deque>
 #include <optional>
@@ -45,12 +51,37 @@ using std::chrono::seconds;
 using Executor = asio::io_context::executor_type;
 using Protocol = asio::generic::stream_protocol;
 using Socket = asio::basic_stream_socket<Protocol, Executor>;
-using Stream = beast::basic_stream<Protocol, Executor>;
 
 constexpr size_t kMaxTargetBytes = 4096;
-constexpr size_t kMaxBufferBytes = 128u << 10;
+// Of input that the parser has not taken: a header, what a client puts between chunks (it counts for neither the
+// header's limit nor the body's), and what is read ahead of the answer before, to see that a client has left.
+constexpr size_t kMaxInputBytes = 32u << 10;
 // What a client may leave unread of a stream before it is given up.
 constexpr size_t kMaxUnsentBytes = 8u << 20;
+
+// A body as a string that grows with what has come, however much the header says there will be.
+struct ReceivedBody {
+  using value_type = std::string;
+  class reader {
+   public:
+    template <bool is_request, class Fields>
+    reader(http::header<is_request, Fields>& /*header*/, value_type& body) : body_(body) {}
+    void init(const boost::optional<uint64_t>& /*length*/, error_code& error) { error = {}; }
+    template <class Buffers>
+    size_t put(const Buffers& buffers, error_code& error) {
+      error = {};
+      const size_t before = body_.size();
+      for (const asio::const_buffer part : beast::buffers_range_ref(buffers))
+        body_.append(static_cast<const char*>(part.data()), part.size());
+      return body_.size() - before;
+    }
+    void finish(error_code& error) { error = {}; }
+
+   private:
+    value_type& body_;
+  };
+};
+using Parser = http::request_parser<ReceivedBody>;
 
 class Connection;
 
@@ -61,6 +92,8 @@ struct Shared {
   HttpOptions options;
   HttpServer::Handler handler;
   bool draining = false;
+  uint64_t bodies_bytes = 0;  // held by all of them
+  std::array<char, kMaxInputBytes> received;
 };
 
 std::string head_of(const Exchange& exchange, const HttpResponse& response, unsigned version, bool keep_alive,
@@ -75,57 +108,64 @@ std::string head_of(const Exchange& exchange, const HttpResponse& response, unsi
   return out + "\r\n";
 }
 
-std::string field(const http::request<http::string_body>& message, http::field name) {
-  const auto value = message[name];
-  return {value.data(), value.size()};
+std::string path_of(const Parser& parser) {
+  const auto target = parser.get().target();
+  return {target.data(), std::min(target.find('?'), target.size())};
 }
 
 class ConnectionExchange;
 
 class Connection : public std::enable_shared_from_this<Connection> {
  public:
-  Connection(Shared& shared, Socket socket) : shared_(shared), stream_(std::move(socket)), timer_(shared.io) {
+  Connection(Shared& shared, Socket socket) : shared_(shared), socket_(std::move(socket)), timer_(shared.io) {
     shared_.connections.insert(this);
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection() { shared_.connections.erase(this); }
 
-  void start() { become_idle(); }
+  void start();
   bool idle() const { return state_ == State::idle; }
-  void close();
+  bool answering() const { return state_ == State::answering || state_ == State::lingering; }
+  void gone();  // closes; an answer under way learns of it
 
  private:
   friend class ConnectionExchange;
-  enum class State : uint8_t { idle, reading, answering, closing };
+  enum class State : uint8_t { idle, header, body, answering, lingering, closed };
 
   void become_idle();
-  void await_readable();
+  void await_input();
   void readable(const error_code& error);
-  void read_header();
-  void read_body();
+  void begin_request();
+  void read_request();
+  bool parse();
+  bool begin_exchange();
+  bool hold(uint64_t bytes);
   void refuse(int status, std::string_view message);
   void handle();
   void write(std::string bytes);
   void write_next();
+  void end_answer(std::string bytes);
   void answer_ended();
   void linger();
-  void gone();
+  void expect_within(uint32_t n_seconds);
+  void too_late();
+  void close();
 
   Shared& shared_;
-  Stream stream_;
-  asio::steady_timer timer_;  // of an idle connection
-  // Bounded: what a client puts between chunks counts for neither the header's limit nor the body's.
-  beast::flat_buffer buffer_{kMaxBufferBytes};
-  std::optional<http::request_parser<http::string_body>> parser_;
+  Socket socket_;
+  asio::steady_timer timer_;  // the one deadline that counts at the time
+  std::string input_;         // that the parser has not taken
+  std::optional<Parser> parser_;
   std::shared_ptr<ConnectionExchange> exchange_;
+  HttpServer::BodyHandler on_body_;
   std::deque<std::string> unsent_;
   size_t n_unsent_ = 0;
+  uint64_t held_bytes_ = 0;  // of the body: its part of Shared::bodies_bytes
   State state_ = State::idle;
   unsigned version_ = 11;
   bool keep_alive_ = false, head_only_ = false, chunked_ = false;
-  bool waits_ = false;            // await_readable() is under way
-  bool has_more_ = false;         // there is input behind the request that is being answered
+  bool waits_ = false;            // await_input() is under way
   bool answer_complete_ = false;  // all of it is in unsent_
 };
 
@@ -143,129 +183,191 @@ class ConnectionExchange final : public Exchange {
 };
 
 void Connection::close() {
-  state_ = State::closing;
+  state_ = State::closed;
   timer_.cancel();
-  stream_.close();
+  error_code ignored;
+  ignored = socket_.close(ignored);
+  parser_.reset();
+  hold(0);
+  on_body_ = nullptr;
 }
 
-// Between requests: nothing but a wait for input, so that thousands of idle connections cost little.
+void Connection::expect_within(uint32_t n_seconds) {
+  timer_.expires_after(seconds(n_seconds));
+  timer_.async_wait([me = shared_from_this()](const error_code& error) {
+    // A later deadline may have been set when this one had passed already.
+    if (!error && me->timer_.expiry() <= std::chrono::steady_clock::now()) me->too_late();
+  });
+}
+
+void Connection::too_late() {
+  switch (state_) {
+    case State::header: return refuse(408, "the header took too long");
+    case State::body: return refuse(408, "the body took too long");
+    default: gone();
+  }
+}
+
+void Connection::start() {
+  // Whoever comes while the server drains is not to hold up its end.
+  expect_within(shared_.draining ? shared_.options.header_s : shared_.options.idle_s);
+  await_input();
+}
+
 void Connection::become_idle() {
   if (shared_.draining) return close();
   state_ = State::idle;
-  timer_.expires_after(seconds(shared_.options.idle_s));
-  timer_.async_wait([me = shared_from_this()](const error_code& error) {
-    if (!error && me->idle()) me->close();
-  });
-  if (buffer_.size() != 0 || has_more_) return read_header();
-  await_readable();
+  if (!input_.empty()) return begin_request();
+  std::string().swap(input_);
+  expect_within(shared_.options.idle_s);
+  await_input();
 }
 
-void Connection::await_readable() {
-  if (waits_) return;
+// A wait without a buffer, so that thousands of idle connections cost little.
+void Connection::await_input() {
+  if (waits_ || input_.size() >= kMaxInputBytes) return;
   waits_ = true;
-  stream_.socket().async_wait(Socket::wait_read,
-                              [me = shared_from_this()](const error_code& error) { me->readable(error); });
+  socket_.async_wait(Socket::wait_read,
+                     [me = shared_from_this()](const error_code& error) { me->readable(error); });
 }
 
 void Connection::readable(const error_code& error) {
   waits_ = false;
-  if (state_ == State::closing) return;
+  if (state_ == State::closed) return;
   if (error) return gone();
-  if (state_ == State::idle) return read_header();
-  if (state_ == State::reading) return;  // of a wait that began before
-  // While an answer is under way: is it the end of the connection, or the next request?
-  char byte = 0;
-  const ssize_t n = ::recv(stream_.socket().native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
-  if (n > 0) {
-    has_more_ = true;
-  } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-    gone();
-  } else {
-    await_readable();
-  }
+  const ssize_t n =
+      ::recv(socket_.native_handle(), shared_.received.data(), kMaxInputBytes - input_.size(), MSG_DONTWAIT);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return await_input();
+  if (n <= 0) return gone();
+  if (state_ == State::lingering) return await_input();
+  input_.append(shared_.received.data(), static_cast<size_t>(n));
+  if (state_ == State::idle) return begin_request();
+  if (state_ == State::answering) return await_input();
+  read_request();
 }
 
-void Connection::read_header() {
-  state_ = State::reading;
-  has_more_ = false;
-  timer_.cancel();
+void Connection::begin_request() {
+  state_ = State::header;
   parser_.emplace();
   parser_->header_limit(shared_.options.max_header_bytes);
   parser_->body_limit(shared_.options.max_body_bytes);
-  stream_.expires_after(seconds(shared_.options.header_s));
-  http::async_read_header(
-      stream_, buffer_, *parser_, [me = shared_from_this()](const error_code& error, size_t) {
-        if (me->state_ == State::closing) return;
-        if (error == http::error::header_limit) return me->refuse(431, "the header is too large");
-        if (error == http::error::body_limit) return me->refuse(413, "the body is too large");
-        if (error == beast::error::timeout) return me->refuse(408, "the header took too long");
-        if (error == http::error::end_of_stream ||
-            (error && error.category() != http::make_error_code(http::error::bad_method).category()))
-          return me->close();
-        if (error) return me->refuse(400, text("not an HTTP request: ", error.message()));
-        me->read_body();
-      });
+  expect_within(shared_.options.header_s);
+  read_request();
 }
 
-void Connection::read_body() {
+// As far as the input goes: the header, the body, the answer.
+void Connection::read_request() {
+  if (!parse()) return;
+  if (state_ == State::header) {
+    if (!parser_->is_header_done()) return await_input();
+    parser_->eager(true);
+    if (!parse() || !begin_exchange()) return;
+  }
+  const std::string& body = parser_->get().body();
+  if (!hold(body.empty() ? 0 : body.capacity())) return;
+  if (!parser_->is_done()) return await_input();
+  handle();
+}
+
+// Gives the parser what has come. False where that was refused.
+bool Connection::parse() {
+  if (input_.empty() || parser_->is_done()) return true;
+  error_code error;
+  input_.erase(0, parser_->put(asio::buffer(input_), error));
+  if (!error || (error == http::error::need_more && input_.size() < kMaxInputBytes)) return true;
+  if (error == http::error::header_limit) {
+    refuse(431, "the header is too large");
+  } else if (error == http::error::body_limit) {
+    refuse(413, "the body is too large");
+  } else if (error == http::error::need_more) {
+    refuse(400, "not an HTTP request: too much that is no body");
+  } else {
+    refuse(400, text("not an HTTP request: ", error.message()));
+  }
+  return false;
+}
+
+// The header is there: whether the rest is read. What the handler refuses costs no more memory than the input's.
+bool Connection::begin_exchange() {
   const auto& message = parser_->get();
   version_ = message.version();
-  if (version_ != 10 && version_ != 11) return refuse(505, "expected HTTP/1.1");
-  if (message.target().size() > kMaxTargetBytes) return refuse(414, "the URL is too long");
-  stream_.expires_after(seconds(shared_.options.body_s));
-  if (beast::iequals(message[http::field::expect], "100-continue") && !parser_->is_done()) {
-    static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    asio::async_write(stream_, asio::buffer(kContinue),
-                      [me = shared_from_this()](const error_code& error, size_t) {
-                        if (error) me->close();
-                      });
+  if (version_ != 10 && version_ != 11) return refuse(505, "expected HTTP/1.1"), false;
+  if (message.target().size() > kMaxTargetBytes) return refuse(414, "the URL is too long"), false;
+  const auto field = [&](auto name) {
+    const auto value = message[name];
+    return std::string(value.data(), value.size());
+  };
+  exchange_ = std::make_shared<ConnectionExchange>(shared_from_this());
+  head_only_ = message.method() == http::verb::head;
+  HttpRequest& request = exchange_->request;
+  const auto method = message.method_string();
+  request.method = head_only_ ? "GET" : std::string(method.data(), method.size());
+  request.path = path_of(*parser_);
+  request.authorization = field(http::field::authorization);
+  request.api_key = field("X-Api-Key");
+  request.host = field(http::field::host);
+  request.origin = field(http::field::origin);
+  request.requested_headers = field(http::field::access_control_request_headers);
+
+  const bool body_is_there = parser_->is_done();
+  // With a body on its way it is not known when the next request would begin.
+  keep_alive_ = message.keep_alive() && !shared_.draining && body_is_there;
+  state_ = State::answering;
+  on_body_ = shared_.handler(*exchange_);
+  if (on_body_ == nullptr) {
+    parser_.reset();
+    await_input();
+    return false;
   }
-  http::async_read(stream_, buffer_, *parser_, [me = shared_from_this()](const error_code& error, size_t) {
-    if (me->state_ == State::closing) return;
-    if (error == http::error::body_limit) return me->refuse(413, "the body is too large");
-    if (error == beast::error::timeout) return me->refuse(408, "the body took too long");
-    if (error && error.category() != http::make_error_code(http::error::bad_method).category())
-      return me->close();
-    if (error) return me->refuse(400, text("not an HTTP request: ", error.message()));
-    me->handle();
-  });
+  state_ = State::body;
+  if (body_is_there) return true;
+  expect_within(shared_.options.body_s);
+  // What will be too much in the end is not waited for.
+  if (const auto length = parser_->content_length(); length && !hold(*length)) return false;
+  if (version_ == 11 && beast::iequals(message[http::field::expect], "100-continue"))
+    write("HTTP/1.1 100 Continue\r\n\r\n");
+  return true;
 }
 
-// Answers what was not understood, and ends the connection: where the next request would begin is not known.
+// Takes so much of the memory for bodies. False where there is not enough, which was answered.
+bool Connection::hold(uint64_t bytes) {
+  shared_.bodies_bytes += bytes - held_bytes_;
+  held_bytes_ = bytes;
+  if (bytes == 0 || shared_.bodies_bytes <= shared_.options.max_bodies_bytes) return true;
+  refuse(503, "the server is busy: it holds too many large requests; try again later");
+  return false;
+}
+
+// Answers what is not served, and ends the connection: where the next request would begin is not known.
 void Connection::refuse(int status, std::string_view message) {
   state_ = State::answering;
-  const auto exchange = std::make_shared<ConnectionExchange>(shared_from_this());
-  exchange_ = exchange;
+  const std::string path = path_of(*parser_);
+  parser_.reset();
+  hold(0);
+  on_body_ = nullptr;
+  if (exchange_ == nullptr) exchange_ = std::make_shared<ConnectionExchange>(shared_from_this());
   keep_alive_ = head_only_ = false;
-  exchange->respond(shared_.options.error_response(status, message));
+  const auto exchange = exchange_;
+  exchange->respond(shared_.options.error_response(status, message, path));
+  await_input();
 }
 
 void Connection::handle() {
   state_ = State::answering;
-  stream_.expires_never();
-  auto message = parser_->release();
+  timer_.cancel();
+  if (!unsent_.empty()) expect_within(shared_.options.write_s);
+  keep_alive_ = parser_->get().keep_alive() && !shared_.draining;
+  const auto exchange = exchange_;
+  exchange->request.body = std::move(parser_->get().body());
   parser_.reset();
-  keep_alive_ = message.keep_alive() && !shared_.draining;
-  head_only_ = message.method() == http::verb::head;
-  const auto exchange = std::make_shared<ConnectionExchange>(shared_from_this());
-  exchange_ = exchange;
-  HttpRequest& request = exchange->request;
-  const auto method = message.method_string();
-  request.method = head_only_ ? "GET" : std::string(method.data(), method.size());
-  const std::string_view target(message.target().data(), message.target().size());
-  request.path = target.substr(0, target.find('?'));
-  request.authorization = field(message, http::field::authorization);
-  request.origin = field(message, http::field::origin);
-  request.host = field(message, http::field::host);
-  const auto key = message["X-Api-Key"];
-  request.api_key.assign(key.data(), key.size());
-  request.body = std::move(message.body());
-  await_readable();
-  shared_.handler(exchange);
+  await_input();
+  std::exchange(on_body_, nullptr)(exchange);
+  std::string().swap(exchange->request.body);
+  hold(0);
 }
 
 void Connection::write(std::string bytes) {
-  if (state_ == State::closing || bytes.empty()) return;
+  if (state_ == State::closed || bytes.empty()) return;
   n_unsent_ += bytes.size();
   unsent_.push_back(std::move(bytes));
   if (unsent_.size() == 1) return write_next();
@@ -273,17 +375,25 @@ void Connection::write(std::string bytes) {
 }
 
 void Connection::write_next() {
-  stream_.expires_after(seconds(shared_.options.write_s));
-  asio::async_write(stream_, asio::buffer(unsent_.front()),
+  if (state_ == State::answering && !answer_complete_) expect_within(shared_.options.write_s);
+  asio::async_write(socket_, asio::buffer(unsent_.front()),
                     [me = shared_from_this()](const error_code& error, size_t) {
-                      if (me->state_ == State::closing) return;
+                      if (me->state_ == State::closed) return;
                       if (error) return me->gone();
                       me->n_unsent_ -= me->unsent_.front().size();
                       me->unsent_.pop_front();
                       if (!me->unsent_.empty()) return me->write_next();
-                      me->stream_.expires_never();
-                      if (me->answer_complete_) me->answer_ended();
+                      if (me->answer_complete_) return me->answer_ended();
+                      if (me->state_ == State::answering) me->timer_.cancel();
                     });
+}
+
+// With these last bytes the answer is whole; from here on one deadline counts for all that is unsent.
+void Connection::end_answer(std::string bytes) {
+  answer_complete_ = true;
+  write(std::move(bytes));
+  expect_within(shared_.options.write_s);
+  if (unsent_.empty()) answer_ended();
 }
 
 void Connection::answer_ended() {
@@ -295,24 +405,12 @@ void Connection::answer_ended() {
 
 // Closing at once with input unread would take the answer from the client (RFC 9112, 9.6).
 void Connection::linger() {
-  state_ = State::closing;
+  state_ = State::lingering;
   error_code ignored;
-  ignored = stream_.socket().shutdown(Socket::shutdown_send, ignored);
-  timer_.expires_after(seconds(1));
-  timer_.async_wait([me = shared_from_this()](const error_code&) { me->stream_.close(); });
-  struct Discard {
-    static void next(const std::shared_ptr<Connection>& me) {
-      me->buffer_.clear();
-      me->stream_.async_read_some(me->buffer_.prepare(4096), [me](const error_code& error, size_t) {
-        if (error) {
-          me->timer_.cancel();
-        } else {
-          next(me);
-        }
-      });
-    }
-  };
-  Discard::next(shared_from_this());
+  ignored = socket_.shutdown(Socket::shutdown_send, ignored);
+  expect_within(1);
+  input_.clear();
+  await_input();
 }
 
 void Connection::gone() {
@@ -331,8 +429,7 @@ void ConnectionExchange::respond(const HttpResponse& response) {
   std::string bytes = head_of(*this, response, c->version_, c->keep_alive_,
                               text("Content-Length: ", response.body.size(), "\r\n"));
   if (!c->head_only_) bytes += response.body;
-  c->answer_complete_ = true;
-  c->write(std::move(bytes));
+  c->end_answer(std::move(bytes));
 }
 
 void ConnectionExchange::begin_stream(const HttpResponse& response) {
@@ -358,9 +455,7 @@ void ConnectionExchange::send(std::string_view piece) {
 void ConnectionExchange::end_stream() {
   if (connection_ == nullptr) return;
   const auto c = std::move(connection_);
-  c->answer_complete_ = true;
-  if (c->chunked_ && !c->head_only_) return c->write("0\r\n\r\n");
-  if (c->unsent_.empty()) c->answer_ended();
+  c->end_answer(c->chunked_ && !c->head_only_ ? "0\r\n\r\n" : "");
 }
 
 class BeastServer final : public HttpServer {
@@ -396,21 +491,23 @@ class BeastServer final : public HttpServer {
   }
   void run() override {
     accept();
-    shared_.io.run();
+    while (!ended_ || !shared_.connections.empty()) shared_.io.run_one();
   }
   void drain() override {
     shared_.draining = true;
-    error_code ignored;
-    ignored = acceptor_->close(ignored);
-    std::vector<Connection*> idle;
-    for (Connection* c : shared_.connections)
-      if (c->idle()) idle.push_back(c);
-    for (Connection* c : idle) c->close();
+    close_those([](const Connection& c) { return c.idle(); });
   }
   void work_ended() override {
-    work_.reset();
-    error_code ignored;
-    ignored = signals_.cancel(ignored);
+    ended_ = true;
+    stop_accepting();
+    close_those([](const Connection& c) { return !c.answering(); });
+  }
+  void break_off() override {
+    stop_accepting();
+    end_.expires_after(seconds(1));
+    end_.async_wait([this](const error_code& error) {
+      if (!error) close_those([](const Connection&) { return true; });
+    });
   }
   void post(std::function<void()> fn) override { asio::post(shared_.io, std::move(fn)); }
 
@@ -469,10 +566,22 @@ class BeastServer final : public HttpServer {
     return Ok{};
   }
 
+  void stop_accepting() {
+    error_code ignored;
+    ignored = acceptor_->close(ignored);
+  }
+  template <class Condition>
+  void close_those(const Condition& condition) {
+    std::vector<std::shared_ptr<Connection>> chosen;
+    for (Connection* c : shared_.connections)
+      if (condition(*c)) chosen.push_back(c->shared_from_this());
+    for (const auto& c : chosen) c->gone();
+  }
+
   void accept() {
-    if (shared_.draining) return;
+    if (!acceptor_->is_open()) return;
     acceptor_->async_accept([this](const error_code& error, Socket socket) {
-      if (shared_.draining) return;
+      if (!acceptor_->is_open()) return;
       if (error) {
         // Out of descriptors, say: not again at once.
         retry_.expires_after(std::chrono::milliseconds(50));
@@ -493,15 +602,16 @@ class BeastServer final : public HttpServer {
     signals_.async_wait([this](const error_code& error, int) {
       if (error) return;
       on_signal_();
-      if (work_.owns_work()) await_signal();
+      await_signal();
     });
   }
 
   Shared shared_;
   std::optional<Acceptor> acceptor_;
-  asio::steady_timer retry_{shared_.io};
+  asio::steady_timer retry_{shared_.io}, end_{shared_.io};
   asio::signal_set signals_;
-  asio::executor_work_guard<Executor> work_{shared_.io.get_executor()};
+  asio::executor_work_guard<Executor> work_{shared_.io.get_executor()};  // run_one() waits
+  bool ended_ = false;
   std::function<void()> on_signal_;
   std::string address_;
 };

@@ -15,10 +15,11 @@
 namespace forge::rt {
 
 struct HttpRequest {
-  std::string method;                                // "GET"
-  std::string path;                                  // "/v1/models", without the query, as it came
-  std::string authorization, api_key, host, origin;  // of the header; empty where absent
-  std::string body;
+  std::string method;  // "GET"
+  std::string path;    // "/v1/models", without the query, as it came
+  // Of the header; empty where absent. requested_headers: Access-Control-Request-Headers.
+  std::string authorization, api_key, host, origin, requested_headers;
+  std::string body;  // dropped once the BodyHandler has returned
 };
 
 struct HttpResponse {
@@ -54,16 +55,22 @@ struct HttpOptions {
   std::string unix_path;  // instead of host and port
   uint32_t max_connections = 4096;
   uint64_t max_body_bytes = 16u << 20;
+  uint64_t max_bodies_bytes = 256u << 20;  // of all connections together; beyond it the answer is 503
   uint32_t max_header_bytes = 16384;
-  // Seconds: for the first byte of a request, its header behind that, its body, and for the client to take what is sent.
+  // Seconds: for the first byte of a request, its header behind that, its body; for the client to take a piece of a
+  // stream, or all that is left once the answer is whole.
   uint32_t idle_s = 300, header_s = 15, body_s = 60, write_s = 30;
-  // The answer to what is no HTTP, or too much of it.
-  std::function<HttpResponse(int status, std::string_view message)> error_response;
+  // The answer to what is no HTTP, or too much of it; the path is empty where it is not known.
+  std::function<HttpResponse(int status, std::string_view message, std::string_view path)> error_response;
 };
 
 class HttpServer {
  public:
-  using Handler = std::function<void(std::shared_ptr<Exchange>)>;
+  // Called with a request whose body has come.
+  using BodyHandler = std::function<void(const std::shared_ptr<Exchange>&)>;
+  // Called once the header of a request has come: it says who goes on with the request, or it has responded and gives
+  // null; then the body is not read.
+  using Handler = std::function<BodyHandler(Exchange&)>;
   // Binds and listens. Error where the address can't be had.
   static Result<std::unique_ptr<HttpServer>> open(const HttpOptions& options, Handler handler);
   virtual ~HttpServer() = default;
@@ -73,12 +80,14 @@ class HttpServer {
   virtual uint32_t n_connections() const = 0;
   // Calls fn on SIGINT and SIGTERM from within run().
   virtual void on_signal(std::function<void()> fn) = 0;
-  // Serves until drain() was called, the last connection has ended and work_ended() was called.
+  // Serves until work_ended() was called and the last connection has ended.
   virtual void run() = 0;
-  // No new connections or requests; idle ones are closed, answers under way are finished.
+  // Idle connections are closed, and others once their answer is whole; new ones have one request each.
   virtual void drain() = 0;
-  // Nobody will post() any more.
+  // Nobody will post() any more: no new connections, and those where no answer is under way are closed.
   virtual void work_ended() = 0;
+  // In a second all connections are closed, whatever they are doing.
+  virtual void break_off() = 0;
   // Has fn called within run(), in the order of posting. Any thread.
   virtual void post(std::function<void()> fn) = 0;
 };

@@ -12,6 +12,7 @@ std::string anthropic_error_json(const ApiError& error) {
   const auto type = [&]() -> std::string_view {
     switch (error.status) {
       case 401: return "authentication_error";
+      case 403: return "permission_error";
       case 404: return "not_found_error";
       case 413: return "request_too_large";
       case 429: return "rate_limit_error";

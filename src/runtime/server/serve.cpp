@@ -106,9 +106,10 @@ Status read_keys(ServeFlags& f) {
   return Ok{};
 }
 
+// No browser reaches a Unix socket: who asks there is a proxy.
 bool is_loopback(const HttpOptions& http) {
-  return !http.unix_path.empty() || http.host.starts_with("127.") || http.host == "localhost" ||
-         http.host == "::1";
+  return http.unix_path.empty() && (http.host.starts_with("127.") || http.host == "localhost" ||
+                                    http.host == "::1" || http.host == "[::1]");
 }
 
 }  // namespace
@@ -137,11 +138,8 @@ int serve_command(Program& program, std::span<const std::string> args) {
   f.http.port = static_cast<uint16_t>(f.port);
   f.http.error_response = http_error_response;
   f.api.loopback = is_loopback(f.http);
-  f.api.n_parallel = f.run.n_sequences;
-  f.api.n_queued = f.n_queued;
   Api* api = nullptr;
-  auto server =
-      HttpServer::open(f.http, [&api](const std::shared_ptr<Exchange>& exchange) { api->handle(exchange); });
+  auto server = HttpServer::open(f.http, [&api](Exchange& exchange) { return api->admit(exchange); });
   if (!server) return fail(program, server.error());
   HttpServer& http = **server;
   Service service(*session,
@@ -169,7 +167,10 @@ int serve_command(Program& program, std::span<const std::string> args) {
   if (const Status started = service.start(); !started) return fail(program, started.error());
   bool draining = false;
   http.on_signal([&] {
-    if (std::exchange(draining, true)) return service.cancel_all();
+    if (std::exchange(draining, true)) {
+      service.cancel_all();
+      return http.break_off();
+    }
     program.err.write(text(program.name, ": finishing what is under way (once more to break it off)\n"));
     program.err.flush();
     endpoints.drain();
@@ -177,7 +178,7 @@ int serve_command(Program& program, std::span<const std::string> args) {
     service.when_idle([&http] { http.work_ended(); });
   });
   program.err.write(text(program.name, ": serving ", model.name, " at ", http.address(), " (",
-                         f.run.n_sequences, " at once, context ", session->engine.ctx(), " each, ",
+                         service.n_parallel(), " at once, context ", session->engine.ctx(), " each, ",
                          f.api.keys.empty() ? "no key" : "with a key", "; Ctrl-C stops)\n"));
   program.err.flush();
   if (const Status dropped = filter_system_calls(files); !dropped) return fail(program, dropped.error());

@@ -87,6 +87,8 @@ class Service {
   void add_store(KvStore& store) { scheduler_.add_store(store); }
   Status start();
 
+  // Texts that run at once: what was asked for, or what the engine has room for.
+  uint32_t n_parallel() const { return scheduler_.options().n_parallel; }
   // Whether `n` texts can be taken on, now.
   bool has_room(uint32_t n) const { return n_texts_ + n <= max_texts_; }
   // Takes a text on; there must be room. on_update is called on the caller's thread until an update with `ended`.
