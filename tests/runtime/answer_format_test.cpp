@@ -11,7 +11,6 @@
 
 #include "runtime/core/answer_messages.h"
 #include "runtime/core/jinja_json.h"
-#include "runtime/core/tool_call_grammar.h"
 #include "tests/runtime/answer_templates.h"
 
 namespace forge::rt {
@@ -424,30 +423,6 @@ TEST(PrepareMessages, WrongShapesAreNamed) {
               "messages[0].tool_calls: \"arguments\" must be the text of a JSON object")
         << arguments;
   }
-}
-
-TEST(ToolCallGbnf, Hermes) {
-  const AnswerFormat f = derived(own_templates()[1].source);
-  const jinja::Value tools = json(
-      R"([{"type": "function", "function": {"name": "f"}}, {"type": "function", "function": {"name": "g\""}}])");
-  const auto any = tool_call_gbnf(f, tools, {});
-  ASSERT_TRUE(any) << any.error().message;
-  const std::string lines =
-      "root ::= \"\" call (\"\\n\" call)* \"\"\n"
-      "call ::= \"<tool_call>\\n\" \"{\" \"\" \"\\\"name\\\"\" \": \" name \", \" \"\\\"arguments\\\"\" \": "
-      "\" object "
-      "\"}\" \"\\n</tool_call>\"\n"
-      "name ::= \"\\\"f\\\"\" | \"\\\"g\\\\\\\"\\\"\"\n";
-  EXPECT_EQ(any->substr(0, lines.size()), lines);
-  const auto one = tool_call_gbnf(f, tools, {.name = "f", .thoughts = true});
-  ASSERT_TRUE(one) << one.error().message;
-  EXPECT_TRUE(one->starts_with("root ::= (\"<think>\" thoughts)? \"\" call \"\"\n")) << *one;
-  EXPECT_NE(one->find("\nname ::= \"\\\"f\\\"\"\n"), std::string::npos) << *one;
-  EXPECT_NE(one->find("\nthoughts ::= ([^<] | \"<\"+ [^</])* \"</think>\" [ \\n]*\n"), std::string::npos)
-      << *one;
-  EXPECT_EQ(tool_call_gbnf(f, tools, {.name = "h"}).error().message, "tool_choice: no tool is called 'h'");
-  EXPECT_FALSE(tool_call_gbnf({}, tools, {}));
-  EXPECT_FALSE(tool_call_gbnf(f, json("[{}]"), {}));
 }
 
 }  // namespace

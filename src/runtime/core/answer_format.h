@@ -2,7 +2,7 @@
 // rendered for conversations with and without them, and the texts are compared. No list of models.
 //
 // forge does this when it compiles (derive_answer_format) and stores the text form; the program reads it
-// back (AnswerFormat::from_text) and gives it to AnswerParser, prepare_messages and tool_call_gbnf.
+// back (AnswerFormat::from_text) and gives it to AnswerParser, prepare_messages and tool_call_grammar.
 #pragma once
 
 #include <cstdint>

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/core/grammar_json_schema.h"
 #include "runtime/core/jinja_json.h"
 
 namespace forge::rt {
@@ -586,7 +587,7 @@ void AnswerParser::value_step(char c) {
   item_ += ": ";
   const Result<Value> json =
       is_string_parameter(key_) ? Result<Value>(Error{}) : jinja::parse_json(trim_space(v));
-  if (json && !json->is_string()) {
+  if (json) {
     item_ += trim_space(v);
   } else {
     jinja::append_json_string(item_, v);
@@ -642,8 +643,8 @@ bool AnswerParser::is_string_parameter(const std::string& name) const {
     const Value* function = member(&tool, "function");
     const Value* tool_name = member(function, "name");
     if (tool_name == nullptr || !tool_name->is_string() || tool_name->as_string() != name_) continue;
-    const Value* type = member(member(member(member(function, "parameters"), "properties"), name), "type");
-    return type != nullptr && type->is_string() && type->as_string() == "string";
+    const Value* schema = member(member(member(function, "parameters"), "properties"), name);
+    return schema != nullptr && is_text_parameter(*schema);
   }
   return false;
 }

@@ -205,6 +205,13 @@ int64_t find_left_recursion(const Grammar& g) {
   return -1;
 }
 
+std::string token_terminal(int32_t token) {
+  std::string out = "\xFF";
+  for (unsigned shift = 0; shift < 32; shift += 8)
+    out += static_cast<char>(static_cast<uint32_t>(token) >> shift & 0xFF);
+  return out;
+}
+
 std::vector<uint8_t> write_grammar(const Grammar& g) {
   std::vector<uint8_t> out;
   put(out, kMagic);

@@ -1,4 +1,5 @@
-// Grammars that constrain what a model writes: rules over bytes, as a plain data structure, and what makes them.
+// Grammars that constrain what a model writes: rules over bytes, as a plain data structure, and what makes them. A control
+// token, which is no text, is a terminal by bytes of its own (token_terminal).
 // grammar_matcher.h runs them, token_masks.h says which tokens they allow.
 #pragma once
 
@@ -72,6 +73,10 @@ Result<Grammar> json_object_grammar();
 // oneOf is taken as anyOf: a text may be valid under several of its schemas. Names of properties outside of `properties`
 // may repeat.
 Result<Grammar> json_schema_grammar(const jinja::Value& schema);
+
+// A token as a part of a grammar's text: bytes that stand for the token itself, whatever its name says. They begin with
+// 0xFF, which no UTF-8 has: text can't be taken for them.
+std::string token_terminal(int32_t token);
 
 // A grammar as bytes, the same on every machine.
 std::vector<uint8_t> write_grammar(const Grammar& grammar);

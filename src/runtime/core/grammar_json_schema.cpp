@@ -4,8 +4,8 @@
 #include <utility>
 
 #include "runtime/core/grammar.h"
-#include "runtime/core/grammar_expression.h"
 #include "runtime/core/grammar_json_numbers.h"
+#include "runtime/core/grammar_json_schema.h"
 #include "runtime/core/grammar_regex.h"
 #include "runtime/core/unicode.h"
 
@@ -146,13 +146,21 @@ constexpr std::string_view kTime =
     "(?:[01]\\d|2[0-3]):[0-5]\\d:[0-5]\\d(?:\\.\\d{1,9})?(?:Z|[+\\-](?:[01]\\d|2[0-3]):[0-5]\\d)";
 constexpr std::string_view kUuid = "[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}";
 
+struct Names {
+  std::string_view yes, no, nothing;
+};
+constexpr Names kJsonNames = {"true", "false", "null"};
+constexpr Names kPythonNames = {"True", "False", "None"};
+
 // Parts of JSON, each made once.
 struct JsonParts {
   GrammarExpressions& x;
+  Names names;
   Expr space, colon, comma, string_character, whole_string, number;
   uint32_t value_rule = 0, object_rule = 0, array_rule = 0;
 
-  explicit JsonParts(GrammarExpressions& expressions) : x(expressions) {
+  explicit JsonParts(GrammarExpressions& expressions, const Names& given = kJsonNames)
+      : x(expressions), names(given) {
     space = x.optional(x.literal(" "));
     colon = x.sequence({x.literal(":"), space});
     comma = x.sequence({x.literal(","), space});
@@ -192,7 +200,7 @@ struct JsonParts {
     const Member item{value, Presence::any_number};
     x.define(array_rule, x.sequence({x.literal("["), x.list({&item, 1}, comma), x.literal("]")}));
     x.define(value_rule, x.choice({x.call(object_rule), x.call(array_rule), whole_string, number,
-                                   x.literal("true"), x.literal("false"), x.literal("null")}));
+                                   x.literal(names.yes), x.literal(names.no), x.literal(names.nothing)}));
   }
 };
 
@@ -222,9 +230,11 @@ struct Merged {
 };
 
 struct SchemaReader {
-  const Value& root;
-  GrammarExpressions x = {};
+  GrammarExpressions& x;
   JsonParts json;
+  const Value* root = nullptr;
+  const ArgumentsNotation* outermost = nullptr;  // of the object that is read; null: JSON
+  std::string_view end_tag = {};                 // of strings without quotes; empty: they have quotes
   std::map<std::string, uint32_t, std::less<>> references = {};  // rules
   std::map<std::string, uint32_t, std::less<>> strings = {};     // rules of strings with keywords, by these
   std::vector<std::pair<std::string, const Value*>> pending =
@@ -236,13 +246,8 @@ struct SchemaReader {
   std::string error = {};
   bool impossible = false;  // the error is that nothing can match
 
-  // The rule 0 is the text.
-  static GrammarExpressions with_root() {
-    GrammarExpressions x;
-    x.add_rule("the schema");
-    return x;
-  }
-  explicit SchemaReader(const Value& schema) : root(schema), x(with_root()), json(x) {}
+  explicit SchemaReader(GrammarExpressions& expressions, const Names& names = kJsonNames)
+      : x(expressions), json(x, names) {}
 
   bool fail(std::string_view path, std::string_view what) {
     if (error.empty()) error = text("JSON schema, ", path, ": ", what);
@@ -260,7 +265,7 @@ struct SchemaReader {
   const Value* resolve(std::string_view reference) const {
     if (!reference.starts_with("#")) return nullptr;
     reference.remove_prefix(1);
-    const Value* at = &root;
+    const Value* at = root;
     while (!reference.empty()) {
       if (reference[0] != '/') return nullptr;
       const size_t end = std::min(reference.find('/', 1), reference.size());
@@ -543,8 +548,9 @@ struct SchemaReader {
       if (!number(m, (kinds & kNumber) == 0, e)) return false;
       parts.push_back(e);
     }
-    if ((kinds & kBoolean) != 0) parts.push_back(x.choice({x.literal("true"), x.literal("false")}));
-    if ((kinds & kNull) != 0) parts.push_back(x.literal("null"));
+    if ((kinds & kBoolean) != 0)
+      parts.push_back(x.choice({x.literal(json.names.yes), x.literal(json.names.no)}));
+    if ((kinds & kNull) != 0) parts.push_back(x.literal(json.names.nothing));
     out = x.choice(parts);
     return true;
   }
@@ -649,13 +655,19 @@ struct SchemaReader {
     if (!x.failure.empty()) return fail(path, x.failure);
     std::string s;
     switch (v.type()) {
-      case jinja::Type::none: s = "null"; break;
-      case jinja::Type::boolean: s = v.as_bool() ? "true" : "false"; break;
+      case jinja::Type::none: s = json.names.nothing; break;
+      case jinja::Type::boolean: s = v.as_bool() ? json.names.yes : json.names.no; break;
       case jinja::Type::integer: s = std::to_string(v.as_int()); break;
       case jinja::Type::real: jinja::append_real(s, v.as_real()); break;
       case jinja::Type::string:
         if (!is_utf8(v.as_string())) return fail(path, "a string that is not UTF-8");
-        append_json_string(s, v.as_string());
+        if (end_tag.empty()) {
+          append_json_string(s, v.as_string());
+        } else if (v.as_string().find(end_tag) != std::string::npos) {
+          return fail(path, text("a text with ", end_tag, " can't be written in this model's calls"));
+        } else {
+          s = v.as_string();
+        }
         break;
       case jinja::Type::dict: {
         std::vector<Expr> parts;
@@ -742,13 +754,69 @@ struct SchemaReader {
 
   bool property(const std::string& name, const std::string& path, Expr value, Expr& out) {
     if (!is_utf8(name)) return fail(path, "a name that is not UTF-8");
+    if (outermost != nullptr && outermost->style != ArgumentsNotation::Style::json) {
+      const bool python = outermost->style == ArgumentsNotation::Style::python;
+      if (!is_plain_name(name, python))
+        return fail(path, "an argument of that name can't be written in this model's calls");
+      out = argument(x.literal(name), value);
+      return true;
+    }
     std::string key;
     append_json_string(key, name);
     out = x.sequence({x.literal(key), json.colon, value});
     return true;
   }
 
+  // Letters, digits and underscores, no digit first; between tags also digits first, dots and hyphens.
+  static bool is_plain_name(std::string_view name, bool python) {
+    const auto is_digit = [](char c) { return c >= '0' && c <= '9'; };
+    const auto is_letter = [](char c) {
+      return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    };
+    return !name.empty() && !(python && is_digit(name[0])) &&
+           std::all_of(name.begin(), name.end(), [&](char c) {
+             return is_letter(c) || is_digit(c) || (!python && (c == '.' || c == '-'));
+           });
+  }
+
+  Expr argument(Expr name, Expr value) {
+    if (outermost->style == ArgumentsNotation::Style::python)
+      return x.sequence({name, x.literal("="), value});
+    return x.sequence({outermost->before_name, name, outermost->behind_name, value, outermost->behind_value});
+  }
+
+  // Arguments that the schema does not name.
+  Expr other_argument(Expr value) {
+    std::vector<CodePointRange> first = {{'A', 'Z'}, {'_', '_'}, {'a', 'z'}};
+    std::vector<CodePointRange> more = first;
+    more.push_back({'0', '9'});
+    if (outermost->style == ArgumentsNotation::Style::tags) first = more;
+    return argument(x.sequence({x.characters(first), x.repeat(x.characters(more), 0)}), value);
+  }
+
   bool object(const Merged& m, const std::string& path, Expr& out) {
+    const ArgumentsNotation* notation = std::exchange(outermost, nullptr);  // objects in it are JSON
+    const bool ok = object_as(m, path, notation, out);
+    outermost = notation;
+    return ok;
+  }
+
+  // A value of the property `name`, and the property.
+  bool member(const Value& value, const std::string& name, const std::string& path,
+              const ArgumentsNotation* notation, Expr& out) {
+    if (notation != nullptr && notation->style == ArgumentsNotation::Style::tags && is_text_parameter(value))
+      end_tag = notation->end_tag;
+    const bool ok = schema(value, path, out);
+    end_tag = {};
+    if (!ok) return false;
+    outermost = notation;
+    const bool named = property(name, path, out, out);
+    outermost = nullptr;
+    return named;
+  }
+
+  bool object_as(const Merged& m, const std::string& path, const ArgumentsNotation* notation, Expr& out) {
+    const bool is_json = notation == nullptr || notation->style == ArgumentsNotation::Style::json;
     const Keyword* properties = m.find("properties");
     const Keyword* required = m.find("required");
     const Keyword* additional = m.find("additionalProperties");
@@ -781,7 +849,7 @@ struct SchemaReader {
         // A property that is never valid is one that is never there.
         if (need == needed.end() && value.is(jinja::Type::boolean) && !value.as_bool()) continue;
         Expr e = 0;
-        if (!schema(value, at, e) || !property(name, at, e, e)) return false;
+        if (!member(value, name, at, notation, e)) return false;
         members.push_back({e, need != needed.end() ? Presence::required : Presence::optional});
       }
     }
@@ -790,12 +858,26 @@ struct SchemaReader {
       if (closed)
         return fail(required->path,
                     text("\"", name, "\" is not in properties, and additionalProperties does not allow it"));
+      static const Value kAnything = Value::boolean(true);
       Expr e = 0;
-      if (!property(name, required->path, other, e)) return false;
+      if (!member(additional != nullptr ? additional->value : kAnything, name, required->path, notation, e))
+        return false;
       names.push_back(name);
       members.push_back({e, Presence::required});
     }
-    if (!closed) {
+    if (!closed && !is_json) {
+      // Beside others they could not be told from those.
+      if (names.empty()) {
+        if (additional == nullptr && notation->style == ArgumentsNotation::Style::tags) {
+          end_tag = notation->end_tag;
+          other = any_text();
+          end_tag = {};
+        }
+        outermost = notation;
+        members.push_back({other_argument(other), Presence::any_number});
+        outermost = nullptr;
+      }
+    } else if (!closed) {
       if (members.empty() && names.empty() && additional == nullptr) {
         out = x.call(json.object_rule);
         return true;
@@ -805,7 +887,12 @@ struct SchemaReader {
       members.push_back({x.sequence({name, json.colon, other}), Presence::any_number});
     }
     const uint32_t rule = x.add_rule(text("JSON schema, ", path));
-    x.define(rule, x.sequence({x.literal("{"), x.list(members, json.comma), x.literal("}")}));
+    if (is_json) {
+      x.define(rule, x.sequence({x.literal("{"), x.list(members, json.comma), x.literal("}")}));
+    } else {
+      const bool python = notation->style == ArgumentsNotation::Style::python;
+      x.define(rule, x.list(members, x.literal(python ? ", " : "")));
+    }
     out = x.call(rule);
     return true;
   }
@@ -883,8 +970,21 @@ struct SchemaReader {
   Expr quoted_rule(const std::string& key, Expr inside) {
     const uint32_t rule = x.add_rule(key);
     strings.emplace(key, rule);
-    x.define(rule, x.sequence({x.literal("\""), inside, x.literal("\"")}));
+    const Expr quote = x.literal(end_tag.empty() ? "\"" : "");
+    x.define(rule, x.sequence({quote, inside, quote}));
     return x.call(rule);
+  }
+
+  // Text up to the end tag, made once.
+  Expr any_text() {
+    const std::string key = "any text";
+    if (const auto known = strings.find(key); known != strings.end()) return x.call(known->second);
+    return quoted_rule(key, text_without(x, end_tag));
+  }
+
+  // What counts characters of a text, or matches them, leaves out '<', so that no end tag is in it.
+  bool can_leave_out_tags(const Keyword& k) {
+    return end_tag.empty() || end_tag[0] == '<' || fail(k.path, "can't be honoured in this model's calls");
   }
 
   bool string(const Merged& m, Expr& out) {
@@ -895,21 +995,27 @@ struct SchemaReader {
     uint32_t min = 0;
     uint32_t max = GrammarExpressions::kUnbounded;
     if (!count(m, "minLength", min) || !count(m, "maxLength", max)) return false;
+    const std::string_view kind = end_tag.empty() ? "a string" : "a text";
     const Keyword* by_regex = pattern != nullptr ? pattern : format;
     if (by_regex == nullptr) {
       if (min_length == nullptr && max_length == nullptr) {
-        out = json.whole_string;
+        out = end_tag.empty() ? json.whole_string : any_text();
         return true;
       }
+      if (!can_leave_out_tags(*(min_length != nullptr ? min_length : max_length))) return false;
       if (max < min) return fail_impossible(max_length->path, "is below minLength");
-      const std::string key = text("a string of ", min, " to ", max, " characters");
+      const std::string key = text(kind, " of ", min, " to ", max, " characters");
       if (const auto known = strings.find(key); known != strings.end()) {
         out = x.call(known->second);
       } else {
-        out = quoted_rule(key, x.repeat(json.string_character, min, max));
+        const Expr character = end_tag.empty()
+                                   ? json.string_character
+                                   : written_characters(x, complement({}), CharacterForm::untagged);
+        out = quoted_rule(key, x.repeat(character, min, max));
       }
       return true;
     }
+    if (!can_leave_out_tags(*by_regex)) return false;
     for (const Keyword* other : {format, min_length, max_length}) {
       if (other != nullptr && other != by_regex)
         return fail(other->path, text("can't be honoured beside ", by_regex->name));
@@ -931,12 +1037,12 @@ struct SchemaReader {
                     text("the format \"", given, "\" can't be honoured; date, time, date-time and uuid can"));
       }
     }
-    const std::string key = text("a string of the ", by_regex->name, " ", given);
+    const std::string key = text(kind, " of the ", by_regex->name, " ", given);
     if (const auto known = strings.find(key); known != strings.end()) {
       out = x.call(known->second);
       return true;
     }
-    const auto e = add_regex(x, regex, CharacterForm::json_string,
+    const auto e = add_regex(x, regex, end_tag.empty() ? CharacterForm::json_string : CharacterForm::untagged,
                              format != nullptr ? RegexScope::whole : RegexScope::inside);
     if (!e) return fail(by_regex->path, e.error().message);
     out = quoted_rule(key, *e);
@@ -979,16 +1085,30 @@ struct SchemaReader {
     return true;
   }
 
-  bool read() {
-    if (root.depth() > kMaxSchemaDepth)
+  // What a schema allows; with a notation, the arguments that it allows.
+  bool read(const Value& given, const ArgumentsNotation* notation, Expr& out) {
+    root = &given;
+    references.clear();
+    pending.clear();
+    pending_rules.clear();
+    if (root->depth() > kMaxSchemaDepth)
       return fail("#", text("nested more than ", kMaxSchemaDepth, " levels deep"));
-    if (root.weight() > kMaxSchemaWeight) return fail("#", text("more than ", kMaxSchemaWeight, " values"));
-    Expr e = 0;
-    if (!schema(root, "#", e)) return false;
-    x.define(0, e);
+    if (root->weight() > kMaxSchemaWeight) return fail("#", text("more than ", kMaxSchemaWeight, " values"));
+    if (notation == nullptr) {
+      if (!schema(*root, "#", out)) return false;
+    } else {
+      Merged m;
+      outermost = notation;
+      if (!collect(*root, "#", m, 0) || !merge(m, {"type", Value::string("object"), "#/type"}) ||
+          !expression(std::move(m), "#", out))
+        return false;
+      outermost = nullptr;
+      impossible = false;
+    }
     // Rules of references may refer on.
     for (size_t i = 0; i < pending.size(); ++i) {
       const auto [name, target] = pending[i];
+      Expr e = 0;
       if (!schema(*target, name, e)) return false;
       x.define(pending_rules[i], e);
     }
@@ -1007,11 +1127,68 @@ Result<Grammar> json_object_grammar() {
 }
 
 Result<Grammar> json_schema_grammar(const jinja::Value& schema) {
-  SchemaReader reader(schema);
-  if (!reader.read()) return Error{reader.error};
-  const auto grammar = reader.x.compile();
+  GrammarExpressions x;
+  const uint32_t rule = x.add_rule("the schema");
+  SchemaReader reader(x);
+  Expr e = 0;
+  if (!reader.read(schema, nullptr, e)) return Error{reader.error};
+  x.define(rule, e);
+  const auto grammar = x.compile();
   if (!grammar) return Error{text("JSON schema: ", grammar.error().message)};
   return *grammar;
+}
+
+Result<std::vector<Expr>> add_arguments(GrammarExpressions& x, std::span<const FunctionSchema> functions,
+                                        const ArgumentsNotation& notation) {
+  const bool python = notation.style == ArgumentsNotation::Style::python;
+  SchemaReader reader(x, python ? kPythonNames : kJsonNames);
+  std::vector<Expr> out;
+  for (const FunctionSchema& f : functions) {
+    if (!reader.read(f.schema, &notation, out.emplace_back()))
+      return Error{text("the function '", f.name, "': ", reader.error)};
+  }
+  return out;
+}
+
+Expr text_without(GrammarExpressions& x, std::string_view part) {
+  std::u32string characters;
+  for (size_t at = 0; at < part.size();) {
+    const CodePoint c = decode_utf8(part, at);
+    characters += static_cast<char32_t>(c.value);
+    at += c.bytes;
+  }
+  // Knuth, Morris and Pratt's automaton: a rule for each beginning of `part` that the text so far may end with. Rules
+  // that are called at the end of rules take no stack.
+  const size_t n = characters.size();
+  std::vector<size_t> border(n + 1);
+  for (size_t i = 1, k = 0; i < n; ++i) {
+    while (k > 0 && characters[i] != characters[k]) k = border[k];
+    if (characters[i] == characters[k]) ++k;
+    border[i + 1] = k;
+  }
+  std::vector<uint32_t> rules;
+  for (size_t i = 0; i < n; ++i) rules.push_back(x.add_rule("a text between tags"));
+  for (size_t i = 0; i < n; ++i) {
+    std::vector<Expr> ways = {x.empty()};
+    std::vector<CodePointRange> taken;
+    for (size_t k = i;; k = border[k]) {
+      const uint32_t c = characters[k];
+      const auto same = [&](const CodePointRange& r) { return r.low == c; };
+      if (std::none_of(taken.begin(), taken.end(), same)) {
+        taken.push_back({c, c});
+        if (k + 1 < n) ways.push_back(x.sequence({x.characters({{c, c}}), x.call(rules[k + 1])}));
+      }
+      if (k == 0) break;
+    }
+    ways.push_back(x.sequence({x.characters(complement(std::move(taken))), x.call(rules[0])}));
+    x.define(rules[i], x.choice(ways));
+  }
+  return x.call(rules[0]);
+}
+
+bool is_text_parameter(const jinja::Value& schema) {
+  const Value* type = schema.is(jinja::Type::dict) ? schema.as_dict().find("type") : nullptr;
+  return type != nullptr && type->is_string() && type->as_string() == "string";
 }
 
 }  // namespace forge::rt

@@ -323,6 +323,11 @@ GrammarExpressions::Expr written_characters(GrammarExpressions& x, std::vector<C
                                             CharacterForm form) {
   ranges = normalized(std::move(ranges));
   if (form == CharacterForm::plain) return x.characters(std::move(ranges));
+  if (form == CharacterForm::untagged) {
+    std::vector<CodePointRange> others = complement(std::move(ranges));
+    others.push_back({'<', '<'});
+    return x.characters(complement(std::move(others)));
+  }
   std::vector<Expr> parts;
   std::vector<CodePointRange> plain;
   for (const auto& r : ranges) {

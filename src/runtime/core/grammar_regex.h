@@ -13,6 +13,7 @@ namespace forge::rt {
 enum class CharacterForm : uint8_t {
   plain,        // itself
   json_string,  // as in a JSON string, in one way: itself, or the short escape, or \u00HH
+  untagged,     // itself, but '<' can't be written
 };
 // What the expression must match.
 enum class RegexScope : uint8_t {

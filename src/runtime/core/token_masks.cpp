@@ -51,7 +51,13 @@ std::shared_ptr<const VocabularyTrie> make_vocabulary_trie(const Tokenizer& toke
   for (uint32_t t = 0; t < pieces.size(); ++t) {
     const auto id = static_cast<int32_t>(t);
     if (tokenizer.is_end_of_generation(id)) ends.push_back(t);
-    if (!tokenizer.is_control(id)) tokenizer.append_piece(id, pieces[t]);
+    if (tokenizer.is_control(id)) {
+      pieces[t] = token_terminal(id);
+    } else {
+      tokenizer.append_piece(id, pieces[t]);
+      // Never in UTF-8, and would be the beginning of a control token.
+      if (pieces[t].find('\xFF') != std::string::npos) pieces[t].clear();
+    }
   }
   return make_vocabulary_trie(pieces, ends);
 }
@@ -288,7 +294,11 @@ bool GrammarState::accept(int32_t token) {
     return true;
   }
   const auto bytes = trie.piece(t);
-  if (bytes.empty() || !masks_->advance(position_, bytes)) return false;
+  return !bytes.empty() && accept_bytes(bytes);
+}
+
+bool GrammarState::accept_bytes(std::span<const uint8_t> bytes) {
+  if (ended_ || !masks_->advance(position_, bytes)) return false;
   mask_valid_ = false;
   return true;
 }

@@ -15,8 +15,9 @@
 
 namespace forge::rt {
 
-// The bytes of all tokens that text can consist of, as tries. Left out are control tokens, empty pieces, pieces longer
-// than kMaxPieceBytes and tokens that end generation: these are listed. Immutable; made once a tokenizer and shared.
+// The bytes of all tokens that text can consist of, as tries; those of control tokens are their token_terminal. Left out
+// are empty pieces, pieces longer than kMaxPieceBytes, those with the byte 0xFF, and tokens that end generation: these are
+// listed. Immutable; made once a tokenizer and shared.
 struct VocabularyTrie {
   static constexpr size_t kMaxPieceBytes = 1024;
   static constexpr size_t kShortBytes = 16;  // most pieces are no longer
@@ -119,6 +120,8 @@ class GrammarState {
   // Goes on by a token; false where it isn't allowed: nothing has changed then. (Rarely also for an allowed one, where an
   // ambiguous grammar has more than kMaxReadings readings.)
   bool accept(int32_t token);
+  // The same by bytes of text (or terminals), wherever tokens end in it.
+  bool accept_bytes(std::span<const uint8_t> bytes);
   bool complete() const { return position_.complete; }  // the text may end here
   bool only_end_left() const;                           // and nothing else may come
   bool ended() const { return ended_; }                 // a token that ends generation was accepted

@@ -1,151 +1,155 @@
 #include "runtime/core/tool_call_grammar.h"
 
+#include <algorithm>
+
+#include "runtime/core/grammar_json_schema.h"
 #include "runtime/core/jinja_json.h"
-#include "runtime/core/jinja_unicode.h"
 
 namespace forge::rt {
 
 namespace {
 
+using Expr = GrammarExpressions::Expr;
 using jinja::Value;
 
-// Text as a GBNF literal; empty text as an empty literal.
-std::string literal(std::string_view s) {
-  std::string out = "\"";
-  for (const char c : s) {
-    if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\r') {
-      out += "\\r";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else {
-      if (c == '"' || c == '\\') out += '\\';
-      out += c;
-    }
+struct Writer {
+  GrammarExpressions& x;
+  const CallFormat& f;
+  std::span<const MarkerToken> tokens;
+  uint32_t id_length;
+
+  Expr marker(std::string_view s) const { return x.literal(marker_bytes(s, tokens)); }
+
+  Expr json_string(std::string_view s) const {
+    std::string json;
+    jinja::append_json_string(json, s);
+    return x.literal(json);
   }
-  return out + '"';
-}
 
-std::string json_literal(std::string_view s) {
-  std::string json;
-  jinja::append_json_string(json, s);
-  return literal(json);
-}
+  Expr id() const {
+    std::vector<CodePointRange> letters = {{'0', '9'}, {'A', 'Z'}, {'a', 'z'}};
+    if (id_length == 0) letters.insert(letters.end(), {{'_', '_'}, {'-', '-'}});
+    return x.repeat(x.characters(letters), id_length == 0 ? 1 : id_length, id_length == 0 ? 64 : id_length);
+  }
 
-// Text up to and with `end`, in which no two characters in a row are those that begin `end`.
-std::string text_until(std::string_view end) {
-  const auto in_class = [](std::string_view c) {
-    return text(std::string_view("[]\\^-").find(c) != std::string_view::npos ? "\\" : "",
-                c == "\n" ? "\\n" : c);
-  };
-  size_t n = 0;
-  jinja::next_code_point(end, n);
-  const std::string_view first = end.substr(0, n);
-  const size_t begin = n;
-  if (n < end.size()) jinja::next_code_point(end, n);
-  const std::string_view second = end.substr(begin, n - begin);
-  if (second.empty()) return text("[^", in_class(first), "]* ", literal(end));
-  return text("([^", in_class(first), "] | ", literal(first), "+ [^", in_class(first), in_class(second),
-              "])* ", literal(end));
-}
+  ArgumentsNotation notation() const {
+    ArgumentsNotation out;
+    if (f.style == CallStyle::python) out.style = ArgumentsNotation::Style::python;
+    if (f.style == CallStyle::xml) {
+      const std::vector<std::string> end = marker_parts(f.parameter_end);
+      out = {.style = ArgumentsNotation::Style::tags,
+             .before_name = marker(f.parameter_begin),
+             .behind_name = marker(f.parameter_middle),
+             .behind_value = marker(f.parameter_end),
+             .end_tag = end.empty() ? std::string() : end[0]};
+    }
+    return out;
+  }
 
-// Numbers that parse_json takes: 64 bits, or a double.
-constexpr std::string_view kJsonRules = R"(object ::= "{" ws (member ("," ws member)*)? "}"
-member ::= string ":" ws value
-array ::= "[" ws (value ("," ws value)*)? "]"
-value ::= (object | array | string | number | "true" | "false" | "null") ws
-string ::= "\"" character* "\"" ws
-character ::= [^"\\\x00-\x1F] | "\\" (["\\/bfnrt] | "u" hex hex hex hex)
-hex ::= [0-9a-fA-F]
-number ::= "-"? ("0" | [1-9] [0-9]{0,17}) ("." [0-9]{1,16})? ([eE] [-+]? [0-9]{1,2})?
-ws ::= [ \n]?
-)";
-constexpr std::string_view kPythonRules = R"(keywords ::= (keyword (", " keyword)*)?
-keyword ::= [a-zA-Z_] [a-zA-Z0-9_]* "=" literal
-literal ::= string | number | "True" | "False" | "None" | list | dict
-list ::= "[" (literal (", " literal)*)? "]"
-dict ::= "{" (pair (", " pair)*)? "}"
-pair ::= string ": " literal
-string ::= "\"" character* "\""
-character ::= [^"\\\x00-\x1F] | "\\" (["\\/bfnrt] | "u" hex hex hex hex)
-hex ::= [0-9a-fA-F]
-number ::= "-"? ("0" | [1-9] [0-9]{0,17}) ("." [0-9]{1,16})? ([eE] [-+]? [0-9]{1,2})?
-)";
-
-std::string call_rule(const CallFormat& f, const std::string& names, uint32_t id_length) {
-  const std::string id = id_length > 0 ? text("[a-zA-Z0-9]{", id_length, "}") : "[a-zA-Z0-9_-]{1,64}";
-  switch (f.style) {
-    case CallStyle::none: return {};
-    case CallStyle::json: {
-      std::string out = literal("{");
-      for (size_t i = 0; i < f.key_order.size(); ++i) {
-        const std::string& key = f.key_order[i];
-        out += text(' ', literal(i > 0 ? ", " : ""), ' ', json_literal(key), ' ', literal(": "), ' ');
-        out += key == f.name_key        ? names
-               : key == f.arguments_key ? "object"
-                                        : text("\"\\\"\" ", id, " \"\\\"\"");
+  Expr call(const std::string& name, Expr arguments) const {
+    switch (f.style) {
+      case CallStyle::none: return x.empty();
+      case CallStyle::json: {
+        std::vector<Expr> parts = {x.literal("{")};
+        for (size_t i = 0; i < f.key_order.size(); ++i) {
+          const std::string& key = f.key_order[i];
+          parts.insert(parts.end(), {x.literal(i > 0 ? ", " : ""), json_string(key), x.literal(": ")});
+          parts.push_back(key == f.name_key        ? json_string(name)
+                          : key == f.arguments_key ? arguments
+                                                   : x.sequence({x.literal("\""), id(), x.literal("\"")}));
+        }
+        parts.push_back(x.literal("}"));
+        return x.sequence(parts);
       }
-      return out + ' ' + literal("}");
+      case CallStyle::any:
+        return x.sequence({x.literal("{\"name\": "), json_string(name), x.literal(", \"arguments\": "),
+                           arguments, x.literal("}")});
+      case CallStyle::named_json: {
+        const Expr ids = f.id_end.empty() ? x.empty() : x.sequence({id(), marker(f.id_end)});
+        return x.sequence({x.literal(name), marker(f.name_end), ids, arguments});
+      }
+      case CallStyle::xml: return x.sequence({x.literal(name), marker(f.name_end), arguments});
+      case CallStyle::python: return x.sequence({x.literal(name), x.literal("("), arguments, x.literal(")")});
     }
-    case CallStyle::any: return text(R"("{\"name\": " )", names, R"( ", \"arguments\": " object "}")");
-    case CallStyle::named_json: {
-      const std::string id_part = f.id_end.empty() ? "" : text(' ', id, ' ', literal(f.id_end));
-      return text(names, ' ', literal(f.name_end), id_part, " object");
-    }
-    case CallStyle::xml:
-      return text(names, ' ', literal(f.name_end), " (", literal(f.parameter_begin), " [a-zA-Z0-9_.-]+ ",
-                  literal(f.parameter_middle), ' ', text_until(f.parameter_end), ")*");
-    case CallStyle::python: return text(names, " \"(\" keywords \")\"");
   }
+};
+
+const Value* member(const Value* v, std::string_view key) {
+  return v != nullptr && v->is(jinja::Type::dict) ? v->as_dict().find(key) : nullptr;
 }
 
 }  // namespace
 
-Result<std::string> tool_call_gbnf(const AnswerFormat& format, const Value& tools,
-                                   const ToolCallGrammarOptions& options) {
+Result<Grammar> tool_call_grammar(const AnswerFormat& format, const Value& tools,
+                                  const ToolCallGrammarOptions& options) {
   const CallFormat& f = format.calls;
   if (f.style == CallStyle::none) return Error{"tool_choice: the chat template has no tool calls"};
   if (!tools.is_sequence(jinja::SequenceKind::list)) return Error{"tools: expected a list"};
-  const bool quoted = f.style == CallStyle::json || f.style == CallStyle::any;
-  std::string names;
+  static const Value kAnyObject = jinja::DictBuilder().value();
+  std::vector<FunctionSchema> functions;
   for (const Value& tool : tools.as_sequence().items) {
-    const Value* function = tool.is(jinja::Type::dict) ? tool.as_dict().find("function") : nullptr;
-    const Value* name =
-        function != nullptr && function->is(jinja::Type::dict) ? function->as_dict().find("name") : nullptr;
+    const Value* function = member(&tool, "function");
+    const Value* name = member(function, "name");
     if (name == nullptr || !name->is_string() || name->as_string().empty()) {
       return Error{"tools: expected {\"function\": {\"name\": …}}"};
     }
     if (!options.name.empty() && name->as_string() != options.name) continue;
-    if (!names.empty()) names += " | ";
-    names += quoted ? json_literal(name->as_string()) : literal(name->as_string());
+    const Value* schema = member(function, "parameters");
+    const auto* strict = options.strict;
+    const bool is_any =
+        schema == nullptr || schema->is_none() ||
+        (strict != nullptr && std::find(strict->begin(), strict->end(), name->as_string()) == strict->end());
+    functions.push_back({name->as_string(), is_any ? kAnyObject : *schema});
   }
-  if (names.empty()) return Error{text("tool_choice: no tool is called '", options.name, "'")};
+  if (functions.empty()) return Error{text("tool_choice: no tool is called '", options.name, "'")};
+
+  GrammarExpressions x;
+  const uint32_t root = x.add_rule("a tool call");
+  const Writer w{x, f, options.tokens, format.call_id_length};
+  const ArgumentsNotation notation = w.notation();
+  if (notation.style == ArgumentsNotation::Style::tags && notation.end_tag.empty())
+    return Error{"tool_choice: arguments have no end in this model's calls"};
+  const auto arguments = add_arguments(x, functions, notation);
+  if (!arguments) return Error{text("tools: ", arguments.error().message)};
+  std::vector<Expr> ways;
+  for (size_t i = 0; i < functions.size(); ++i) ways.push_back(w.call(functions[i].name, (*arguments)[i]));
+  const uint32_t call_rule = x.add_rule("a call");
+  x.define(call_rule, x.sequence({w.marker(f.call_begin), x.choice(ways), w.marker(f.call_end)}));
 
   const bool list = f.list || f.style == CallStyle::any;
   const std::string separator = list && f.separator.empty() ? ", " : f.separator;
-  std::string out = "root ::= ";
-  const ThinkingFormat& t = format.thinking;
-  if (!t.close.empty() && options.thoughts_open) {
-    out += "thoughts ";
-  } else if (!t.close.empty() && options.thoughts) {
-    out += text('(', literal(t.open), " thoughts)? ");
-  }
-  out += text(literal(f.section_begin + (list ? "[" : "")), " call ");
-  if (options.parallel && format.parallel_calls && options.name.empty())
-    out += text('(', literal(separator), " call)* ");
-  out += text(literal((list ? "]" : "") + f.section_end), '\n');
-  out += text("call ::= ", literal(f.call_begin), ' ', call_rule(f, "name", format.call_id_length), ' ',
-              literal(f.call_end), "\nname ::= ", names, '\n');
-  if (!t.close.empty() && (options.thoughts_open || options.thoughts)) {
-    out += text("thoughts ::= ", text_until(t.close), " [ \\n]*\n");
-  }
-  if (f.style == CallStyle::python) {
-    out += kPythonRules;
-  } else if (f.style != CallStyle::xml) {
-    out += kJsonRules;
+  const Expr call = x.call(call_rule);
+  const bool several = options.parallel && format.parallel_calls && options.name.empty();
+  const Expr more = several ? x.repeat(x.sequence({w.marker(separator), call}), 0) : x.empty();
+  x.define(root, x.sequence({w.marker(f.section_begin + (list ? "[" : "")), call, more,
+                             w.marker((list ? "]" : "") + f.section_end)}));
+  auto grammar = x.compile();
+  if (!grammar) return Error{text("tools: ", grammar.error().message)};
+  return std::move(*grammar);
+}
+
+std::string marker_bytes(std::string_view marker, std::span<const MarkerToken> tokens) {
+  std::string out;
+  while (!marker.empty()) {
+    const MarkerToken* longest = nullptr;
+    for (const MarkerToken& t : tokens) {
+      const bool longer = longest == nullptr || t.name.size() > longest->name.size();
+      if (!t.name.empty() && longer && marker.starts_with(t.name)) longest = &t;
+    }
+    out += longest != nullptr ? token_terminal(longest->token) : std::string(marker.substr(0, 1));
+    marker.remove_prefix(longest != nullptr ? longest->name.size() : 1);
   }
   return out;
+}
+
+std::string_view call_opening(const CallFormat& format) {
+  for (const std::string* marker : {&format.section_begin, &format.call_begin}) {
+    const std::string_view trimmed = trim_space(*marker);
+    if (trimmed.empty()) continue;
+    const std::vector<std::string> parts = marker_parts(trimmed);
+    return trimmed.substr(0, parts[0].size());
+  }
+  return {};
 }
 
 }  // namespace forge::rt

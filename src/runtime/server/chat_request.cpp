@@ -3,7 +3,6 @@
 
 #include "runtime/core/answer_messages.h"
 #include "runtime/core/jinja_json.h"
-#include "runtime/core/tool_call_grammar.h"
 #include "runtime/host/json.h"
 #include "runtime/server/constraint.h"
 #include "runtime/server/endpoints.h"
@@ -166,7 +165,7 @@ constexpr size_t kMaxTools = 256;
 
 // OpenAI's {"type": "function", "function": {"name", "description", "parameters"}}, or Anthropic's {"name",
 // "description", "input_schema"}, as OpenAI has it.
-Value read_tool(const RequestFields& fields) {
+Value read_tool(const RequestFields& fields, std::vector<std::string>& strict_tools) {
   const Value* function = fields.find("function");
   std::string type = "function";
   fields.string("type", type);
@@ -188,6 +187,7 @@ Value read_tool(const RequestFields& fields) {
       from.find(function != nullptr || !from.has("input_schema") ? "parameters" : "input_schema");
   if (schema != nullptr && !schema->is(Type::dict)) from.expected("parameters", "a JSON schema");
   made->set("parameters", schema != nullptr ? *schema : kNothing);
+  if (bool strict = false; from.boolean("strict", strict) && strict) strict_tools.push_back(name);
   const DictBuilder out;
   out->set("type", Value::string("function"));
   out->set("function", made.value());
@@ -234,8 +234,8 @@ void read_tools(const RequestFields& fields, ChatRequest& out) {
     return fields.expected("tools", text("a list of at most ", kMaxTools));
   std::vector<Value> read;
   for (size_t i = 0; i < items->size() && !fields.failed(); ++i)
-    read.push_back(
-        read_tool(RequestFields((*items)[i], text(fields.path_of("tools"), ".", i), fields.error())));
+    read.push_back(read_tool(
+        RequestFields((*items)[i], text(fields.path_of("tools"), ".", i), fields.error()), out.strict_tools));
   if (choice != nullptr) read_tool_choice(fields, *choice, out);
   fields.boolean("parallel_tool_calls", out.parallel_calls);
   if (!read.empty() && out.tool_choice != "none") out.tools = Value::list(std::move(read));
@@ -275,6 +275,28 @@ std::optional<ChatPrompt::Prompt> render_chat(const ChatRequest& chat, const Mod
   return std::nullopt;
 }
 
+namespace {
+
+// What the answer's guide must know of thoughts: where the prompt ends in them, or leaves them to the model.
+void set_thoughts(const ModelInfo& model, GenerationRequest& out) {
+  const ThinkingFormat& thinking = model.format.thinking;
+  const std::string_view prompt = trim_space(out.prompt_text);
+  if (thinking.open.empty() || thinking.close.empty() || prompt.ends_with(thinking.close)) return;
+  AnswerGuideOptions& guide = out.text.guide;
+  guide.open_thoughts = thinking.open;
+  guide.close_thoughts = thinking.close;
+  guide.thoughts_open = prompt.ends_with(thinking.open);
+  const auto tokens_of = [&](std::string_view marker) {
+    return model.tokenizer().encode(marker, {.add_bos = false, .add_eos = false, .parse_special = true});
+  };
+  const std::vector<int32_t> open = tokens_of(thinking.open);
+  if (open.size() == 1) guide.open_token = open[0];
+  guide.close_tokens = tokens_of(thinking.close);
+  guide.behind_thoughts = tokens_of("\n\n");
+}
+
+}  // namespace
+
 void set_chat_prompt(const ChatRequest& chat, const ModelInfo& model, GenerationRequest& out,
                      ApiError& error) {
   auto prompt = render_chat(chat, model, error);
@@ -283,27 +305,19 @@ void set_chat_prompt(const ChatRequest& chat, const ModelInfo& model, Generation
   out.prompt_text = std::move(prompt->text);
   out.tools = chat.tools;
   out.parallel_calls = chat.parallel_calls;
-  const ThinkingFormat& thinking = model.format.thinking;
-  const bool thinks = !thinking.open.empty() && trim_space(out.prompt_text).ends_with(thinking.open);
-  if (chat.tool_choice == "required" || chat.tool_choice == "named") {
-    if (out.text.masks != nullptr)
-      return fail(error, "tool_choice", "a forced call and a response format exclude each other");
-    const auto gbnf =
-        tool_call_gbnf(model.format, chat.tools,
-                       {.name = chat.tool_name, .parallel = chat.parallel_calls, .thoughts_open = thinks});
-    if (!gbnf) {
-      error = {.message = gbnf.error().message, .param = "tool_choice", .code = {}};
-      return;
-    }
-    set_constraint(*gbnf, model, out, error);
-  } else if (out.text.masks != nullptr && thinks) {
-    // The constraint is on the answer, which begins at once.
-    const std::string closed = text(thinking.close, "\n\n");
-    const auto more =
-        model.tokenizer().encode(closed, {.add_bos = false, .add_eos = false, .parse_special = true});
-    prompt->tokens.insert(prompt->tokens.end(), more.begin(), more.end());
-    out.prompt_text += closed;
+  const bool forced = chat.tool_choice == "required" || chat.tool_choice == "named";
+  if (forced && out.text.guide.masks != nullptr)
+    return fail(error, "tool_choice", "a forced call and a response format exclude each other");
+  ToolCallGrammarOptions calls{
+      .name = chat.tool_name, .parallel = chat.parallel_calls, .tokens = model.marker_tokens};
+  if (forced) {
+    set_tool_calls(chat.tools, calls, /*lazy=*/false, model, out, error);
+  } else if (!chat.strict_tools.empty() && !chat.tools.is_undefined() && out.text.guide.masks == nullptr &&
+             !call_opening(model.format.calls).empty()) {
+    calls.strict = &chat.strict_tools;
+    set_tool_calls(chat.tools, calls, /*lazy=*/true, model, out, error);
   }
+  set_thoughts(model, out);
   set_prompt(std::move(prompt->tokens), model, out, error);
 }
 

@@ -14,11 +14,11 @@ constexpr size_t kMaskBytes = 8u << 20;  // of each grammar
 void use(const RequestFields& fields, std::string_view name, const ModelInfo& model, const std::string& key,
          const std::function<Result<Grammar>()>& make, GenerationRequest& out) {
   if (fields.failed()) return;
-  if (out.text.masks != nullptr)
+  if (out.text.guide.masks != nullptr)
     return fields.fail(name, "one of response_format, json_schema, regex, choice and grammar is enough");
   auto masks = model.grammars->get(key, make);
   if (!masks) return fields.fail(name, text(fields.path_of(name), ": ", masks.error().message));
-  out.text.masks = std::move(*masks);
+  out.text.guide.masks = std::move(*masks);
 }
 
 void use_schema(const RequestFields& fields, std::string_view name, const Value& schema,
@@ -80,14 +80,26 @@ void read_constraint(const RequestFields& fields, const ModelInfo& model, Genera
   }
 }
 
-void set_constraint(const std::string& gbnf, const ModelInfo& model, GenerationRequest& out,
-                    ApiError& error) {
-  auto masks = model.grammars->get("gbnf " + gbnf, [&] { return parse_gbnf(gbnf); });
-  if (masks) {
-    out.text.masks = std::move(*masks);
-  } else if (error.message.empty()) {
-    error.message = masks.error().message;
-  }
+void set_tool_calls(const Value& tools, const ToolCallGrammarOptions& options, bool lazy,
+                    const ModelInfo& model, GenerationRequest& out, ApiError& error) {
+  const auto fail = [&](std::string message) {
+    error = {.message = std::move(message), .param = lazy ? "tools" : "tool_choice", .code = {}};
+  };
+  std::string key = text("tools ", options.name, options.parallel ? " several " : " one ");
+  if (options.strict != nullptr)
+    for (const std::string& name : *options.strict) key += text(name.size(), " ", name, " ");
+  if (!jinja::append_repr(key, tools, kMaxGrammarText)) return fail("tools: they are too large");
+  auto masks = model.grammars->get(key, [&] { return tool_call_grammar(model.format, tools, options); });
+  if (!masks) return fail(masks.error().message);
+  AnswerGuideOptions& guide = out.text.guide;
+  guide.masks = std::move(*masks);
+  if (!lazy) return;
+  const CallFormat& calls = model.format.calls;
+  guide.opening = call_opening(calls);
+  const std::string written = calls.section_begin + calls.call_begin;
+  guide.opening_bytes =
+      marker_bytes(std::string_view(written).substr(0, written.find(guide.opening) + guide.opening.size()),
+                   options.tokens);
 }
 
 }  // namespace forge::rt

@@ -30,7 +30,8 @@ void read_constraint(const RequestFields& fields, const ModelInfo& model, Genera
 // The format {"type": "text" | "json_object" | "json_schema", …} called `name`.
 void read_format(const RequestFields& fields, std::string_view name, const ModelInfo& model,
                  GenerationRequest& out);
-// The answer must match GBNF that the server wrote.
-void set_constraint(const std::string& gbnf, const ModelInfo& model, GenerationRequest& out, ApiError& error);
+// The answer must be calls of the tools. lazy: where it calls tools at all (see AnswerGuideOptions::opening).
+void set_tool_calls(const jinja::Value& tools, const ToolCallGrammarOptions& options, bool lazy,
+                    const ModelInfo& model, GenerationRequest& out, ApiError& error);
 
 }  // namespace forge::rt

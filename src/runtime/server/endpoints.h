@@ -47,6 +47,7 @@ struct ChatRequest {
   std::string tool_choice = "auto";  // "none", "auto", "required", or "named": the tool `tool_name` alone
   std::string tool_name;
   bool parallel_calls = true;
+  std::vector<std::string> strict_tools;  // the names of those that are "strict": true
   std::string answer_begins;  // the text of a last message of the assistant, which the answer goes on from
 };
 // messages, tools, tool_choice, parallel_tool_calls, chat_template_kwargs.

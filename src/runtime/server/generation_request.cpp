@@ -74,6 +74,7 @@ void check_stops(const RequestFields& fields, std::string_view name, const std::
 
 void read_generation(const RequestFields& fields, const ModelInfo& model, GenerationRequest& out) {
   Job& job = out.text.job;
+  out.text.guide.n_vocab = static_cast<uint32_t>(model.tokenizer().n_vocab());
   SamplingParams& p = job.sampling;
   p = model.sampling;
   fields.number("temperature", 0, 100, p.temperature);

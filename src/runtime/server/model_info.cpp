@@ -42,7 +42,9 @@ Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
   for (int32_t t = 0; t < session.tokenizer.n_vocab(); ++t) {
     std::string name;
     if (session.tokenizer.is_control(t)) session.tokenizer.append_piece(t, name, /*special=*/true);
-    if (!name.empty() && model.format.has_marker(name)) markers.push_back(t);
+    if (name.empty() || !model.format.has_marker(name)) continue;
+    markers.push_back(t);
+    if (!session.tokenizer.is_end_of_generation(t)) model.marker_tokens.push_back({std::move(name), t});
   }
   model.markers = std::make_shared<const std::vector<int32_t>>(std::move(markers));
   return Ok{};

@@ -9,6 +9,7 @@
 
 #include "runtime/core/answer_format.h"
 #include "runtime/core/chat_prompt.h"
+#include "runtime/core/tool_call_grammar.h"
 #include "runtime/host/program.h"
 
 namespace forge::rt {
@@ -29,6 +30,7 @@ struct ModelInfo {
   AnswerFormat format;                    // of thoughts and tool calls
   // Control tokens of the format's markers: they come out under their names.
   std::shared_ptr<const std::vector<int32_t>> markers;
+  std::vector<MarkerToken> marker_tokens;  // the same, without those that end generation
   std::shared_ptr<GrammarCache> grammars;
   std::optional<FillTokens> fill_tokens;
   std::string system_prompt;  // of conversations that bring none; may be empty

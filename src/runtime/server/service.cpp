@@ -139,13 +139,13 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     t->began = seconds_now();
     metrics_.queued.add(t->began - t->arrived);
   };
-  std::shared_ptr<GrammarState> grammar;
-  if (t->request.masks != nullptr) {
-    grammar = std::make_shared<GrammarState>(t->request.masks);
-    job.allowed = [grammar] { return grammar->allowed(); };
-    job.ignore_eos = false;  // where the grammar ends the text ends
+  std::shared_ptr<AnswerGuide> guide;
+  if (t->request.guide.steers()) {
+    if (t->request.guide.masks != nullptr) job.ignore_eos = false;  // where the grammar ends the text ends
+    guide = std::make_shared<AnswerGuide>(std::move(t->request.guide));
+    job.allowed = [guide] { return guide->allowed(); };
   }
-  job.on_token = [this, t, touch, grammar](int32_t token, std::span<const float> logits) {
+  job.on_token = [this, t, touch, guide](int32_t token, std::span<const float> logits) {
     const double now = seconds_now();
     if (++t->n_generated == 1) {
       t->first = now;
@@ -162,14 +162,12 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     std::string whole;
     t->stream.characters.push(bytes, whole);
     t->update.text += t->stream.stops.push(whole);
+    if (guide != nullptr) t->grammar_failed = !guide->accept(token, bytes);
     if (t->request.wants_tokens) {
       TextToken& added = t->update.tokens.emplace_back(token, std::move(bytes));
       if (t->request.wants_logprobs) add_logprobs(logits, t->request.n_top_logprobs, added);
     }
-    if (grammar != nullptr) {
-      t->grammar_failed = !grammar->accept(token);
-      if (t->grammar_failed || grammar->only_end_left()) return false;
-    }
+    if (guide != nullptr && (t->grammar_failed || guide->only_end_left())) return false;
     return !t->stream.stops.matched();
   };
   if (t->request.wants_prompt_logprobs) {
@@ -195,7 +193,7 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
       ++t->n_hidden_rows;
     };
   }
-  job.on_end = [this, t, touch](const JobResult& result) {
+  job.on_end = [this, t, touch, guide](const JobResult& result) {
     const double now = seconds_now();
     touch();
     TextUpdate& u = t->update;
@@ -203,6 +201,7 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     if (t->stream.stops.matched()) u.stop = t->stream.stops.matched_stop();
     u.ended = true;
     u.result = result;
+    if (guide != nullptr) u.n_thought_tokens = guide->n_thought_tokens();
     if (t->grammar_failed) {
       u.result.end = JobEnd::failed;
       u.result.error = "the grammar is too ambiguous: it has too many readings of the text so far";

@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
+#include "runtime/core/answer_guide.h"
 #include "runtime/core/logprobs.h"
 #include "runtime/core/result.h"
 #include "runtime/core/scheduler.h"
-#include "runtime/core/token_masks.h"
 #include "runtime/host/program.h"
 
 namespace forge::rt {
@@ -26,9 +26,9 @@ struct TextRequest {
   std::vector<std::string> stop;
   // Control tokens that come out under their names, ascending; null: none.
   std::shared_ptr<const std::vector<int32_t>> shown_tokens;
-  std::shared_ptr<TokenMasks> masks;  // of the grammar that the text must match; null: any text
-  bool wants_tokens = false;          // TextUpdate::tokens
-  bool wants_logprobs = false;        // and their log probabilities
+  AnswerGuideOptions guide;     // of thoughts and the grammar that the text must match
+  bool wants_tokens = false;    // TextUpdate::tokens
+  bool wants_logprobs = false;  // and their log probabilities
   uint32_t n_top_logprobs = 0;
   bool wants_prompt_logprobs = false;  // TextUpdate::prompt_tokens
   bool wants_embedding = false;
@@ -53,6 +53,7 @@ struct TextUpdate {
   JobResult result;
   std::string stop;              // the stop string that was found
   std::vector<float> embedding;  // the mean of the prompt's hidden states, of length 1
+  uint32_t n_thought_tokens = 0;
   double queued_s = 0, prompt_s = 0, generation_s = 0;
 };
 
