@@ -69,6 +69,11 @@ CompileOptions compile_options(const BuildOptions& options, const std::string& c
     out.chat_template = read_template(options.chat_template_file);
   }
   if (!options.system_prompt_file.empty()) out.system_prompt = read_system_prompt(options.system_prompt_file);
+  if (!options.json_schema_file.empty()) {
+    const MappedFile map(options.json_schema_file);
+    out.json_schema.assign(map.bytes().begin(), map.bytes().end());
+    out.json_schema_file = options.json_schema_file;
+  }
   out.compiler = compiler_version;
   return out;
 }
@@ -86,7 +91,8 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   for (const std::string& file : outputs) {
     refuse_to_replace_input(options.model, file);
     for (const auto& [input, what] : {std::pair(options.chat_template_file, "the chat template"),
-                                      std::pair(options.system_prompt_file, "the system prompt")})
+                                      std::pair(options.system_prompt_file, "the system prompt"),
+                                      std::pair(options.json_schema_file, "the JSON schema")})
       if (std::error_code error; fs::equivalent(input, file, error))
         fail_usage("{}: the output would replace {}", file, what);
     if (output != Output::source) expect_writable(file);

@@ -19,6 +19,7 @@ struct BuildOptions {
   std::string default_args;            // what the program does when started with nothing
   std::string chat_template_file;      // empty: the model's own template
   std::string system_prompt_file;      // what conversations begin with, its KV in the program; may be empty
+  std::string json_schema_file;        // that answers match; may be empty
   bool verbose = false;                // tells on stderr what is run
 };
 

@@ -88,6 +88,11 @@ void add_compile(CLI::App& forge) {
           "--system-prompt", flags->build.system_prompt_file,
           "a file with what conversations begin with; its KV is computed now and lies in the program")
       ->check(not_empty());
+  command
+      ->add_option("--json-schema", flags->build.json_schema_file,
+                   "answers are JSON that the schema in this file allows; its automaton and token masks lie "
+                   "in the program")
+      ->check(not_empty());
   command->add_flag("-v,--verbose", flags->build.verbose, "show what is run");
   command->footer("example:\n  forge compile model.gguf -o story --default-args \"chat --temp 0.7\"");
   command->callback([flags] { compile(*flags); });

@@ -15,6 +15,8 @@
 #include "passes/passes.h"
 #include "runtime/core/answer_format.h"
 #include "runtime/core/chat_template.h"
+#include "runtime/core/jinja_json.h"
+#include "runtime/core/mask_image.h"
 #include "runtime/core/tokenizer.h"
 
 namespace forge {
@@ -115,6 +117,18 @@ std::optional<std::string> answer_format(const PayloadInput& payload) {
   return rt::derive_answer_format(*chat_template, hints).to_text();
 }
 
+// The masks of the schema's grammar over the payload's vocabulary.
+std::vector<uint8_t> answer_masks(const PayloadInput& payload, const CompileOptions& options) {
+  constexpr size_t kMaxMaskBytes = 8 << 20;
+  const auto schema = rt::jinja::parse_json(options.json_schema);
+  if (!schema) fail("{}: {}", options.json_schema_file, schema.error().message);
+  const auto grammar = rt::json_schema_grammar(*schema);
+  if (!grammar) fail("{}: {}", options.json_schema_file, grammar.error().message);
+  const auto tokenizer = rt::Tokenizer::open(payload.tokenizer);
+  if (!tokenizer) fail("--json-schema: {}", tokenizer.error().message);
+  return rt::write_mask_image(rt::make_vocabulary_trie(*tokenizer), *grammar, kMaxMaskBytes);
+}
+
 void pack_weights(const Checkpoint& checkpoint, const CompiledModel& m, PayloadInput& payload) {
   for (const PlacedWeight& placed : m.plan.weights) {
     const Weight& w = m.optimized.weights[placed.weight];
@@ -181,6 +195,7 @@ CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& 
   payload.source_kv = encode_source_metadata(checkpoint);
   payload.manifest = make_manifest(checkpoint, options, m);
   if (const auto format = answer_format(payload)) payload.manifest["answer.format"] = *format;
+  if (!options.json_schema.empty()) payload.answers = answer_masks(payload, options);
   pack_weights(checkpoint, m, payload);
   return m;
 }

@@ -26,6 +26,8 @@ struct CompileOptions {
   bool has_chat_template = false;  // --chat-template was given (an empty text switches the template off)
   std::string chat_template_file;  // where it is from, for messages
   std::string system_prompt;       // of conversations that bring none
+  std::string json_schema;         // that answers match, as text; empty: any text
+  std::string json_schema_file;    // where it is from, for messages
   std::string compiler;            // the C++ compiler's identity, for `info`
 };
 

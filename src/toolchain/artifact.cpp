@@ -116,6 +116,7 @@ Layout lay_out(const PayloadInput& payload) {
   add("template", payload.chat_template);
   add("source.kv", {payload.source_kv.begin(), payload.source_kv.end()});
   add("tensors", tensor_table(payload, {}));
+  if (!payload.answers.empty()) add("answers", {payload.answers.begin(), payload.answers.end()});
   if (!payload.prompt.empty()) add("prompt", {payload.prompt.begin(), payload.prompt.end()});
   names.emplace_back("weights");
   layout.entries.resize(names.size());
@@ -123,11 +124,11 @@ Layout lay_out(const PayloadInput& payload) {
   for (size_t i = 0; i < names.size(); ++i) {
     rt::SectionEntry& entry = layout.entries[i];
     names[i].copy(entry.name, sizeof(entry.name));
-    // Of the large ones each tensor has its own hash in the tensor table, and the prompt's KV has one in its header.
+    // Tensors have hashes of their own in the tensor table, the prompt's KV and the answers' grammar in their headers.
     const bool is_large = names[i] == "weights" || names[i] == "prompt";
     entry.offset = round_up(offset, is_large ? rt::kPageAlignment : rt::kSectionAlignment);
     entry.bytes = names[i] == "weights" ? payload.weights_bytes : layout.content[i].size();
-    entry.hash = is_large ? 0 : rt::hash64(as_bytes(layout.content[i]));
+    entry.hash = is_large || names[i] == "answers" ? 0 : rt::hash64(as_bytes(layout.content[i]));
     offset = entry.offset + entry.bytes;
   }
   layout.payload_bytes = offset;

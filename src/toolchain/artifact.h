@@ -27,7 +27,8 @@ struct PayloadInput {
   std::map<std::string, std::string, std::less<>> manifest;
   std::vector<uint8_t> tokenizer, source_kv;
   std::string chat_template;
-  std::vector<uint8_t> prompt;  // a KvImage (runtime/core/kv_image.h), or empty
+  std::vector<uint8_t> prompt;   // a KvImage (runtime/core/kv_image.h), or empty
+  std::vector<uint8_t> answers;  // a grammar's masks (runtime/core/mask_image.h), or empty
   uint64_t weights_bytes = 0;
   std::vector<PackedTensor> tensors;  // ascending offsets
 };

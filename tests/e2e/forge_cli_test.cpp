@@ -418,6 +418,35 @@ TEST_F(ForgeCli, SystemPromptIsCompiledIn) {
             "forge: --system-prompt: the chat template leaves instructions out");
 }
 
+// The masks of a schema lie in the program: its answers match, and those of the plain one that is asked for the schema.
+TEST_F(ForgeCli, AnswersMatchTheSchemaThatWasCompiledIn) {
+  output(R"(echo '{"type": "object", "properties": {"a": {"type": "integer", "minimum": 0, "maximum": 99}},
+                   "required": ["a"], "additionalProperties": false}' >schema)");
+  output(R"(printf '{%% for m in messages %%}{{ m.content }}{%% endfor %%}' >t)");
+  output("$forge compile $model --chat-template t -o plain");
+  output("$forge compile $model --chat-template t -o prog --json-schema schema");
+  for (const char* seed : {"1", "2", "3"}) {
+    const std::string of_seed = std::string(" --temp 2 --top-k 0 --min-p 0 --top-p 1 --seed ") + seed;
+    const std::string said = output("./prog generate abc" + of_seed);
+    EXPECT_TRUE(std::regex_match(said, std::regex(R"(\{"a": ?[1-9]?[0-9]\})"))) << said;
+    EXPECT_EQ(output("./plain generate abc --json-schema schema" + of_seed), said);
+    EXPECT_TRUE(std::regex_match(output("echo abc | ./prog chat" + of_seed),
+                                 std::regex(R"(\{"a": ?[1-9]?[0-9]\}\n)")));
+  }
+  EXPECT_EQ(output("./prog generate abc --choice x,x"), "x");
+  EXPECT_NE(output("./prog info").find("JSON of a schema"), std::string::npos);
+  EXPECT_NE(output("./prog info --verify").find("all whole"), std::string::npos);
+  output("$forge compile $model --chat-template t -o again --json-schema schema && cmp prog again");
+  EXPECT_EQ(
+      error(
+          R"(echo '{"type": "object", "patternProperties": {}}' >bad; $forge compile $model -o x --json-schema bad)",
+          1)
+          .substr(0, 23),
+      "forge: bad: JSON schema");
+  EXPECT_EQ(error("echo '{' >bad; $forge compile $model -o x --json-schema bad", 1).substr(0, 12),
+            "forge: bad: ");
+}
+
 TEST_F(ForgeCli, TokenizerNeedsNoCompiler) {
   const std::string ids = output("PATH=/ $forge tokenize $model --ids abc");
   EXPECT_EQ(output("$forge compile $model -o prog && ./prog tokenize --ids abc"), ids);

@@ -11,6 +11,7 @@
 
 #include "runtime/core/grammar_matcher.h"
 #include "runtime/core/jinja_json.h"
+#include "runtime/core/mask_image.h"
 #include "runtime/core/token_masks.h"
 
 namespace forge::rt {
@@ -735,8 +736,8 @@ void expect_mask_is_what_is_accepted(GrammarState state, const std::string& wher
   EXPECT_EQ(bit(mask, kEnd), state.complete()) << where;
 }
 
-TEST(TokenMasks, AreWhatEveryTokenTriedGives) {
-  const std::pair<const char*, Result<Grammar>> grammars[] = {
+std::vector<std::pair<std::string, Result<Grammar>>> some_grammars() {
+  return {
       {"object", json_object_grammar()},
       {"schema",
        schema_grammar(
@@ -752,6 +753,9 @@ TEST(TokenMasks, AreWhatEveryTokenTriedGives) {
       {"utf-8", regex_grammar("[\\u00e9\\u{1F600}-\\u{1F64F}x]{1,3}\"?")},
       {"blocks", regex_grammar("(?:ab|cd|\\u00e9|[^x]y){100,300}")},
   };
+}
+
+TEST(TokenMasks, AreWhatEveryTokenTriedGives) {
   struct Setting {
     std::shared_ptr<const VocabularyTrie> trie;
     size_t cache;
@@ -762,7 +766,7 @@ TEST(TokenMasks, AreWhatEveryTokenTriedGives) {
                               {test_trie(), size_t{400}, 6, 25},
                               {large_trie(), size_t{32} << 20, 3, 12},
                               {large_trie(), size_t{4000}, 1, 12}};
-  for (const auto& [name, g] : grammars) {
+  for (const auto& [name, g] : some_grammars()) {
     ASSERT_TRUE(g) << name << ": " << g.error().message;
     for (const Setting& setting : settings) {
       auto masks = std::make_shared<TokenMasks>(setting.trie, *g, setting.cache);
@@ -891,6 +895,72 @@ TEST(TokenMasks, WhatIsAllowedIsJson) {
     EXPECT_TRUE(jinja::parse_json(s)) << s << ": " << jinja::parse_json(s).error().message;
   }
   EXPECT_GT(complete, 20);
+}
+
+size_t n_kept(const TokenMasks& masks) { return masks.entries(0).size() + masks.entries(1).size(); }
+
+// What a program carries: the same masks, and none to find when it runs.
+TEST(MaskImage, HasAllMasks) {
+  const auto trie = large_trie();
+  for (const auto& [name, g] : some_grammars()) {
+    const auto bytes = write_mask_image(trie, *g, 8 << 20);
+    EXPECT_EQ(write_mask_image(trie, *g, 8 << 20), bytes);
+    ASSERT_TRUE(verify_mask_image(bytes));
+    const auto read = read_mask_image(bytes, trie->n_vocab);
+    ASSERT_TRUE(read) << name << ": " << read.error().message;
+    const auto found = std::make_shared<TokenMasks>(trie, *g);
+    const size_t n_at_start = n_kept(**read);
+    EXPECT_GT(n_at_start, 0U);
+    uint64_t seed = 11;
+    for (int run = 0; run < 20; ++run) {
+      GrammarState carried(*read);
+      GrammarState fresh(found);
+      for (int step = 0; step < 40; ++step) {
+        const auto mask = carried.allowed();
+        const auto expected = fresh.allowed();
+        ASSERT_TRUE(std::equal(mask.begin(), mask.end(), expected.begin(), expected.end())) << name;
+        std::vector<int32_t> tokens;
+        for (size_t t = 0; t < mask.size() * 32; ++t) {
+          if (t != kEnd && bit(mask, t)) tokens.push_back(static_cast<int32_t>(t));
+        }
+        if (tokens.empty()) break;
+        const int32_t token = tokens[next_random(seed) % tokens.size()];
+        ASSERT_TRUE(carried.accept(token));
+        ASSERT_TRUE(fresh.accept(token));
+      }
+    }
+    EXPECT_GT(n_kept(*found), 0U) << name;
+    // One of them has more than there is room for.
+    if (name != "ambiguous") EXPECT_EQ(n_kept(**read), n_at_start) << name;
+  }
+}
+
+TEST(MaskImage, HoldsWhatFits) {
+  const auto trie = large_trie();
+  const auto g = some_grammars()[1].second;
+  const auto all = write_mask_image(trie, *g, 8 << 20);
+  const auto few = write_mask_image(trie, *g, 4096);
+  EXPECT_LT(few.size(), all.size());
+  const auto read = read_mask_image(few, trie->n_vocab);
+  ASSERT_TRUE(read);
+  GrammarState carried(*read);
+  GrammarState fresh(std::make_shared<TokenMasks>(trie, *g));
+  EXPECT_TRUE(std::equal(carried.allowed().begin(), carried.allowed().end(), fresh.allowed().begin()));
+}
+
+TEST(MaskImage, DamageIsFound) {
+  const auto trie = test_trie();
+  const auto bytes = write_mask_image(trie, *json_object_grammar(), 1 << 20);
+  EXPECT_FALSE(read_mask_image(bytes, trie->n_vocab + 1));
+  for (size_t i = 0; i < bytes.size(); i += i < 64 ? 1 : 101) {
+    auto damaged = bytes;
+    damaged[i] ^= 4;
+    EXPECT_FALSE(verify_mask_image(damaged)) << i;
+    EXPECT_FALSE(read_mask_image(damaged, trie->n_vocab)) << i;
+  }
+  for (size_t n = 0; n < bytes.size(); n += 301) {
+    EXPECT_FALSE(read_mask_image(std::span(bytes).first(n), trie->n_vocab)) << n;
+  }
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ TEST(KvImage, GivesBackWhatWasThere) {
   for (const uint32_t n : {0U, 1U, 63U, 64U, 65U, 200U}) {
     const auto bytes = image_of(rig, n, "a note");
     EXPECT_TRUE(verify_kv_image(bytes));
+    EXPECT_EQ(image_of(rig, n).size(), kv_image_bytes(kv_identity(rig.model.code, rig.payload), n));
     const auto image = read_kv_image(bytes, kv_identity(rig.model.code, rig.payload), KvImageCheck::all);
     ASSERT_TRUE(image) << image.error().message;
     EXPECT_EQ(image->tokens, some_tokens(n, 3));

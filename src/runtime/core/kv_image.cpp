@@ -122,6 +122,11 @@ std::vector<std::span<const uint8_t>> kv_image_parts(const KvIdentity& identity,
   return parts;
 }
 
+uint64_t kv_image_bytes(const KvIdentity& identity, uint32_t n_past) {
+  const uint64_t head = sizeof(KvImageHeader) + uint64_t{n_past} * sizeof(int32_t);
+  return head + padding_behind(head) + pages_for(n_past) * identity.page_bytes;
+}
+
 Result<KvImage> read_kv_image(std::span<const uint8_t> bytes, const KvIdentity& identity,
                               KvImageCheck check) {
   auto parts = split(bytes);

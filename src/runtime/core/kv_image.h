@@ -59,6 +59,9 @@ std::vector<std::span<const uint8_t>> kv_image_parts(const KvIdentity& identity,
                                                      std::span<const int32_t> tokens, uint32_t n_prompt_rows,
                                                      std::string_view note, KvImageHeader& header);
 
+// Bytes of an image of n_past positions and as many tokens, with no note.
+uint64_t kv_image_bytes(const KvIdentity& identity, uint32_t n_past);
+
 // What is checked: all, as of a file that comes from anywhere; or its shape, so that it can be looked into. That is enough
 // for what a program carries: a program of the same weights and KV layout made it, and info --verify hashes it.
 enum class KvImageCheck : uint8_t { all, shape };

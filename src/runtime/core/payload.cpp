@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "runtime/core/kv_image.h"
+#include "runtime/core/mask_image.h"
 
 namespace forge::rt {
 namespace {
@@ -207,8 +208,8 @@ Result<Payload> open_payload(std::span<const uint8_t> bytes) {
   };
   Known known[] = {{"manifest", &manifest, true},      {"tokenizer", &out.tokenizer, true},
                    {"template", &chat_template, true}, {"source.kv", &out.source_kv, true},
-                   {"tensors", &tensors, true},        {"prompt", &out.prompt, false},
-                   {"weights", &out.weights, false}};
+                   {"tensors", &tensors, true},        {"answers", &out.answers, false},
+                   {"prompt", &out.prompt, false},     {"weights", &out.weights, false}};
   uint64_t end = table_end;
   for (const SectionEntry& entry : table) {
     const std::string_view name = section_name(entry);
@@ -232,7 +233,7 @@ Result<Payload> open_payload(std::span<const uint8_t> bytes) {
       return Error{text("payload: the gap before section '", name, "' is not padding")};
     }
     *k->bytes = slice(bytes, entry.offset, entry.bytes);
-    if (!is_large && hash64(*k->bytes) != entry.hash) {
+    if (!is_large && name != "answers" && hash64(*k->bytes) != entry.hash) {
       return Error{text("payload: section '", name, "' at ", entry.offset, " was altered (hash mismatch)")};
     }
     end = entry.offset + entry.bytes;
@@ -303,6 +304,9 @@ Status verify_weights(const Payload& payload) {
   }
   if (!all_zero(slice(payload.weights, end, payload.weights.size() - end)))
     return Error{"payload: the padding after the last tensor was altered"};
+  if (!payload.answers.empty()) {
+    if (const Status whole = verify_mask_image(payload.answers); !whole) return whole;
+  }
   if (payload.prompt.empty()) return Ok{};
   if (const Status whole = verify_kv_image(payload.prompt); !whole)
     return Error{text("payload: the KV of the system prompt: ", whole.error().message)};

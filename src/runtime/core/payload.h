@@ -13,6 +13,7 @@
 //   source.kv   the checkpoint's metadata, in GGUF's encoding
 //   tensors     text, one tensor a line: `name type rows cols layout offset bytes hash`, tab-separated;
 //               offset from the start of the weights section, hash as 16 hex digits
+//   answers     the grammar that answers match (mask_image.h), where the program has one
 //   prompt      the KV of a system prompt (kv_image.h), where the program carries one; page-aligned within the payload
 //   weights     packed weights, each tensor at a multiple of 256 bytes; page-aligned within the payload
 #pragma once
@@ -51,7 +52,8 @@ struct SectionEntry {
   uint64_t offset;
   uint64_t bytes;
   uint64_t
-      hash;  // hash64 of the section; checked at every start; 0 for weights, whose tensors have their own, and prompt
+      hash;  // hash64 of the section; checked at every start; 0 for those that have hashes of their own: weights,
+             // prompt and answers
   uint64_t reserved[2];
 };
 static_assert(sizeof(SectionEntry) == 64);
@@ -74,7 +76,7 @@ struct Payload {
   std::span<const uint8_t> bytes;
   uint64_t plan_hash = 0;
   std::span<const uint8_t> tokenizer, source_kv, weights;
-  std::span<const uint8_t> prompt;  // empty where there is none
+  std::span<const uint8_t> prompt, answers;  // empty where there are none
   std::string_view chat_template;
   std::string_view tensors;                                  // the table's text
   std::map<std::string, std::string, std::less<>> manifest;  // unescaped
@@ -89,14 +91,14 @@ struct TensorEntry {
   uint64_t rows = 0, cols = 0, offset = 0, bytes = 0, hash = 0;
 };
 
-// Checks magic, version, length, the table and the hash of every section but weights and prompt (about a millisecond).
+// Checks magic, version, length, the table and the hash of every section but weights, prompt and answers (about a millisecond).
 Result<Payload> open_payload(std::span<const uint8_t> bytes);
 // Whether a table may describe tensors that its payload does not hold: the interpreter's has no weights section.
 enum class AbsentWeights : uint8_t { refused, allowed };
 // The tensor table, every entry inside the weights section; where that is absent and allowed to be, anywhere.
 Result<std::vector<TensorEntry>> parse_tensor_table(const Payload& payload,
                                                     AbsentWeights absent = AbsentWeights::refused);
-// Hashes every tensor, and the prompt; the Error names the first one that was altered.
+// Hashes every tensor, the prompt and the answers' grammar; the Error names the first one that was altered.
 Status verify_weights(const Payload& payload);
 
 }  // namespace forge::rt

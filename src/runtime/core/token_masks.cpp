@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <unordered_set>
 #include <utility>
 
 namespace forge::rt {
@@ -41,6 +42,11 @@ void add_nodes(const VocabularyTrie& trie, VocabularyTrie::Part& part) {
   const auto n = static_cast<uint32_t>(part.nodes.size());
   for (const uint32_t node : path) part.nodes[node].end = n;
   part.nodes.push_back({n, static_cast<uint32_t>(part.tokens.size()), 0, 0});
+}
+
+// About what an entry takes.
+size_t bytes_of(const TokenMasks::Entry& e) {
+  return sizeof e + 64 + 4 * (e.mask.size() + e.tokens.size() + e.continuations.size());
 }
 
 }  // namespace
@@ -91,6 +97,69 @@ TokenMasks::TokenMasks(std::shared_ptr<const VocabularyTrie> trie, const Grammar
   const uint32_t lengths[] = {trie_->parts[0].max_bytes, trie_->parts[1].max_bytes};
   classes_ = lookahead_classes(automaton_, lengths);
   levels_.resize(VocabularyTrie::kMaxPieceBytes + 1);
+}
+
+void TokenMasks::keep(size_t part, uint64_t key, Entry entry) {
+  last_id_ = std::max(last_id_, entry.id);
+  cached_bytes_ += bytes_of(entry);
+  entries_[part].emplace(key, std::move(entry));
+}
+
+void TokenMasks::find_all(size_t max_bytes) {
+  // Room for the largest entry: an entry beyond the limit would drop all others.
+  const size_t largest = bytes_of({}) + 4 * (trie_->n_vocab / 32 + 1 + trie_->parts[0].nodes.size() +
+                                             trie_->parts[1].nodes.size());
+  const size_t limit = std::min(max_bytes, cache_limit_ - std::min(cache_limit_, largest));
+  // Of each rule, by its first state: the states behind its calls.
+  std::unordered_map<uint32_t, std::vector<uint32_t>> behind;
+  behind[automaton_.start];
+  for (const GrammarAutomaton::Call& call : automaton_.calls) behind[call.rule].push_back(call.target);
+  // Of each state: the rules that it belongs to.
+  std::vector<std::vector<uint32_t>> rules(automaton_.states.size());
+  for (const auto& [first, targets] : behind) {
+    std::vector<uint32_t> open = {first};
+    while (!open.empty()) {
+      const uint32_t state = open.back();
+      open.pop_back();
+      if (!rules[state].empty() && rules[state].back() == first) continue;
+      rules[state].push_back(first);
+      for (uint32_t c = 0; c < automaton_.n_classes; ++c) {
+        const uint32_t to = automaton_.next[size_t{state} * automaton_.n_classes + c];
+        if (to != GrammarAutomaton::kNone) open.push_back(to);
+      }
+      const GrammarAutomaton::State& s = automaton_.states[state];
+      for (uint32_t i = 0; i < s.n_calls; ++i) open.push_back(automaton_.calls[s.first_call + i].target);
+    }
+  }
+  struct Found {
+    size_t part;
+    const Entry* entry;
+    uint32_t rule;  // that the stack below the entry goes on behind
+  };
+  std::vector<Found> open;
+  std::unordered_set<uint64_t> seen;
+  const auto found = [&](size_t part, const Entry& e, uint32_t state) {
+    if (e.too_deep || e.n_below <= kDirectNodes) return;
+    for (const uint32_t rule : rules[state])
+      if (seen.insert(uint64_t{e.id} << 32 | rule).second) open.push_back({part, &e, rule});
+  };
+  for (uint32_t state = 0; state < automaton_.states.size(); ++state) {
+    if (!automaton_.states[state].has_bytes) continue;
+    for (const size_t part : {0, 1}) {
+      if (cached_bytes_ >= limit) return;
+      found(part, entry(part, nullptr, state), state);
+    }
+  }
+  while (!open.empty() && cached_bytes_ < limit) {
+    const Found f = open.back();
+    open.pop_back();
+    for (const uint32_t target : behind[f.rule]) {
+      if (cached_bytes_ >= limit) return;
+      found(f.part, entry(f.part, f.entry, target), target);
+      // Where nothing is left of a rule its own end does not stay on the stack.
+      if (automaton_.states[target].only_ends()) found(f.part, *f.entry, target);
+    }
+  }
 }
 
 bool TokenMasks::goes_on(const GrammarPosition& p) const {
@@ -212,7 +281,7 @@ TokenMasks::Entry& TokenMasks::entry(size_t part_index, const Entry* above, uint
     }
   }
   e.continuations.shrink_to_fit();
-  const size_t bytes = sizeof(Entry) + 64 + 4 * (e.mask.size() + e.tokens.size() + e.continuations.size());
+  const size_t bytes = bytes_of(e);
   if (cached_bytes_ + bytes > cache_limit_) {
     for (auto& part_entries : entries_) part_entries.clear();
     cached_bytes_ = 0;

@@ -72,8 +72,6 @@ class TokenMasks {
   void allow(GrammarPosition& position, std::span<uint32_t> mask);
   size_t cached_bytes() const { return cached_bytes_; }
 
- private:
-  using Part = VocabularyTrie::Part;
   // What the tokens of a part do from a state, on top of a stack that is not known.
   struct Entry {
     uint32_t id = 0;               // never 0, never given again
@@ -84,6 +82,16 @@ class TokenMasks {
     uint64_t n_below = 0;   // nodes of the part below the continuations
     bool too_deep = false;  // not usable: see allow()
   };
+  // Of each part of the trie, by the id of the entry above and the state's class.
+  using Entries = std::unordered_map<uint64_t, Entry>;
+  // Finds whatever allow() may need, until about max_bytes (at most cache_bytes) are kept.
+  void find_all(size_t max_bytes);
+  const Entries& entries(size_t part) const { return entries_[part]; }
+  // Keeps what another object with the same grammar and trie has found; before anything else is asked for.
+  void keep(size_t part, uint64_t key, Entry entry);
+
+ private:
+  using Part = VocabularyTrie::Part;
   struct Level {  // the readings at a depth in a trie: one, or readings_[begin, end)
     Reading only;
     uint32_t begin, end, n_nodes;
@@ -101,7 +109,7 @@ class TokenMasks {
   std::vector<std::vector<uint32_t>> classes_;  // of each part: states that its pieces do not tell apart
   ReadingSet set_;
   size_t cache_limit_, cached_bytes_ = 0;
-  std::unordered_map<uint64_t, Entry> entries_[2];  // of each part, by the entry above and the state's class
+  Entries entries_[2];
   uint32_t last_id_ = 0;
   std::vector<Reading> readings_;  // of walk(): all levels
   std::vector<Level> levels_;

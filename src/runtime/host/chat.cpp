@@ -219,6 +219,9 @@ int chat_command(Program& program, std::span<const std::string> args) {
   if (!chat_template) return fail(program, chat_template.error());
   const auto session = open_session(program, f.run, status, f.save_state);
   if (session == nullptr) return status;
+  auto masks = compiled_in_masks(program, session->tokenizer);
+  if (!masks) return fail(program, masks.error());
+  f.answer.masks = std::move(*masks);
   Conversation conversation(program, *session, *chat_template, f.answer);
   if (!f.load_state.empty()) {
     if (const Status loaded = conversation.load(f.load_state); !loaded) return fail(program, loaded.error());

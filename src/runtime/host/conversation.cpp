@@ -104,6 +104,8 @@ Status Conversation::answer_last(std::vector<ChatMessage> before) {
   ++n_answers_;
   stats_ = {};
   TextStream stream(options_.stop);
+  std::optional<GrammarState> grammar;
+  if (options_.masks != nullptr) grammar.emplace(options_.masks);
   std::vector<int32_t> answer;
   for (;;) {
     auto prompt = make_room(answer);
@@ -111,7 +113,8 @@ Status Conversation::answer_last(std::vector<ChatMessage> before) {
       undo();
       return prompt.error();
     }
-    auto result = run(*prompt, stream, options_.max_tokens - static_cast<uint32_t>(answer.size()));
+    auto result = run(*prompt, stream, options_.max_tokens - static_cast<uint32_t>(answer.size()),
+                      grammar ? &*grammar : nullptr);
     if (!result) {
       undo();
       return result.error();
@@ -187,7 +190,7 @@ Result<std::vector<int32_t>> Conversation::make_room(const std::vector<int32_t>&
 }
 
 Result<Generated> Conversation::run(const std::vector<int32_t>& prompt, TextStream& stream,
-                                    uint32_t max_tokens) {
+                                    uint32_t max_tokens, GrammarState* grammar) {
   auto sampling = sampling_params(options_.sampling, session_.tokenizer);
   if (!sampling) return sampling.error();
   sampling->seed += n_answers_;  // the same question need not get the same answer
@@ -205,7 +208,7 @@ Result<Generated> Conversation::run(const std::vector<int32_t>& prompt, TextStre
   }
   Sampler sampler(*sampling);
   for (size_t i = 0; i < n_kept; ++i) sampler.accept(prompt[i]);
-  GenerateOptions options{.max_tokens = max_tokens, .interrupt = &interrupt_flag()};
+  GenerateOptions options{.max_tokens = max_tokens, .grammar = grammar, .interrupt = &interrupt_flag()};
   options.on_text = [this](std::string_view piece) {
     program_.out.write(piece);
     program_.out.flush();

@@ -18,7 +18,8 @@ struct AnswerOptions {
   SamplingFlags sampling;
   uint32_t max_tokens = UINT32_MAX;
   std::vector<std::string> stop;
-  jinja::Value template_variables;  // a dict, or undefined
+  jinja::Value template_variables;    // a dict, or undefined
+  std::shared_ptr<TokenMasks> masks;  // of what answers match; null: any text
 };
 
 // What the last answer took.
@@ -65,7 +66,8 @@ class Conversation {
   bool drop_oldest_turn();
   void report_dropped(uint32_t n_turns);
   Result<std::vector<int32_t>> make_room(const std::vector<int32_t>& answer);
-  Result<Generated> run(const std::vector<int32_t>& prompt, TextStream& stream, uint32_t max_tokens);
+  Result<Generated> run(const std::vector<int32_t>& prompt, TextStream& stream, uint32_t max_tokens,
+                        GrammarState* grammar);
 
   Program& program_;
   Session& session_;

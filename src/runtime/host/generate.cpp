@@ -250,11 +250,12 @@ int generate_command(Program& program, std::span<const std::string> args) {
     // Nobody reads any more: stop as if interrupted.
     if (!program.out.usable()) interrupt_flag() = true;
   };
+  Result<std::shared_ptr<TokenMasks>> masks =
+      *grammar ? Result(std::make_shared<TokenMasks>(make_vocabulary_trie(session->tokenizer), **grammar))
+               : compiled_in_masks(program, session->tokenizer);
+  if (!masks) return fail(program, masks.error());
   std::optional<GrammarState> grammar_state;
-  if (*grammar) {
-    grammar_state.emplace(std::make_shared<TokenMasks>(make_vocabulary_trie(session->tokenizer), **grammar));
-    f.options.grammar = &*grammar_state;
-  }
+  if (*masks != nullptr) f.options.grammar = &grammar_state.emplace(*masks);
   TextStream stream(f.stop);
   const auto result = generate(engine, session->tokenizer, sequence, sampler, tokens, stream, f.options);
   if (!result) return fail(program, Error{text("generate: ", result.error().message)});

@@ -79,6 +79,9 @@ int info_command(Program& program, std::span<const std::string> args) {
         text(type_list.empty() ? "" : ", ", type, " x ", count.tensors, " (", human_bytes(count.bytes), ")");
   }
   lines.emplace_back("tensors", text(table->size(), ": ", type_list));
+  if (!payload.answers.empty())
+    lines.emplace_back("answers",
+                       text("JSON of a schema, ", human_bytes(payload.answers.size()), " of masks"));
   if (!payload.prompt.empty())
     lines.emplace_back("system prompt", text("its KV, ", human_bytes(payload.prompt.size())));
   std::string weights = human_bytes(payload.weights.size());

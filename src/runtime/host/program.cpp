@@ -12,6 +12,7 @@
 #include <new>
 
 #include "runtime/core/dry_breakers.h"
+#include "runtime/core/mask_image.h"
 #include "runtime/host/json.h"
 #include "runtime/host/program_main.h"
 
@@ -375,6 +376,12 @@ Result<SamplingParams> sampling_params(const SamplingFlags& flags, const Tokeniz
 
 Result<Tokenizer> open_tokenizer(const Program& program) {
   return Tokenizer::open(program.payload->tokenizer);
+}
+
+Result<std::shared_ptr<TokenMasks>> compiled_in_masks(const Program& program, const Tokenizer& tokenizer) {
+  const std::span<const uint8_t> bytes = program.payload->answers;
+  if (bytes.empty()) return std::shared_ptr<TokenMasks>();
+  return read_mask_image(bytes, static_cast<uint32_t>(tokenizer.n_vocab()));
 }
 
 namespace {

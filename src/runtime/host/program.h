@@ -16,6 +16,7 @@
 #include "runtime/core/payload.h"
 #include "runtime/core/sampler.h"
 #include "runtime/core/step.h"
+#include "runtime/core/token_masks.h"
 #include "runtime/core/tokenizer.h"
 #include "runtime/host/files.h"
 #include "runtime/host/mapping.h"
@@ -97,6 +98,8 @@ struct Session {
 std::unique_ptr<Session> open_session(Program& program, const RunFlags& flags, int& status,
                                       const std::string& output = {});
 Result<Tokenizer> open_tokenizer(const Program& program);
+// What answers match where nothing else is asked for; null: any text. Error where the payload's grammar is damaged.
+Result<std::shared_ptr<TokenMasks>> compiled_in_masks(const Program& program, const Tokenizer& tokenizer);
 
 // Set by Ctrl-C (SIGINT) once catch_interrupts() was called. With `second_exits` a second one ends the
 // program.

@@ -1,6 +1,7 @@
 #include "runtime/server/api.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "runtime/core/jinja_json.h"
 #include "runtime/host/json.h"
@@ -82,6 +83,14 @@ std::string_view allowed_headers(std::string_view requested) {
 std::string_view short_path(std::string_view path) {
   if (path.size() > 1 && path.ends_with('/')) path.remove_suffix(1);
   return path.starts_with("/v1/") ? path.substr(3) : path;
+}
+
+// N of "/slots/N"; nothing for other paths.
+std::optional<uint32_t> slot_of(std::string_view path) {
+  constexpr std::string_view kSlots = "/slots/";
+  if (!path.starts_with(kSlots)) return std::nullopt;
+  const auto n = parse_unsigned(path.substr(kSlots.size()));
+  return n && *n <= UINT32_MAX ? std::optional(static_cast<uint32_t>(*n)) : std::nullopt;
 }
 
 std::string error_body(std::string_view path, const ApiError& error) {
@@ -200,6 +209,11 @@ HttpServer::BodyHandler Api::admit(Exchange& exchange) const {
                    .code = "invalid_api_key"});
   if (request.method == "GET" && short_path(request.path) == text("/models/", model_->name))
     return [this](const std::shared_ptr<Exchange>& e) { one_model(*e); };
+  if (const auto slot = slot_of(request.path); slot && *slot < service_->n_parallel()) {
+    if (request.method == "POST")
+      return [this, slot](const std::shared_ptr<Exchange>& e) { act_on_slot(e, *slot); };
+    allowed = "POST";
+  }
   if (route == nullptr && !allowed.empty()) {
     exchange.response_headers.emplace_back("Allow", allowed);
     return refuse({.status = 405, .message = text(request.path, " takes ", allowed), .param = {}});
@@ -213,6 +227,20 @@ HttpServer::BodyHandler Api::admit(Exchange& exchange) const {
     if (body) return call(*route, e, *body);
     fail(*e, {.status = 400, .message = text("the body: ", body.error().message), .param = {}});
   };
+}
+
+void Api::act_on_slot(const std::shared_ptr<Exchange>& exchange, uint32_t slot) const {
+  const HttpRequest& request = exchange->request;
+  // Erasing takes nothing more than its path.
+  const auto body = jinja::parse_json(request.body.empty() ? "{}" : request.body);
+  if (!body)
+    return fail(*exchange, {.status = 400, .message = text("the body: ", body.error().message), .param = {}});
+  constexpr std::string_view kAction = "action=";
+  const size_t at = request.query.find(kAction);
+  const std::string action =
+      at == std::string::npos ? std::string() : request.query.substr(at + kAction.size());
+  slot_action({.service = *service_, .model = *model_, .exchange = exchange, .body = *body}, slot, action,
+              options_.slot_folder);
 }
 
 void Api::handle(const std::shared_ptr<Exchange>& exchange, const jinja::Value& body) const {
@@ -342,11 +370,12 @@ void Api::props(Exchange& exchange) const {
 void Api::slots(Exchange& exchange) const {
   const SchedulerCounters c = service_->metrics().counters;
   std::vector<std::string> list;
-  for (uint32_t i = 0; i < service_->n_parallel(); ++i) {
+  for (size_t i = 0; i < c.slots.size(); ++i) {
     JsonObject slot;
-    slot.add("id", int64_t{i});
+    slot.add("id", static_cast<int64_t>(i));
     slot.add("n_ctx", int64_t{model_->ctx()});
-    slot.add_json("is_processing", i < c.n_running ? "true" : "false");
+    slot.add("n_past", int64_t{c.slots[i].n_tokens});
+    slot.add_json("is_processing", c.slots[i].running ? "true" : "false");
     list.push_back(slot.compact());
   }
   exchange.respond({.body = json_array(list) + "\n"});

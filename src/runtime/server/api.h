@@ -32,6 +32,7 @@ class Api {
   static const std::vector<Route>& routes();
   static const Route* find_route(std::string_view method, std::string_view path, std::string_view& allowed);
   void call(const Route& route, const std::shared_ptr<Exchange>& exchange, const jinja::Value& body) const;
+  void act_on_slot(const std::shared_ptr<Exchange>& exchange, uint32_t slot) const;
   bool has_key(const HttpRequest& request) const;
   bool host_may_be_asked(const HttpRequest& request) const;
   bool origin_may_ask(const HttpRequest& request) const;

@@ -108,6 +108,8 @@ void read_generation(const RequestFields& fields, const ModelInfo& model, Genera
   read_logit_bias(fields, model, job.bias);
   fields.boolean("ignore_eos", job.ignore_eos);
   fields.boolean("cache_prompt", job.reuse);
+  int64_t slot = job.slot;
+  if (fields.integer("id_slot", -1, INT32_MAX, slot)) job.slot = static_cast<int32_t>(slot);
   for (const char* name : {"n_predict", "max_tokens", "max_output_tokens", "max_completion_tokens"}) {
     int64_t max_tokens = -1;
     if (fields.integer(name, -1, UINT32_MAX, max_tokens))
@@ -126,6 +128,7 @@ void read_generation(const RequestFields& fields, const ModelInfo& model, Genera
 void set_prompt(std::vector<int32_t> prompt, const ModelInfo& model, GenerationRequest& out,
                 ApiError& error) {
   if (!error.message.empty()) return;
+  if (out.text.guide.masks == nullptr) out.text.guide.masks = model.masks;
   Job& job = out.text.job;
   if (prompt.empty()) {
     error.message = "the prompt has no tokens";

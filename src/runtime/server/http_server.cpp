@@ -113,6 +113,13 @@ std::string path_of(const Parser& parser) {
   return {target.data(), std::min(target.find('?'), target.size())};
 }
 
+std::string query_of(const Parser& parser) {
+  const auto target = parser.get().target();
+  const size_t mark = target.find('?');
+  return mark == target.npos ? std::string()
+                             : std::string(target.data() + mark + 1, target.size() - mark - 1);
+}
+
 class ConnectionExchange;
 
 class Connection : public std::enable_shared_from_this<Connection> {
@@ -303,6 +310,7 @@ bool Connection::begin_exchange() {
   const auto method = message.method_string();
   request.method = head_only_ ? "GET" : std::string(method.data(), method.size());
   request.path = path_of(*parser_);
+  request.query = query_of(*parser_);
   request.authorization = field(http::field::authorization);
   request.api_key = field("X-Api-Key");
   request.host = field(http::field::host);

@@ -17,6 +17,7 @@ namespace forge::rt {
 struct HttpRequest {
   std::string method;  // "GET"
   std::string path;    // "/v1/models", without the query, as it came
+  std::string query;   // what is behind its '?'
   // Of the header; empty where absent. requested_headers: Access-Control-Request-Headers.
   std::string authorization, api_key, host, origin, requested_headers;
   std::string body;  // dropped once the BodyHandler has returned

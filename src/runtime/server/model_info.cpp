@@ -26,6 +26,9 @@ Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
   model.fingerprint = text("forge-", program.code->plan_hash % 1000000007);
   model.sampling = default_sampling(program).params;
   model.grammars = std::make_shared<GrammarCache>(session.tokenizer);
+  auto masks = compiled_in_masks(program, session.tokenizer);
+  if (!masks) return masks.error();
+  model.masks = std::move(*masks);
   model.fill_tokens = find_fill_tokens(session.tokenizer);
   if (const auto compiled_in = program.payload->string("system_prompt")) model.system_prompt = *compiled_in;
   if (program.payload->chat_template.empty()) return Ok{};

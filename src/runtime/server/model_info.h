@@ -32,6 +32,7 @@ struct ModelInfo {
   std::shared_ptr<const std::vector<int32_t>> markers;
   std::vector<MarkerToken> marker_tokens;  // the same, without those that end generation
   std::shared_ptr<GrammarCache> grammars;
+  std::shared_ptr<TokenMasks> masks;  // of answers where a request does not say otherwise; null: any text
   std::optional<FillTokens> fill_tokens;
   std::string system_prompt;  // of conversations that bring none; may be empty
   std::string name;           // as clients see it

@@ -142,24 +142,25 @@ int serve_command(Program& program, std::span<const std::string> args) {
   auto server = HttpServer::open(f.http, [&api](Exchange& exchange) { return api->admit(exchange); });
   if (!server) return fail(program, server.error());
   HttpServer& http = **server;
-  Service service(*session,
-                  {.n_parallel = f.run.n_sequences, .n_queued = f.n_queued, .deterministic = f.deterministic},
-                  [&http](std::function<void()> fn) { http.post(std::move(fn)); });
-  Api endpoints(service, model, f.api);
-  api = &endpoints;
+  // Outlives the service, which at its end keeps there what it has.
   FileNeeds files;
   std::unique_ptr<KvDirectory> kept;
   if (!f.prefix_cache.empty()) {
     auto opened = KvDirectory::open(f.prefix_cache, kv_identity(*program.code, *program.payload),
-                                    uint64_t{f.prefix_cache_mb} * 1'000'000, [&program](const Error& error) {
-                                      program.err.write(text(program.name, ": ", error.message, "\n"));
-                                      program.err.flush();
+                                    uint64_t{f.prefix_cache_mb} * 1'000'000,
+                                    [&program](const Error& error) {  // from the engine's thread
+                                      write_all(2, as_bytes(text(program.name, ": ", error.message, "\n")));
                                     });
     if (!opened) return fail(program, opened.error());
     kept = std::move(*opened);
-    service.add_store(*kept);
     files.folders.push_back(kept->folder());
   }
+  Service service(*session,
+                  {.n_parallel = f.run.n_sequences, .n_queued = f.n_queued, .deterministic = f.deterministic},
+                  [&http](std::function<void()> fn) { http.post(std::move(fn)); });
+  if (kept != nullptr) service.add_store(*kept);
+  Api endpoints(service, model, f.api);
+  api = &endpoints;
   if (!f.api.slot_folder.empty()) files.folders.push_back(f.api.slot_folder);
   files.removes_socket = !f.http.unix_path.empty();
   // Before the engine's thread begins, which inherits it.

@@ -48,8 +48,7 @@ SlotOutcome save(Scheduler& scheduler, const ModelInfo& model, uint32_t slot, co
                  {.tokens = text_of->tokens, .transcript = {}, .n_prompt_rows = text_of->n_prompt_rows});
   if (!saved) refuse(out, 500, saved.error().message);
   out.n_tokens = text_of->kv.n_past;
-  out.n_bytes = sizeof(KvImageHeader) + text_of->tokens.size() * sizeof(int32_t) +
-                pages_for(out.n_tokens) * program.code->kv_page_bytes;
+  out.n_bytes = kv_image_bytes(kv_identity(*program.code, *program.payload), out.n_tokens);
   out.seconds = seconds_now() - start;
   return out;
 }
