@@ -6,13 +6,13 @@ set -euo pipefail
 build_packages=(
   ca-certificates git cmake ninja-build ccache g++ clang-19 lld-19
   libcli11-dev libfmt-dev nlohmann-json3-dev libssl-dev libcurl4-openssl-dev
-  libboost1.81-dev
+  libboost1.81-dev libmbedtls-dev
 )
 test_packages=(
   llvm-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev
   libc++-19-dev-wasm32 libc++abi-19-dev-wasm32 libclang-rt-19-dev-wasm32 wasi-libc
   libstdc++-12-dev-arm64-cross libgtest-dev libgmock-dev libbenchmark-dev qemu-user python3 python3-numpy python3-jinja2
-  chromium nodejs nginx-light
+  chromium nodejs nginx-light openssl
 )
 
 case "${1:-all}" in

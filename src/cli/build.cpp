@@ -99,7 +99,7 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   }
   const Compiler compiler = find_compiler();
   const CompileOptions compile = compile_options(options, compiler.version);
-  const ForgeFiles files = find_forge_files(compile.target.triple());
+  const ForgeFiles files = find_forge_files(compile.target.triple(), options.tls);
   const Log log = [&](std::string_view line) {
     if (options.verbose) print_to_stderr("{}\n", line);
   };

@@ -16,6 +16,7 @@ struct BuildOptions {
   std::string cpu = "native", triple;  // see cpu_target
   uint32_t ctx = 0;                    // 0: the default of CompileOptions
   std::string kv = "f16";              // the KV cache: f16 or q8_0
+  bool tls = false;                    // `serve` can speak TLS
   std::string default_args;            // what the program does when started with nothing
   std::string chat_template_file;      // empty: the model's own template
   std::string system_prompt_file;      // what conversations begin with, its KV in the program; may be empty

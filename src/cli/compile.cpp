@@ -93,6 +93,7 @@ void add_compile(CLI::App& forge) {
                    "answers are JSON that the schema in this file allows; its automaton and token masks lie "
                    "in the program")
       ->check(not_empty());
+  command->add_flag("--tls", flags->build.tls, "let `serve` speak TLS (--cert, --key); about 600 KB more");
   command->add_flag("-v,--verbose", flags->build.verbose, "show what is run");
   command->footer("example:\n  forge compile model.gguf -o story --default-args \"chat --temp 0.7\"");
   command->callback([flags] { compile(*flags); });

@@ -46,7 +46,7 @@ std::string program_name(const BuildOptions& options) {
   if (compile.target.triple() != kHostTriple)
     fail_usage("--cpu {}: programs for {} don't run on this machine; forge compile makes one to copy there",
                options.cpu, compile.target.triple());
-  const std::string files_hash = forge_files_hash(find_forge_files());
+  const std::string files_hash = forge_files_hash(find_forge_files(kHostTriple, options.tls));
   const std::string forge = file_identity("/proc/self/exe");
   const std::string context = fmt::format("{}", options.ctx);
   std::vector<std::string> identities = source_settings(options.model);

@@ -1,6 +1,7 @@
 // The commands that run a model: compile it (or take the program from the cache), then become that program.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstring>
@@ -70,6 +71,8 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
   from_environment("FORGE_CHAT_TEMPLATE", out.build.chat_template_file);
   std::string context;
   from_environment("FORGE_CTX", context);
+  std::string certificate;
+  from_environment("FORGE_CERT", certificate);
   bool only_program = false;
   for (size_t i = 0; i < words.size(); ++i) {
     const std::string& word = words[i];
@@ -127,6 +130,11 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
       out.rest.push_back(words[i]);
     }
   }
+  const auto names_certificate = [](const std::string& word) {
+    return word == "--cert" || word.starts_with("--cert=");
+  };
+  out.build.tls =
+      command == "serve" && (!certificate.empty() || std::ranges::any_of(out.rest, names_certificate));
   if (out.build.model.path.empty() && !out.help)
     fail_usage("{}: no MODEL given (see forge {} --help)", command, command);
   if (!context.empty()) out.build.ctx = parse_context(context);

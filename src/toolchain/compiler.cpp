@@ -25,6 +25,7 @@ namespace fs = std::filesystem;
 constexpr int kMinClangVersion = 19;
 // Debian's headers and libraries to link programs for kArmTriple with.
 constexpr std::string_view kCrossPackage = "libstdc++-12-dev-arm64-cross";
+constexpr std::string_view kTlsPackage = "libmbedtls-dev";
 
 std::string_view first_line(std::string_view text) { return text.substr(0, text.find('\n')); }
 
@@ -146,13 +147,18 @@ Compiler find_compiler() {
   return found;
 }
 
-ForgeFiles find_forge_files(std::string_view triple) {
+std::vector<std::string> ForgeFiles::archives() const {
+  if (tls_archive.empty()) return {runtime_archive};
+  return {tls_archive, runtime_archive};
+}
+
+ForgeFiles find_forge_files(std::string_view triple, bool tls) {
   const char* home = std::getenv("FORGE_HOME");
   const std::string root = home != nullptr && *home != '\0' ? home : executable_directory() + "/..";
   ForgeFiles files;
   files.include_directory = fs::path(root + "/share/forge/include").lexically_normal();
-  files.runtime_archive =
-      fs::path(fmt::format("{}/lib/forge/{}/libforge_rt.a", root, triple)).lexically_normal();
+  const fs::path archives = fs::path(fmt::format("{}/lib/forge/{}", root, triple)).lexically_normal();
+  files.runtime_archive = archives / "libforge_rt.a";
   std::error_code error;
   for (const std::string& path : {files.include_directory, files.runtime_archive}) {
     if (!fs::exists(path, error)) {
@@ -162,6 +168,11 @@ ForgeFiles find_forge_files(std::string_view triple) {
       fail("{}: not found; forge's own files lie beside it as it was installed, or under FORGE_HOME", path);
     }
   }
+  if (!tls) return files;
+  files.tls_archive = archives / "libforge_tls.a";
+  if (!fs::exists(files.tls_archive, error))
+    fail("--tls: {}: not found; forge was built where {} is not installed for {}", files.tls_archive,
+         kTlsPackage, triple);
   return files;
 }
 
@@ -179,13 +190,14 @@ std::vector<std::pair<std::string, std::string>> read_headers(const ForgeFiles& 
 
 std::string forge_files_hash(const ForgeFiles& files) {
   const auto headers = read_headers(files);
-  const MappedFile archive(files.runtime_archive);
+  std::vector<MappedFile> archives;
+  for (const std::string& path : files.archives()) archives.emplace_back(path);
   std::vector<std::string_view> parts;
   for (const auto& [name, text] : headers) {
     parts.emplace_back(name);
     parts.emplace_back(text);
   }
-  parts.push_back(as_text(archive.bytes()));
+  for (const MappedFile& archive : archives) parts.push_back(as_text(archive.bytes()));
   return hash_parts(parts);
 }
 
@@ -212,7 +224,7 @@ std::vector<std::string> compile_arguments(const CpuLevel& level, const std::str
 }
 
 std::vector<std::string> link_arguments(const CpuTarget& target, const std::string& linker,
-                                        const std::string& runtime_archive, const std::string& output) {
+                                        const std::vector<std::string>& archives, const std::string& output) {
   std::vector<std::string> out = {fmt::format("--target={}", target.triple()),
                                   "-static",
                                   linker.empty() ? "-fuse-ld=lld" : "--ld-path=" + linker,
@@ -220,7 +232,8 @@ std::vector<std::string> link_arguments(const CpuTarget& target, const std::stri
                                   "-Wl,--strip-all",
                                   "-Wl,--build-id=none"};
   for (size_t i = 0; i < target.levels.size(); ++i) out.push_back(object_name(target.source(i)));
-  for (const std::string& argument : {runtime_archive, std::string("-o"), output}) out.push_back(argument);
+  out.insert(out.end(), archives.begin(), archives.end());
+  for (const std::string& argument : {std::string("-o"), output}) out.push_back(argument);
   return out;
 }
 
@@ -235,7 +248,7 @@ LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, c
   };
   // Paths of forge's own files don't shape the program, so the key has their contents and not where they lie.
   const std::string files_hash = forge_files_hash(files);
-  std::vector<std::string> arguments = link_arguments(target, "", "", "");
+  std::vector<std::string> arguments = link_arguments(target, "", {}, "");
   for (std::vector<std::string>& run : compilations(""))
     for (std::string& a : run) arguments.push_back(std::move(a));
   std::vector<std::string_view> parts = {"forge code 1", compiler.identity, files_hash};
@@ -254,8 +267,8 @@ LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, c
   write_sources(sources, scratch.path());
   run(compiler.clang, compilations(files.include_directory), scratch.path(), "compiling the generated code",
       log);
-  run(compiler.clang, {link_arguments(target, compiler.linker, files.runtime_archive, "program")},
-      scratch.path(), "linking the program", log);
+  run(compiler.clang, {link_arguments(target, compiler.linker, files.archives(), "program")}, scratch.path(),
+      "linking the program", log);
   LinkedProgram program = {.bytes = read_file(scratch.path() + "/program")};
   cache.store_code(name, program.bytes);
   return program;

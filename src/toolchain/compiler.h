@@ -28,11 +28,15 @@ Compiler find_compiler();
 struct ForgeFiles {
   std::string include_directory;  // kernel headers and runtime/core/step.h, by their paths in src/
   std::string runtime_archive;    // the runtime with its main(), at the baseline level
+  std::string tls_archive;        // TLS for `serve`; empty: the program goes without
+
+  // In the order in which they are linked.
+  std::vector<std::string> archives() const;
 };
 
 // Relative to the running executable (bin/../share/forge and bin/../lib/forge, in the build tree as when
 // installed), or under $FORGE_HOME. Throws Error naming the file that is missing.
-ForgeFiles find_forge_files(std::string_view triple = kHostTriple);
+ForgeFiles find_forge_files(std::string_view triple = kHostTriple, bool tls = false);
 // The headers, path -> text, in the order of their paths.
 std::vector<std::pair<std::string, std::string>> read_headers(const ForgeFiles& files);
 // SHA-256 over the contents of all of them.
@@ -44,10 +48,10 @@ using Sources = std::map<std::string, std::string>;
 // The arguments that compile `source` to `source`.o for the level, without the compiler's own path.
 std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& source,
                                            const std::string& include_directory);
-// The arguments that link the objects of all levels with the runtime to `output`; an empty linker leaves the choice of an
-// lld to clang.
+// The arguments that link the objects of all levels with ForgeFiles::archives() to `output`; an empty linker leaves the
+// choice of an lld to clang.
 std::vector<std::string> link_arguments(const CpuTarget& target, const std::string& linker,
-                                        const std::string& runtime_archive, const std::string& output);
+                                        const std::vector<std::string>& archives, const std::string& output);
 
 struct LinkedProgram {
   std::vector<uint8_t> bytes;  // a static ELF executable without payload

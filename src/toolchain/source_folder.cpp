@@ -15,7 +15,7 @@ constexpr std::string_view kReadme = R"(# A compiled language model, as source
 
 - `model.cpp` is the model: the code that forge generated. `model.LEVEL.cpp` beside it is the same for a lower level.
 - `include/` holds the kernels that it calls and the contract with the runtime (`runtime/core/step.h`).
-- `libforge_rt.a` is the runtime: command line, tokenizer, sampler, threads.
+- `libforge_rt.a` is the runtime: command line, tokenizer, sampler, threads; `libforge_tls.a`, where it was asked for, TLS.
 - `program.weights` is the payload: manifest, tokenizer tables and packed weights.
 
 `./build.sh` makes `./program`, which finds its payload beside itself. It takes the compiler from CXX
@@ -65,12 +65,14 @@ void write_source_folder(const std::string& directory, const ForgeFiles& files, 
       "set -eu\ncd \"$(dirname \"$0\")\"\n";
   for (size_t i = 0; i < target.levels.size(); ++i)
     script += command(compile_arguments(*target.levels[i], target.source(i), "include"));
-  script += command(link_arguments(target, "", "libforge_rt.a", "program"));
+  std::vector<std::string> archives;
+  for (const std::string& path : files.archives()) archives.push_back(fs::path(path).filename());
+  script += command(link_arguments(target, "", archives, "program"));
   for (const auto& [name, text] : sources) write_file(folder / name, as_bytes(text), 0644);
   for (const auto& [name, text] : read_headers(files))
     write_file(folder / "include" / name, as_bytes(text), 0644);
-  const MappedFile archive(files.runtime_archive);
-  write_file(folder / "libforge_rt.a", archive.bytes(), 0644);
+  for (const std::string& path : files.archives())
+    write_file(folder / fs::path(path).filename(), MappedFile(path).bytes(), 0644);
   write_file(folder / "README.md", as_bytes(kReadme), 0644);
   write_file(folder / "build.sh", as_bytes(script), 0755);
   write_payload(folder / kWeightsName, payload, progress);

@@ -89,6 +89,9 @@ TEST_F(CompilerTest, ForgeFilesCountByTheirContent) {
   EXPECT_EQ(forge_files_hash(one), forge_files_hash(two));
   std::ofstream(two.runtime_archive, std::ios::app) << "\n";
   EXPECT_NE(forge_files_hash(one), forge_files_hash(two));
+  ForgeFiles with_tls = one;
+  with_tls.tls_archive = one.runtime_archive;
+  EXPECT_NE(forge_files_hash(one), forge_files_hash(with_tls));
 }
 
 TEST_F(CompilerTest, SameInputsGiveTheSameBytes) {

@@ -33,6 +33,8 @@
 #include <optional>
 #include <unordered_set>
 
+#include "runtime/server/tls.h"
+
 // What the libraries call in place of a throw: without exceptions there is nothing to go on with.
 namespace boost {
 BOOST_NORETURN void throw_exception(const std::exception&) { std::abort(); }
@@ -143,6 +145,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void become_idle();
   void await_input();
   void readable(const error_code& error);
+  bool receive(std::string_view wire);
   void begin_request();
   void read_request();
   bool parse();
@@ -151,6 +154,7 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuse(int status, std::string_view message);
   void handle();
   void write(std::string bytes);
+  void write_wire(std::string bytes);
   void write_next();
   void end_answer(std::string bytes);
   void answer_ended();
@@ -161,8 +165,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   Shared& shared_;
   Socket socket_;
-  asio::steady_timer timer_;  // the one deadline that counts at the time
-  std::string input_;         // that the parser has not taken
+  asio::steady_timer timer_;         // the one deadline that counts at the time
+  std::unique_ptr<TlsSession> tls_;  // from the first byte on, where TLS is spoken
+  std::string input_;                // that the parser has not taken
   std::optional<Parser> parser_;
   std::shared_ptr<ConnectionExchange> exchange_;
   HttpServer::BodyHandler on_body_;
@@ -209,7 +214,10 @@ void Connection::expect_within(uint32_t n_seconds) {
 
 void Connection::too_late() {
   switch (state_) {
-    case State::header: return refuse(408, "the header took too long");
+    case State::header:
+      // A client that has connected ahead of its requests, say, and shaken hands.
+      if (!parser_->got_some()) return gone();
+      return refuse(408, "the header took too long");
     case State::body: return refuse(408, "the body took too long");
     default: gone();
   }
@@ -247,10 +255,27 @@ void Connection::readable(const error_code& error) {
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return await_input();
   if (n <= 0) return gone();
   if (state_ == State::lingering) return await_input();
-  input_.append(shared_.received.data(), static_cast<size_t>(n));
+  if (!receive({shared_.received.data(), static_cast<size_t>(n)})) return;
   if (state_ == State::idle) return begin_request();
   if (state_ == State::answering) return await_input();
   read_request();
+}
+
+// Adds what came to the input. False where that was the end of the connection.
+bool Connection::receive(std::string_view wire) {
+  if (shared_.options.tls == nullptr) {
+    input_ += wire;
+    return true;
+  }
+  if (tls_ == nullptr) tls_ = shared_.options.tls->accept();
+  if (tls_ == nullptr) return gone(), false;
+  std::string reply;
+  const bool goes_on = tls_->receive(wire, input_, reply);
+  if (!reply.empty()) write_wire(std::move(reply));
+  if (goes_on) return true;
+  if (state_ == State::answering) return gone(), false;
+  parser_.reset();
+  return linger(), false;  // so that an alert reaches the client
 }
 
 void Connection::begin_request() {
@@ -376,6 +401,14 @@ void Connection::handle() {
 
 void Connection::write(std::string bytes) {
   if (state_ == State::closed || bytes.empty()) return;
+  if (tls_ == nullptr) return write_wire(std::move(bytes));
+  std::string wire;
+  tls_->send(bytes, wire);
+  write_wire(std::move(wire));
+}
+
+void Connection::write_wire(std::string bytes) {
+  if (bytes.empty()) return;
   n_unsent_ += bytes.size();
   unsent_.push_back(std::move(bytes));
   if (unsent_.size() == 1) return write_next();
@@ -400,6 +433,11 @@ void Connection::write_next() {
 void Connection::end_answer(std::string bytes) {
   answer_complete_ = true;
   write(std::move(bytes));
+  if (tls_ != nullptr && !keep_alive_) {
+    std::string wire;
+    tls_->close(wire);
+    write_wire(std::move(wire));
+  }
   expect_within(shared_.options.write_s);
   if (unsent_.empty()) answer_ended();
 }
@@ -550,7 +588,7 @@ class BeastServer final : public HttpServer {
     ::getsockname(acceptor_->native_handle(), reinterpret_cast<sockaddr*>(&own), &length);
     const uint16_t port = ntohs(ip.is_v6() ? reinterpret_cast<sockaddr_in6*>(&own)->sin6_port
                                            : reinterpret_cast<sockaddr_in*>(&own)->sin_port);
-    address_ = text("http://", shown, ":", port);
+    address_ = text(shared_.options.tls == nullptr ? "http://" : "https://", shown, ":", port);
     return Ok{};
   }
   Status listen_unix() {

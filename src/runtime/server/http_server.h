@@ -14,6 +14,8 @@
 
 namespace forge::rt {
 
+class TlsServer;
+
 struct HttpRequest {
   std::string method;  // "GET"
   std::string path;    // "/v1/models", without the query, as it came
@@ -52,13 +54,14 @@ class Exchange {
 
 struct HttpOptions {
   std::string host = "127.0.0.1";
-  uint16_t port = 8080;   // 0: any that is free
-  std::string unix_path;  // instead of host and port
+  uint16_t port = 8080;      // 0: any that is free
+  std::string unix_path;     // instead of host and port
+  TlsServer* tls = nullptr;  // outlives the server; null: clients speak plain HTTP
   uint32_t max_connections = 4096;
   uint64_t max_body_bytes = 16u << 20;
   uint64_t max_bodies_bytes = 256u << 20;  // of all connections together; beyond it the answer is 503
   uint32_t max_header_bytes = 16384;
-  // Seconds: for the first byte of a request, its header behind that, its body; for the client to take a piece of a
+  // Seconds: for the first byte of a request, its header behind that (with TLS's handshake), its body; for the client to take a piece of a
   // stream, or all that is left once the answer is whole.
   uint32_t idle_s = 300, header_s = 15, body_s = 60, write_s = 30;
   // The answer to what is no HTTP, or too much of it; the path is empty where it is not known.
@@ -76,7 +79,7 @@ class HttpServer {
   static Result<std::unique_ptr<HttpServer>> open(const HttpOptions& options, Handler handler);
   virtual ~HttpServer() = default;
 
-  // "http://127.0.0.1:8080" or "unix:PATH".
+  // "http://127.0.0.1:8080", "https://…" or "unix:PATH".
   virtual std::string address() const = 0;
   virtual uint32_t n_connections() const = 0;
   // Calls fn on SIGINT and SIGTERM from within run().

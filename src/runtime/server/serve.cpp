@@ -5,6 +5,7 @@
 #include "runtime/host/program.h"
 #include "runtime/host/sandbox.h"
 #include "runtime/server/api.h"
+#include "runtime/server/tls.h"
 
 namespace forge::rt {
 namespace {
@@ -17,6 +18,7 @@ struct ServeFlags {
   uint32_t n_queued = 256;
   bool deterministic = false;
   std::string key_file, prefix_cache;
+  std::string certificate, certificate_key;  // files
   uint32_t prefix_cache_mb = 4096;
 };
 
@@ -58,6 +60,16 @@ std::vector<Option> option_table(ServeFlags& f) {
        .help = "ask for one of the keys in this file, one a line",
        .set = into(f.key_file),
        .variable = "FORGE_API_KEY_FILE"},
+      {.name = "--cert",
+       .value = "F",
+       .help = "speak TLS with the certificate in this PEM file, and those that lead to its root behind it",
+       .set = into(f.certificate),
+       .variable = "FORGE_CERT"},
+      {.name = "--key",
+       .value = "F",
+       .help = "the certificate's private key, in PEM",
+       .set = into(f.certificate_key),
+       .variable = "FORGE_KEY"},
       {.name = "--cors",
        .value = "ORIGIN",
        .help = "pages that may ask from a browser, like https://example.org; *: all (may be repeated)",
@@ -106,6 +118,22 @@ Status read_keys(ServeFlags& f) {
   return Ok{};
 }
 
+// Null without --cert.
+Result<std::unique_ptr<TlsServer>> open_tls(const ServeFlags& f) {
+  if (f.certificate.empty() && f.certificate_key.empty()) return std::unique_ptr<TlsServer>();
+  if (open_tls_server == nullptr)
+    return Error{"--cert: this program was compiled without TLS (forge compile --tls)"};
+  if (f.certificate.empty() || f.certificate_key.empty()) return Error{"TLS needs both --cert and --key"};
+  const auto certificate = read_file(f.certificate);
+  if (!certificate) return certificate.error();
+  const auto key = read_file(f.certificate_key);
+  if (!key) return key.error();
+  auto tls = open_tls_server(*certificate, *key);
+  if (!tls)
+    return Error{text("--cert ", f.certificate, " --key ", f.certificate_key, ": ", tls.error().message)};
+  return tls;
+}
+
 // No browser reaches a Unix socket: who asks there is a proxy.
 bool is_loopback(const HttpOptions& http) {
   return http.unix_path.empty() && (http.host.starts_with("127.") || http.host == "localhost" ||
@@ -129,6 +157,9 @@ int serve_command(Program& program, std::span<const std::string> args) {
     return status;
   }
   if (const Status keys = read_keys(f); !keys) return fail(program, keys.error());
+  const auto tls = open_tls(f);
+  if (!tls) return fail(program, tls.error());
+  f.http.tls = tls->get();
   const auto session = open_session(program, f.run, status);
   if (session == nullptr) return status;
   ModelInfo model;
