@@ -20,6 +20,7 @@
 
 #include "core/base64.h"
 #include "core/mapped_file.h"
+#include "runtime/core/answer_format.h"
 #include "runtime/host/files.h"
 #include "tests/core/temporary_directory.h"
 #include "tests/runtime/fake_model.h"
@@ -378,6 +379,144 @@ TEST_F(ServerTest, ToolsAreCalled) {
   for (const char* wrong : {R"("tools": 1)", R"("tools": [{}])", R"("tool_choice": "required")",
                             R"("tools": [{"name": "a"}], "tool_choice": "never")"})
     EXPECT_EQ(ask("POST", "/v1/chat/completions", hello(wrong)).status, 400) << wrong;
+}
+
+// A template that opens thoughts and whose calls begin with a control token.
+const char* const kThinkingTemplate =
+    "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}[{{ m.role }}]"
+    "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content or "
+    "'' }}"
+    "{% for c in m.tool_calls or [] %}<|start|>{\"name\": \"{{ c.function.name }}\", \"arguments\": "
+    "{{ c.function.arguments | tojson }}}</call>{% endfor %}<|end|>{% endfor %}"
+    "{% if add_generation_prompt %}[assistant]<think>\n{% endif %}";
+
+class ThinkingServerTest : public ServerTest {
+ protected:
+  void SetUp() override {
+    PayloadInput input = fake_payload_input();
+    input.chat_template = kThinkingTemplate;
+    const auto parsed = ChatTemplate::parse(kThinkingTemplate);
+    ASSERT_TRUE(parsed);
+    input.manifest["answer.format"] = derive_answer_format(*parsed).to_text();
+    write_executable(program_, forge::read_file(FAKE_PROGRAM), input, nullptr);
+  }
+};
+
+constexpr std::string_view kTool =
+    R"({"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"n": {"type": "integer", "minimum": 3, "maximum": 5}, "s": {"enum": ["x", "y"]}}, "required": ["n", "s"]}}})";
+
+TEST_F(ThinkingServerTest, ThoughtsAreCutOffAndTheGrammarComesBehind) {
+  start();
+  const std::string constraint = R"("max_tokens": 60, "regex": "[ab]{4}", )";
+  for (const char* budget :
+       {R"("thinking_budget_tokens": 7)", R"("thinking_budget": 7)", R"("thinking_token_budget": 7)",
+        R"("chat_template_kwargs": {"thinking_budget": 7})",
+        R"("reasoning_effort": "high", "reasoning_budget": 7)"}) {
+    const Json chat = post("/v1/chat/completions", hello(constraint + budget));
+    // Thoughts, the eight bytes of their end, two line ends, the answer.
+    EXPECT_EQ(chat["usage"]["completion_tokens_details"]["reasoning_tokens"], 15) << budget << chat;
+    EXPECT_EQ(chat["usage"]["completion_tokens"], 21);
+    const Json message = chat["choices"][0]["message"];
+    EXPECT_NE(message["reasoning_content"], "");
+    const std::string said = message["content"];
+    EXPECT_EQ(said.size(), 4U);
+    EXPECT_EQ(said.find_first_not_of("ab"), std::string::npos);
+  }
+  const Json off = post("/v1/chat/completions", hello(constraint + R"("reasoning_effort": "none")"));
+  EXPECT_EQ(off["usage"]["completion_tokens_details"]["reasoning_tokens"], 8) << off;
+  EXPECT_FALSE(off["choices"][0]["message"].contains("reasoning_content"));
+  const Json response =
+      post("/v1/responses",
+           R"({"input": "x", "max_output_tokens": 60, "regex": "[ab]{4}", "reasoning": {"effort": "none"}})");
+  EXPECT_EQ(response["usage"]["output_tokens_details"]["reasoning_tokens"], 8) << response;
+  const std::string anthropic = R"("max_tokens": 60, "regex": "[ab]{4}")";
+  const Json message =
+      post("/v1/messages", hello(anthropic + R"(, "thinking": {"type": "enabled", "budget_tokens": 5})"));
+  EXPECT_EQ(message["usage"]["output_tokens"], 19);
+  EXPECT_EQ(message["content"][0]["type"], "thinking") << message;
+  EXPECT_EQ(post("/v1/messages", hello(anthropic))["content"][0]["type"], "text");
+  for (const char* wrong : {R"({"type": "enabled", "budget_tokens": 60})",
+                            R"({"type": "enabled", "budget_tokens": 0})", R"({"type": "x"})"})
+    EXPECT_EQ(ask("POST", "/v1/messages", hello(anthropic + R"(, "thinking": )" + wrong)).status, 400)
+        << wrong;
+  EXPECT_EQ(ask("POST", "/v1/chat/completions", hello(R"("reasoning_effort": "some")")).status, 400);
+}
+
+TEST_F(ThinkingServerTest, ForcedCallsKeepToTheSchemaBehindThoughts) {
+  start();
+  const std::string request =
+      R"("max_tokens": 300, "thinking_budget": 3, "parallel_tool_calls": false, "tools": [)" +
+      std::string(kTool) + "]";
+  for (const char* choice : {R"("required")", R"({"type": "function", "function": {"name": "f"}})"}) {
+    const Json chat = post("/v1/chat/completions", hello(request + R"(, "tool_choice": )" + choice));
+    const Json message = chat["choices"][0]["message"];
+    ASSERT_EQ(chat["choices"][0]["finish_reason"], "tool_calls") << chat;
+    ASSERT_EQ(message["tool_calls"].size(), 1U);
+    const Json arguments = Json::parse(message["tool_calls"][0]["function"]["arguments"].get<std::string>());
+    EXPECT_EQ(arguments.size(), 2U);
+    EXPECT_GE(arguments["n"], 3);
+    EXPECT_LE(arguments["n"], 5);
+    EXPECT_TRUE(message["content"].is_null()) << message;
+  }
+  const HttpAnswer refused = ask(
+      "POST", "/v1/chat/completions",
+      hello(
+          R"("tools": [{"type": "function", "function": {"name": "f", "parameters": {"properties": {"a": {"multipleOf": 2}}}}}], "tool_choice": "required")"));
+  EXPECT_EQ(refused.status, 400);
+  EXPECT_NE(refused.body.find("'f'"), std::string::npos) << refused.body;
+  EXPECT_NE(refused.body.find("#/properties/a/multipleOf"), std::string::npos) << refused.body;
+}
+
+TEST_F(ThinkingServerTest, ResponsesCallFunctions) {
+  start();
+  const std::string tools =
+      R"("max_output_tokens": 300, "parallel_tool_calls": false, "thinking_budget": 0, "seed": 3, "tool_choice": "required", "tools": [{"type": "function", "name": "f", "strict": true, "parameters": {"type": "object", "properties": {"n": {"type": "integer", "minimum": 3, "maximum": 5}}, "required": ["n"]}}])";
+  const Json response = post("/v1/responses", R"({"input": "x", )" + tools + "}");
+  ASSERT_EQ(response["output"].size(), 1U) << response;
+  const Json item = response["output"][0];
+  EXPECT_EQ(item["type"], "function_call");
+  EXPECT_EQ(item["name"], "f");
+  EXPECT_EQ(item["status"], "completed");
+  EXPECT_EQ(response["tool_choice"], "required");
+  EXPECT_EQ(response["parallel_tool_calls"], false);
+  EXPECT_GE(Json::parse(item["arguments"].get<std::string>())["n"], 3);
+  std::vector<std::string> types;
+  std::string arguments;
+  int64_t sequence = 0;
+  Json last;
+  for (const Json& event : stream("/v1/responses", R"({"input": "x", "stream": true, )" + tools + "}")) {
+    types.push_back(event["type"]);
+    EXPECT_EQ(event["sequence_number"], sequence++);
+    if (event["type"] == "response.function_call_arguments.delta") arguments += event["delta"];
+    if (event["type"] == "response.function_call_arguments.done")
+      EXPECT_EQ(event["arguments"], Json(arguments));
+    if (event["type"] == "response.output_item.done") EXPECT_EQ(event["item"]["arguments"], Json(arguments));
+    if (event.contains("output_index")) EXPECT_EQ(event["output_index"], 0);
+    last = event;
+  }
+  EXPECT_EQ(types, (Strings{"response.created", "response.in_progress", "response.output_item.added",
+                            "response.function_call_arguments.delta", "response.function_call_arguments.done",
+                            "response.output_item.done", "response.completed"}));
+  EXPECT_EQ(Json(arguments), item["arguments"]);
+  EXPECT_EQ(last["response"]["output"][0]["arguments"], Json(arguments));
+  // And back: the call and its output are what chat's messages make of them.
+  const auto count = [&](std::string_view path, const std::string& body) {
+    const Json answer = post(path, body);
+    return answer["usage"].contains("input_tokens") ? answer["usage"]["input_tokens"]
+                                                    : answer["usage"]["prompt_tokens"];
+  };
+  EXPECT_EQ(
+      count(
+          "/v1/responses",
+          R"({"max_output_tokens": 1, "input": [{"role": "user", "content": "x"}, {"type": "reasoning", "summary": []}, {"role": "assistant", "content": "so"}, {"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{\"n\": 3}"}, {"type": "function_call_output", "call_id": "c1", "output": "four"}]})"),
+      count(
+          "/v1/chat/completions",
+          R"({"max_tokens": 1, "messages": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "so", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"n\": 3}"}}]}, {"role": "tool", "tool_call_id": "c1", "content": "four"}]})"));
+  for (const char* wrong :
+       {R"([{"type": "function_call", "name": "f"}])",
+        R"([{"type": "function_call_output", "call_id": "c"}])", R"([{"type": "item_reference", "id": "x"}])",
+        R"([{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{"}])", "[]", "[3]"})
+    EXPECT_EQ(ask("POST", "/v1/responses", R"({"input": )" + std::string(wrong) + "}").status, 400) << wrong;
 }
 
 TEST_F(ServerTest, Batch) {

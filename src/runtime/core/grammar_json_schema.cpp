@@ -1167,6 +1167,7 @@ Expr text_without(GrammarExpressions& x, std::string_view part) {
     border[i + 1] = k;
   }
   std::vector<uint32_t> rules;
+  rules.reserve(n);
   for (size_t i = 0; i < n; ++i) rules.push_back(x.add_rule("a text between tags"));
   for (size_t i = 0; i < n; ++i) {
     std::vector<Expr> ways = {x.empty()};

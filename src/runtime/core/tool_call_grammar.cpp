@@ -112,6 +112,7 @@ Result<Grammar> tool_call_grammar(const AnswerFormat& format, const Value& tools
   const auto arguments = add_arguments(x, functions, notation);
   if (!arguments) return Error{text("tools: ", arguments.error().message)};
   std::vector<Expr> ways;
+  ways.reserve(functions.size());
   for (size_t i = 0; i < functions.size(); ++i) ways.push_back(w.call(functions[i].name, (*arguments)[i]));
   const uint32_t call_rule = x.add_rule("a call");
   x.define(call_rule, x.sequence({w.marker(f.call_begin), x.choice(ways), w.marker(f.call_end)}));

@@ -75,6 +75,9 @@ std::string usage_json(const AnswerUsage& usage) {
   JsonObject details;
   details.add("cached_tokens", int64_t{usage.n_cached});
   out.add("prompt_tokens_details", details);
+  JsonObject generated;
+  generated.add("reasoning_tokens", int64_t{usage.n_thoughts});
+  out.add("completion_tokens_details", generated);
   return out.compact();
 }
 
@@ -132,9 +135,14 @@ AnswerUsage Answer::usage() const {
       out.prompt_s = choice.last.prompt_s;
     }
     out.n_generated += result.n_generated;
+    out.n_thoughts += choice.last.n_thought_tokens;
     out.generation_s = std::max(out.generation_s, choice.last.generation_s);
   }
   return out;
+}
+
+void AnswerWriter::failed(Answer& answer, const ApiError& error) {
+  answer.send_event(error_json(error), error_event());
 }
 
 void Answer::send_event(std::string_view json, std::string_view name) const {
@@ -156,9 +164,8 @@ void fail_answer(Service& service, Answer& answer, const ApiError& error) {
   answer.over = true;
   for (const Choice& choice : answer.choices)
     if (!choice.ended) service.cancel(choice.text_id);
-  const std::string json = answer.writer->error_json(error);
-  if (!answer.begun) return respond_error(*answer.exchange, error, json);
-  answer.send_event(json, answer.writer->error_event());
+  if (!answer.begun) return respond_error(*answer.exchange, error, answer.writer->error_json(error));
+  answer.writer->failed(answer, error);
   answer.exchange->end_stream();
 }
 

@@ -53,10 +53,13 @@ class AnswerWriter {
   // An answer that is none, whole or as the last event of a stream.
   virtual std::string error_json(const ApiError& error) const { return openai_error_json(error); }
   virtual std::string_view error_event() const { return {}; }
+  // The last of a stream that has begun and is none.
+  virtual void failed(Answer& answer, const ApiError& error);
 };
 
 struct AnswerUsage {
   uint32_t n_prompt = 0, n_cached = 0, n_generated = 0;
+  uint32_t n_thoughts = 0;  // of n_generated
   double prompt_s = 0, generation_s = 0;
 };
 

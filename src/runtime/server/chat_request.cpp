@@ -21,7 +21,7 @@ void fail(ApiError& error, const std::string& path, std::string_view what) {
   error.param = path;
 }
 
-// tool_calls of an assistant's message, with the arguments as an object: what templates expect.
+// tool_calls of an assistant's message.
 Value read_tool_calls(const Value& given, const std::string& path, ApiError& error) {
   const auto* items = list_items(given);
   if (items == nullptr) {
@@ -34,31 +34,34 @@ Value read_tool_calls(const Value& given, const std::string& path, ApiError& err
     const RequestFields call((*items)[i], here, error);
     const Value* function = call.required("function");
     if (function == nullptr) return {};
-    const RequestFields fields(*function, here + ".function", error);
-    std::string name;
-    std::string arguments = "{}";
     std::string id;
-    if (fields.required("name") != nullptr) fields.string("name", name);
-    fields.string("arguments", arguments);
     call.string("id", id);
-    auto parsed = jinja::parse_json(arguments.empty() ? "{}" : arguments);
-    if (!parsed) {
-      fields.expected("arguments", "JSON");
-      return {};
-    }
-    const DictBuilder inner;
-    inner->set("name", Value::string(name));
-    inner->set("arguments", *parsed);
-    const DictBuilder outer;
-    outer->set("id", Value::string(id));
-    outer->set("type", Value::string("function"));
-    outer->set("function", inner.value());
-    out.push_back(outer.value());
+    out.push_back(read_call(RequestFields(*function, here + ".function", error), id));
   }
   return Value::list(std::move(out));
 }
 
 }  // namespace
+
+Value read_call(const RequestFields& fields, const std::string& id) {
+  std::string name;
+  std::string arguments = "{}";
+  if (fields.required("name") != nullptr) fields.string("name", name);
+  fields.string("arguments", arguments);
+  auto parsed = jinja::parse_json(arguments.empty() ? "{}" : arguments);
+  if (!parsed) {
+    fields.expected("arguments", "JSON");
+    return {};
+  }
+  const DictBuilder inner;
+  inner->set("name", Value::string(name));
+  inner->set("arguments", *parsed);
+  const DictBuilder outer;
+  outer->set("id", Value::string(id));
+  outer->set("type", Value::string("function"));
+  outer->set("function", inner.value());
+  return outer.value();
+}
 
 std::string read_content(const Value& content, const std::string& path, ApiError& error) {
   if (content.is_string()) return content.as_string();
@@ -90,39 +93,31 @@ std::string read_content(const Value& content, const std::string& path, ApiError
   return out;
 }
 
-void read_messages(const Value& list, const std::string& path, ApiError& error, std::vector<Value> before,
-                   ChatRequest& out) {
+std::optional<Value> read_message(const Value& given, const std::string& path, ApiError& error) {
   static constexpr std::array<std::string_view, 6> kRoles = {"system",    "developer", "user",
                                                              "assistant", "tool",      "function"};
-  const auto* items = list_items(list);
-  if (items == nullptr || items->empty() || items->size() > kMaxMessages)
-    return fail(error, path, text("expected a list of 1 to ", kMaxMessages, " messages"));
-  std::vector<Value> read = std::move(before);
-  for (size_t i = 0; i < items->size() && error.message.empty(); ++i) {
-    const std::string here = text(path, ".", i);
-    const RequestFields message((*items)[i], here, error);
-    std::string role;
-    if (message.required("role") == nullptr || !message.string("role", role)) return;
-    if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
-      return message.expected("role", "system, developer, user, assistant or tool");
-    if (role == "developer") role = "system";
-    if (role == "function") role = "tool";
-    const Value* content = message.find("content");
-    const Value* calls = role == "assistant" ? message.find("tool_calls") : nullptr;
-    if (content == nullptr && calls == nullptr)
-      return message.fail("content", text("missing field: ", here, ".content"));
-    const DictBuilder d;
-    d->set("role", Value::string(role));
-    d->set("content", Value::string(content == nullptr ? std::string()
-                                                       : read_content(*content, here + ".content", error)));
-    if (calls != nullptr) d->set("tool_calls", read_tool_calls(*calls, here + ".tool_calls", error));
-    for (const char* name : {"name", "tool_call_id", "reasoning_content"}) {
-      std::string value;
-      if (message.string(name, value)) d->set(name, Value::string(value));
-    }
-    read.push_back(d.value());
+  const RequestFields message(given, path, error);
+  std::string role;
+  if (message.required("role") == nullptr || !message.string("role", role)) return std::nullopt;
+  if (std::find(kRoles.begin(), kRoles.end(), role) == kRoles.end())
+    message.expected("role", "system, developer, user, assistant or tool");
+  if (role == "developer") role = "system";
+  if (role == "function") role = "tool";
+  const Value* content = message.find("content");
+  const Value* calls = role == "assistant" ? message.find("tool_calls") : nullptr;
+  if (content == nullptr && calls == nullptr)
+    message.fail("content", text("missing field: ", path, ".content"));
+  const DictBuilder d;
+  d->set("role", Value::string(role));
+  d->set("content", Value::string(content == nullptr ? std::string()
+                                                     : read_content(*content, path + ".content", error)));
+  if (calls != nullptr) d->set("tool_calls", read_tool_calls(*calls, path + ".tool_calls", error));
+  for (const char* name : {"name", "tool_call_id", "reasoning_content"}) {
+    std::string value;
+    if (message.string(name, value)) d->set(name, Value::string(value));
   }
-  if (error.message.empty()) set_messages(std::move(read), error, out);
+  if (message.failed()) return std::nullopt;
+  return d.value();
 }
 
 void set_messages(std::vector<Value> list, ApiError& error, ChatRequest& out) {
@@ -144,7 +139,15 @@ void read_chat(const RequestFields& fields, const ModelInfo& model, ChatRequest&
         "the model has no chat template; compile it with --chat-template FILE, or use /v1/completions");
   const Value* list = fields.required("messages");
   if (list == nullptr) return;
-  read_messages(*list, fields.path_of("messages"), fields.error(), {}, out);
+  const auto* items = list_items(*list);
+  if (items == nullptr || items->empty() || items->size() > kMaxMessages)
+    return fields.expected("messages", text("a list of 1 to ", kMaxMessages, " messages"));
+  std::vector<Value> read;
+  for (size_t i = 0; i < items->size() && !fields.failed(); ++i) {
+    if (auto message = read_message((*items)[i], text(fields.path_of("messages"), ".", i), fields.error()))
+      read.push_back(std::move(*message));
+  }
+  if (!fields.failed()) set_messages(std::move(read), fields.error(), out);
   const DictBuilder variables;
   if (const Value* given = fields.find("chat_template_kwargs")) {
     if (!given->is(Type::dict)) return fields.expected("chat_template_kwargs", "a JSON object");
@@ -155,8 +158,50 @@ void read_chat(const RequestFields& fields, const ModelInfo& model, ChatRequest&
       variables->set(key, value);
     }
   }
+  read_thinking(fields, model, variables, out);
   read_tools(fields, out);
   out.variables = variables.value();
+}
+
+void read_effort(const RequestFields& fields, std::string_view name, std::optional<uint32_t>& max_thoughts) {
+  static constexpr std::pair<std::string_view, uint32_t> kEfforts[] = {
+      {"none", 0},      {"minimal", 512},      {"low", 1024},       {"medium", 4096},
+      {"high", 16'384}, {"xhigh", UINT32_MAX}, {"max", UINT32_MAX},
+  };
+  std::string given;
+  if (!fields.string(name, given)) return;
+  const auto* effort =
+      std::find_if(std::begin(kEfforts), std::end(kEfforts), [&](const auto& e) { return e.first == given; });
+  if (effort == std::end(kEfforts))
+    return fields.expected(name, "none, minimal, low, medium, high, xhigh or max");
+  max_thoughts = effort->second;
+}
+
+void set_thinking(uint32_t max_thoughts, const ModelInfo& model, const DictBuilder& variables,
+                  ChatRequest& out) {
+  out.max_thoughts = max_thoughts;
+  const std::string& variable = model.format.thinking.variable;
+  if (!variable.empty() && variables->find(std::string_view(variable)) == nullptr)
+    variables->set(variable, Value::boolean(max_thoughts > 0));
+}
+
+void read_thinking(const RequestFields& fields, const ModelInfo& model, const DictBuilder& variables,
+                   ChatRequest& out) {
+  std::optional<uint32_t> max_thoughts;
+  read_effort(fields, "reasoning_effort", max_thoughts);
+  if (bool on = true; fields.boolean("enable_thinking", on)) max_thoughts = on ? UINT32_MAX : 0;
+  const auto read_budgets = [&](const RequestFields& from) {
+    for (const char* name :
+         {"reasoning_budget", "thinking_budget", "thinking_token_budget", "thinking_budget_tokens"}) {
+      int64_t budget = -1;  // no bound
+      if (from.integer(name, -1, INT32_MAX, budget))
+        max_thoughts = budget < 0 ? UINT32_MAX : static_cast<uint32_t>(budget);
+    }
+  };
+  read_budgets(fields);
+  if (const Value* given = fields.find("chat_template_kwargs"))
+    read_budgets(RequestFields(*given, fields.path_of("chat_template_kwargs"), fields.error()));
+  if (max_thoughts) set_thinking(*max_thoughts, model, variables, out);
 }
 
 namespace {
@@ -278,7 +323,7 @@ std::optional<ChatPrompt::Prompt> render_chat(const ChatRequest& chat, const Mod
 namespace {
 
 // What the answer's guide must know of thoughts: where the prompt ends in them, or leaves them to the model.
-void set_thoughts(const ModelInfo& model, GenerationRequest& out) {
+void set_thoughts(const ChatRequest& chat, const ModelInfo& model, GenerationRequest& out) {
   const ThinkingFormat& thinking = model.format.thinking;
   const std::string_view prompt = trim_space(out.prompt_text);
   if (thinking.open.empty() || thinking.close.empty() || prompt.ends_with(thinking.close)) return;
@@ -286,11 +331,12 @@ void set_thoughts(const ModelInfo& model, GenerationRequest& out) {
   guide.open_thoughts = thinking.open;
   guide.close_thoughts = thinking.close;
   guide.thoughts_open = prompt.ends_with(thinking.open);
+  guide.max_thoughts = chat.max_thoughts;
   const auto tokens_of = [&](std::string_view marker) {
     return model.tokenizer().encode(marker, {.add_bos = false, .add_eos = false, .parse_special = true});
   };
   const std::vector<int32_t> open = tokens_of(thinking.open);
-  if (open.size() == 1) guide.open_token = open[0];
+  if (open.size() == 1 && chat.max_thoughts > 0) guide.open_token = open[0];
   guide.close_tokens = tokens_of(thinking.close);
   guide.behind_thoughts = tokens_of("\n\n");
 }
@@ -317,7 +363,7 @@ void set_chat_prompt(const ChatRequest& chat, const ModelInfo& model, Generation
     calls.strict = &chat.strict_tools;
     set_tool_calls(chat.tools, calls, /*lazy=*/true, model, out, error);
   }
-  set_thoughts(model, out);
+  set_thoughts(chat, model, out);
   set_prompt(std::move(prompt->tokens), model, out, error);
 }
 

@@ -48,15 +48,28 @@ struct ChatRequest {
   std::string tool_name;
   bool parallel_calls = true;
   std::vector<std::string> strict_tools;  // the names of those that are "strict": true
+  uint32_t max_thoughts = UINT32_MAX;     // tokens; 0: the model does not think
   std::string answer_begins;  // the text of a last message of the assistant, which the answer goes on from
 };
-// messages, tools, tool_choice, parallel_tool_calls, chat_template_kwargs.
+// messages, tools, tool_choice, parallel_tool_calls, chat_template_kwargs, and what read_thinking reads.
 void read_chat(const RequestFields& fields, const ModelInfo& model, ChatRequest& out);
-// Checks a list of OpenAI's messages (`path` is its name) and gives the request those that come `before` it, and them.
-void read_messages(const jinja::Value& list, const std::string& path, ApiError& error,
-                   std::vector<jinja::Value> before, ChatRequest& out);
+// One of OpenAI's messages, checked; `path` is its name. Nothing where there is an error.
+std::optional<jinja::Value> read_message(const jinja::Value& message, const std::string& path,
+                                         ApiError& error);
+// A call of a past answer, from the fields `name` and `arguments` (JSON), which become an object: what templates expect.
+jinja::Value read_call(const RequestFields& fields, const std::string& id);
 // Gives the request its messages, checked already; a last one of the assistant is where the answer begins.
 void set_messages(std::vector<jinja::Value> list, ApiError& error, ChatRequest& out);
+// Whether the model thinks, and how many tokens at most: thinking_budget_tokens (llama.cpp), thinking_token_budget (vLLM),
+// thinking_budget and enable_thinking (Qwen), reasoning_budget, or reasoning_effort. What the template's variables say
+// already stays.
+void read_thinking(const RequestFields& fields, const ModelInfo& model, const jinja::DictBuilder& variables,
+                   ChatRequest& out);
+// For `name`, an effort as OpenAI has it.
+void read_effort(const RequestFields& fields, std::string_view name, std::optional<uint32_t>& max_thoughts);
+// At most so many tokens; 0 switches thinking off where the template can, and else ends thoughts where they begin.
+void set_thinking(uint32_t max_thoughts, const ModelInfo& model, const jinja::DictBuilder& variables,
+                  ChatRequest& out);
 // tools, tool_choice and parallel_tool_calls, as OpenAI or Anthropic have them.
 void read_tools(const RequestFields& fields, ChatRequest& out);
 // Gives the generation its prompt: the messages as the template writes them.

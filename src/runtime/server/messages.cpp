@@ -273,16 +273,23 @@ ChatRequest read_anthropic(const RequestFields& fields, const ModelInfo& model) 
     convert_message(RequestFields((*items)[i], text("messages.", i), fields.error()), converted);
   if (!fields.failed()) set_messages(std::move(converted), fields.error(), chat);
   const DictBuilder variables;
-  // Anthropic's models think where they are told to.
-  if (!model.format.thinking.variable.empty())
-    variables->set(model.format.thinking.variable, Value::boolean(false));
+  uint32_t max_thoughts = 0;  // Anthropic's models think where they are told to
   if (const Value* thinking = fields.find("thinking")) {
     const RequestFields inner(*thinking, "thinking", fields.error());
     std::string type;
     inner.string("type", type);
-    if (!model.format.thinking.variable.empty())
-      variables->set(model.format.thinking.variable, Value::boolean(type == "enabled"));
+    if (type == "enabled" || type == "adaptive") {
+      max_thoughts = UINT32_MAX;
+      inner.integer("budget_tokens", 1, INT32_MAX, max_thoughts);
+      int64_t max_tokens = INT64_MAX;
+      fields.integer("max_tokens", -1, UINT32_MAX, max_tokens);
+      if (inner.has("budget_tokens") && max_tokens >= 0 && max_thoughts >= max_tokens)
+        inner.expected("budget_tokens", "fewer than max_tokens");
+    } else if (type != "disabled") {
+      inner.expected("type", "enabled, disabled or adaptive");
+    }
   }
+  set_thinking(max_thoughts, model, variables, chat);
   read_tools(fields, chat);
   chat.variables = variables.value();
   return chat;
