@@ -108,6 +108,7 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   CompiledModel model = compile_model(checkpoint, compile, [&](std::string_view phase) {
     if (phase != "parse") progress.begin(phase);
   });
+  model.payload.manifest["kernels"] = kernels_hash(files);
   BuildReport report = {.target = target_text(compile.target), .weights_bytes = model.payload.weights_bytes};
   const Progress bytes = [&](uint64_t done, uint64_t total) { progress.bytes(done, total); };
 

@@ -201,6 +201,16 @@ std::string forge_files_hash(const ForgeFiles& files) {
   return hash_parts(parts);
 }
 
+std::string kernels_hash(const ForgeFiles& files) {
+  const auto headers = read_headers(files);
+  std::vector<std::string_view> parts;
+  for (const auto& [name, text] : headers) {
+    parts.emplace_back(name);
+    parts.emplace_back(text);
+  }
+  return hash_parts(parts);
+}
+
 std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& source,
                                            const std::string& include_directory) {
   std::vector<std::string> out = {

@@ -42,6 +42,9 @@ std::vector<std::pair<std::string, std::string>> read_headers(const ForgeFiles& 
 // SHA-256 over the contents of all of them.
 std::string forge_files_hash(const ForgeFiles& files);
 
+// Of the kernels' headers alone: what decides the bits of a program's arithmetic beside its plan.
+std::string kernels_hash(const ForgeFiles& files);
+
 // Generated source: file name -> text. Those that CpuTarget::source() names are compiled; they may include others.
 using Sources = std::map<std::string, std::string>;
 

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -66,7 +69,9 @@ TEST_F(KvDirectoryTest, KeepsTextsOverRestarts) {
   prompt.push_back(255);
   ASSERT_EQ(directory->longest(prompt, true), 120U);
   CachedText loaded;
-  ASSERT_TRUE(directory->load(prompt, 120, rig_.engine->pool(), loaded));
+  const auto load = directory->open(prompt, true);
+  ASSERT_TRUE(load);
+  ASSERT_TRUE(load(120, rig_.engine->pool(), loaded));
   EXPECT_EQ(loaded.tokens, std::vector(prompt.begin(), prompt.begin() + 120));
   EXPECT_EQ(loaded.n_prompt_rows, 120U);
   CachedText run = text(loaded.tokens);
@@ -93,7 +98,9 @@ TEST_F(KvDirectoryTest, TheOldestGoesWhereThereIsNoRoom) {
   for (uint32_t i = 0; i < 6; ++i) {
     keep(*directory, some_tokens(128, i));
     CachedText loaded;  // the first one is used again and again
-    ASSERT_TRUE(directory->load(some_tokens(128, 0), 128, rig_.engine->pool(), loaded));
+    const auto load = directory->open(some_tokens(128, 0), true);
+    ASSERT_TRUE(load);
+    ASSERT_TRUE(load(128, rig_.engine->pool(), loaded));
     rig_.engine->pool().truncate(loaded.kv, 0);
   }
   uint64_t bytes = 0;
@@ -120,11 +127,35 @@ TEST_F(KvDirectoryTest, DamagedFilesGo) {
   std::ofstream(file.parent_path() / "other.kv") << "not one of ours";
   const auto directory = open();
   ASSERT_EQ(directory->longest(some_tokens(150, 1), true), 150U);
-  CachedText loaded;
-  EXPECT_FALSE(directory->load(some_tokens(150, 1), 150, rig_.engine->pool(), loaded));
-  EXPECT_TRUE(loaded.kv.pages.empty());
+  EXPECT_FALSE(directory->open(some_tokens(150, 1), true));
   EXPECT_FALSE(fs::exists(file));
   EXPECT_EQ(directory->longest(some_tokens(150, 1), true), 0U);
+}
+
+// Room is made between finding a text and loading it, by keeping others: the text's file may have to go for these.
+TEST_F(KvDirectoryTest, AnOpenedTextStaysThere) {
+  const auto directory = open(8'000);  // one
+  keep(*directory, some_tokens(128, 1));
+  const auto load = directory->open(some_tokens(128, 1), true);
+  ASSERT_TRUE(load);
+  keep(*directory, some_tokens(128, 2));
+  EXPECT_EQ(directory->n_files(), 1U);
+  EXPECT_LT(directory->longest(some_tokens(128, 1), true), 128U);
+  CachedText loaded;
+  ASSERT_TRUE(load(128, rig_.engine->pool(), loaded));
+  EXPECT_EQ(loaded.tokens, some_tokens(128, 1));
+  rig_.engine->pool().truncate(loaded.kv, 0);
+}
+
+TEST_F(KvDirectoryTest, WhatKilledServersLeftGoes) {
+  const std::string folder = open()->folder();
+  std::ofstream(folder + "/old.kv.1.part") << "x";
+  std::ofstream(folder + "/new.kv.1.part") << "x";
+  fs::last_write_time(folder + "/old.kv.1.part", fs::file_time_type::clock::now() - std::chrono::hours(2));
+  ASSERT_EQ(mkfifo((folder + "/pipe.kv").c_str(), 0600), 0);  // nothing waits for its other end
+  open();
+  EXPECT_FALSE(fs::exists(folder + "/old.kv.1.part"));
+  EXPECT_TRUE(fs::exists(folder + "/new.kv.1.part"));
 }
 
 TEST_F(KvDirectoryTest, AFailureToWriteIsToldOnce) {

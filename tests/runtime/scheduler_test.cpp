@@ -318,6 +318,36 @@ TEST(Scheduler, AStoreNeedsNoMoreRoomThanTheTexts) {
   expect_all_free(rig, scheduler);
 }
 
+// The cached text that a prompt would begin with may be what makes room for a stored one.
+TEST(Scheduler, AStoreThatFailsCostsNoText) {
+  struct Broken final : KvStore {
+    uint32_t longest(std::span<const int32_t> prompt, bool) override {
+      return static_cast<uint32_t>(prompt.size());
+    }
+    Load open(std::span<const int32_t>, bool) override {
+      if (fails_to_open) return nullptr;
+      return [](uint32_t, KvPool&, CachedText&) { return false; };
+    }
+    void keep(const CachedText&, const KvPool&) override { ++n_kept; }
+    bool fails_to_open = false;
+    int n_kept = 0;
+  } store;
+  Rig rig(16, 4, 512, 8);
+  Scheduler scheduler(*rig.engine, *rig.tokenizer, {.n_parallel = 1, .n_queued = 4});
+  scheduler.add_store(store);
+  for (uint32_t i = 0; i < 8; ++i) {
+    store.fails_to_open = i % 2 == 1;
+    // Each goes on from the text before, by more than a page.
+    const auto prompt = some_tokens(100 + 50 * i, 3);
+    Answer answer;
+    scheduler.submit(job_for(prompt, i, 4, answer));
+    run(scheduler);
+    EXPECT_EQ(answer.tokens, alone(prompt, i, 4)) << i;
+  }
+  EXPECT_GT(store.n_kept, 0);
+  expect_all_free(rig, scheduler);
+}
+
 TEST(Scheduler, SlotsHoldWhatTheyRanLast) {
   Rig rig(16, 4, 512, 32);
   Scheduler scheduler(*rig.engine, *rig.tokenizer, {.n_parallel = 3, .n_queued = 4});

@@ -959,16 +959,23 @@ TEST_F(ServerTest, MalformedRequestsNeverGetMoreThan4xx) {
 }
 
 TEST_F(ServerTest, KeepsNothingItDoesNotNeed) {
-  start();
-  const std::string status = [&] {
-    const auto bytes = forge::read_file("/proc/" + std::to_string(child_) + "/status");
-    return std::string(bytes.begin(), bytes.end());
-  }();
-  if (status.find("Seccomp:") == std::string::npos) GTEST_SKIP() << "SKIPPED: this kernel has no seccomp";
   if (std::string_view(FAKE_PROGRAM).empty() || FAKE_SANITIZED)
     GTEST_SKIP() << "SKIPPED: sanitizers need what the filter forbids";
-  EXPECT_NE(status.find("Seccomp:\t2"), std::string::npos) << status;
-  EXPECT_NE(status.find("NoNewPrivs:\t1"), std::string::npos);
+  for (const Strings& args : {Strings{}, Strings{"--prefix-cache", directory_.file("kept")}}) {
+    start(args);
+    const std::string tasks = "/proc/" + std::to_string(child_) + "/task";
+    int n_tasks = 0;
+    for (const auto& task : std::filesystem::directory_iterator(tasks)) {
+      const auto bytes = forge::read_file(task.path() / "status");
+      const std::string status(bytes.begin(), bytes.end());
+      if (status.find("Seccomp:") == std::string::npos) GTEST_SKIP() << "SKIPPED: this kernel has no seccomp";
+      EXPECT_NE(status.find("Seccomp:\t2"), std::string::npos) << status;
+      EXPECT_NE(status.find("NoNewPrivs:\t1"), std::string::npos) << status;
+      ++n_tasks;
+    }
+    EXPECT_GE(n_tasks, 2);
+    EXPECT_EQ(stop(), 0);
+  }
 }
 
 TEST_F(ServerTest, SlotsAreSavedAndRestored) {

@@ -58,6 +58,7 @@ std::span<const uint32_t> AnswerGuide::allowed() {
     if (stage_ == Stage::thoughts) {
       allow_all();
       for (const uint32_t end : trie.ends) set(end, false);
+      if (!tail_.empty()) forbid([this](std::string_view piece) { return !closes_well(piece); });
     } else {
       GrammarState first(options_.masks);
       const auto mask = first.allowed();
@@ -69,11 +70,24 @@ std::span<const uint32_t> AnswerGuide::allowed() {
   // A token that ends the opening may go on as the grammar does alone.
   if (stage_ != Stage::answer || tail_.empty()) return {};
   allow_all();
+  forbid([this](std::string_view piece) { return !opens_well(piece); });
+  return mask_;
+}
+
+void AnswerGuide::forbid(const std::function<bool(std::string_view piece)>& is_wrong) {
+  const VocabularyTrie& trie = options_.masks->trie();
   for (uint32_t t = 0; t < trie.n_vocab; ++t) {
     const auto piece = trie.piece(t);
-    if (!opens_well({reinterpret_cast<const char*>(piece.data()), piece.size()})) set(t, false);
+    if (is_wrong({reinterpret_cast<const char*>(piece.data()), piece.size()})) set(t, false);
   }
-  return mask_;
+}
+
+// Whether the grammar can begin with what a piece has behind the end of the thoughts, where it ends them.
+bool AnswerGuide::closes_well(std::string_view piece) const {
+  const std::string_view rest = std::string_view(options_.close_thoughts).substr(tail_.size());
+  if (!piece.starts_with(rest)) return true;
+  GrammarState state(options_.masks);
+  return state.accept_bytes(bytes_of(without_leading_space(piece.substr(rest.size()))));
 }
 
 // Whether the grammar can go on from what a piece has behind the opening, where it ends that.

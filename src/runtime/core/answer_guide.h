@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -51,6 +52,8 @@ class AnswerGuide {
   bool begin_answer(std::string_view text);
   bool find_opening(std::string_view text);
   bool opens_well(std::string_view piece) const;
+  bool closes_well(std::string_view piece) const;
+  void forbid(const std::function<bool(std::string_view piece)>& is_wrong);
   void force(const std::vector<int32_t>& tokens) { forced_.assign(tokens.rbegin(), tokens.rend()); }
   void allow_all();
   void set(uint32_t token, bool value);

@@ -16,8 +16,8 @@ uint32_t ProgramPrompt::longest(std::span<const int32_t> prompt, bool prompt_row
   return prompt_rows_only ? std::min(n, image_.n_prompt_rows) : n;
 }
 
-bool ProgramPrompt::load(std::span<const int32_t>, uint32_t n, KvPool& pool, CachedText& text) {
-  return load_text(image_, n, pool, text);
+KvStore::Load ProgramPrompt::open(std::span<const int32_t>, bool) {
+  return [this](uint32_t n, KvPool& pool, CachedText& text) { return load_text(image_, n, pool, text); };
 }
 
 }  // namespace forge::rt

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 
 #include "runtime/core/kv_image.h"
@@ -18,9 +19,11 @@ class KvStore {
   // How many tokens the kept text that begins most like `prompt` has in common with it; of prompt rows alone where
   // `prompt_rows_only`.
   virtual uint32_t longest(std::span<const int32_t> prompt, bool prompt_rows_only) = 0;
-  // That text's first n positions, no more than longest() said, into `text`, which is empty. False where it can't be read
-  // after all, or the pool has no room: then `text` stays empty.
-  virtual bool load(std::span<const int32_t> prompt, uint32_t n, KvPool& pool, CachedText& text) = 0;
+  // Opens that text, so that nothing which keep() does can take it away: a function that loads its first n positions, no
+  // more than longest() said, into `text`, which is empty. It returns false where the pool has no room: then `text` stays
+  // empty. Empty where the text can't be read after all.
+  using Load = std::function<bool(uint32_t n, KvPool& pool, CachedText& text)>;
+  virtual Load open(std::span<const int32_t> prompt, bool prompt_rows_only) = 0;
   // A text that is about to lose its KV, to be kept or not.
   virtual void keep(const CachedText& text, const KvPool& pool) = 0;
 };
@@ -30,7 +33,7 @@ class ProgramPrompt final : public KvStore {
  public:
   explicit ProgramPrompt(KvImage image) : image_(std::move(image)) {}
   uint32_t longest(std::span<const int32_t> prompt, bool prompt_rows_only) override;
-  bool load(std::span<const int32_t> prompt, uint32_t n, KvPool& pool, CachedText& text) override;
+  Load open(std::span<const int32_t> prompt, bool prompt_rows_only) override;
   void keep(const CachedText&, const KvPool&) override {}
 
  private:

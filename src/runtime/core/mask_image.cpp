@@ -10,8 +10,7 @@
 namespace forge::rt {
 namespace {
 
-// Little-endian as the machines are, each array behind its length. The hash over what follows it comes first; it is why
-// the rest is not checked value by value.
+// Little-endian as the machines are, each array behind its length. The hash over what follows it comes first.
 struct Header {
   char magic[8];
   uint32_t version;
@@ -113,6 +112,43 @@ std::shared_ptr<VocabularyTrie> read_trie(Reader& r, uint32_t n_vocab) {
   return trie;
 }
 
+// Whether all that is looked up by what the trie says is there.
+bool is_sound(const VocabularyTrie& trie) {
+  const auto all_below = [](const std::vector<uint32_t>& values, uint64_t limit) {
+    return std::all_of(values.begin(), values.end(), [&](uint32_t v) { return v < limit; });
+  };
+  if (trie.piece_begin.size() != size_t{trie.n_vocab} + 1 || trie.piece_begin.back() != trie.pieces.size() ||
+      !std::is_sorted(trie.piece_begin.begin(), trie.piece_begin.end()) ||
+      !std::is_sorted(trie.ends.begin(), trie.ends.end()) || !all_below(trie.ends, trie.n_vocab))
+    return false;
+  for (const VocabularyTrie::Part& part : trie.parts) {
+    const auto n = static_cast<uint32_t>(part.nodes.size());
+    if (n == 0 || part.max_bytes > VocabularyTrie::kMaxPieceBytes || !all_below(part.tokens, trie.n_vocab) ||
+        part.nodes.back().first_token != part.tokens.size())
+      return false;
+    // A node's subtree lies within that of the node before it that is not as deep.
+    std::vector<uint32_t> ends;
+    for (uint32_t i = 0; i + 1 < n; ++i) {
+      const VocabularyTrie::Node& node = part.nodes[i];
+      if (node.depth > ends.size() || node.depth >= part.max_bytes) return false;
+      ends.resize(node.depth);
+      if (node.end <= i || node.end >= n || (!ends.empty() && node.end > ends.back()) ||
+          node.first_token > part.nodes[i + 1].first_token)
+        return false;
+      ends.push_back(node.end);
+    }
+  }
+  return true;
+}
+
+bool is_sound(const TokenMasks::Entry& e, const VocabularyTrie& trie, size_t part) {
+  const size_t n_words = (trie.n_vocab + 31) / 32;
+  const size_t n_nodes = trie.parts[part].nodes.size() - 1;
+  return e.id != 0 && e.id != UINT32_MAX && (e.mask.empty() || e.mask.size() == n_words) &&
+         std::all_of(e.tokens.begin(), e.tokens.end(), [&](uint32_t t) { return t < trie.n_vocab; }) &&
+         std::all_of(e.continuations.begin(), e.continuations.end(), [&](uint32_t c) { return c < n_nodes; });
+}
+
 }  // namespace
 
 std::vector<uint8_t> write_mask_image(std::shared_ptr<const VocabularyTrie> trie, const Grammar& grammar,
@@ -183,7 +219,7 @@ Result<std::shared_ptr<TokenMasks>> read_mask_image(std::span<const uint8_t> byt
   const auto grammar = read_grammar(written);
   if (!grammar) return broken(grammar.error().message);
   const auto trie = read_trie(r, n_vocab);
-  if (!r.good()) return broken("cut off");
+  if (!r.good() || !is_sound(*trie)) return broken("damaged (the vocabulary)");
   auto masks = std::make_shared<TokenMasks>(trie, *grammar);
   for (const size_t part : {0, 1}) {
     const auto n = r.value<uint64_t>();
@@ -198,6 +234,7 @@ Result<std::shared_ptr<TokenMasks>> read_mask_image(std::span<const uint8_t> byt
       r.array(e.mask);
       r.array(e.tokens);
       r.array(e.continuations);
+      if (!r.good() || !is_sound(e, *trie, part)) return broken("damaged (a mask)");
       masks->keep(part, head.key, std::move(e));
     }
   }

@@ -40,9 +40,10 @@ void PrefixCache::insert(CachedText text) {
   for (CachedText& e : entries_)
     if (e.slot == text.slot) e.slot = -1;
   entries_.push_front(std::move(text));
-  const CachedText& added = entries_.front();
+  CachedText& added = entries_.front();
   for (auto at = std::next(entries_.begin()); at != entries_.end();) {
     if (covers(added, *at)) {
+      if (added.slot < 0) added.slot = at->slot;
       at = drop(at);
     } else if (covers(*at, added)) {
       if (added.slot >= 0) at->slot = added.slot;

@@ -91,39 +91,36 @@ void Scheduler::admit() {
   }
 }
 
-bool Scheduler::begin(Running& job) {
-  if (job.runs_whole()) return true;
-  // The last token must run: its logits are wanted.
-  const auto prompt = std::span<const int32_t>(job.job.prompt).first(job.job.prompt.size() - 1);
-  PrefixCache::Match cached = cache_.find(prompt, options_.deterministic);
-  const Running* best = nullptr;
-  uint32_t n_best = cached.n;
+Scheduler::Beginning Scheduler::longest_beginning(const Running& job, std::span<const int32_t> prompt) const {
+  const PrefixCache::Match cached = cache_.find(prompt, options_.deterministic);
+  Beginning out{.text = cached.text, .n = cached.n};
   bool before = true;
   for (const auto& other : running_) {
     if (other.get() == &job) before = false;
     if (other.get() == &job || other->end) continue;
     uint32_t n = common_beginning(other->present(), prompt);
     if (options_.deterministic) n = std::min(n, other->text.n_prompt_rows);
-    if (n > n_best) {
-      n_best = n;
-      best = other.get();
-    }
+    if (n > out.n) out = {.text = &other->text, .n = n, .runs = true, .waits = out.waits};
     // An earlier job is about to compute more of it than a page: wait for that.
     if (before && other->reads_prompt() &&
         common_beginning(other->job.prompt, prompt) > std::max(n, cached.n) + kPagePositions)
-      return false;
+      out.waits = true;
   }
-  if (load_stored(prompt, n_best)) {
-    cached = cache_.find(prompt, options_.deterministic);
-    n_best = cached.n;
-    best = nullptr;
-  }
-  if (n_best == 0) return true;
-  const CachedText& from = best != nullptr ? best->text : *cached.text;
-  job.text.n_prompt_rows = std::min(from.n_prompt_rows, n_best);
-  job.text.kv = best != nullptr ? engine_->pool().share(from.kv, n_best) : cache_.share(*cached.text, n_best);
-  job.n_cached = n_best;
-  counters_.n_cached_tokens += n_best;
+  return out;
+}
+
+bool Scheduler::begin(Running& job) {
+  if (job.runs_whole()) return true;
+  // The last token must run: its logits are wanted.
+  const auto prompt = std::span<const int32_t>(job.job.prompt).first(job.job.prompt.size() - 1);
+  Beginning from = longest_beginning(job, prompt);
+  if (from.waits) return false;
+  if (load_stored(prompt, from.n)) from = longest_beginning(job, prompt);
+  if (from.n == 0) return true;
+  job.text.n_prompt_rows = std::min(from.text->n_prompt_rows, from.n);
+  job.text.kv = from.runs ? engine_->pool().share(from.text->kv, from.n) : cache_.share(*from.text, from.n);
+  job.n_cached = from.n;
+  counters_.n_cached_tokens += from.n;
   return true;
 }
 
@@ -136,13 +133,12 @@ bool Scheduler::load_stored(std::span<const int32_t> prompt, uint32_t n_known) {
     n_best = n;
     best = store;
   }
-  if (best == nullptr) return false;
+  const KvStore::Load load = best != nullptr ? best->open(prompt, options_.deterministic) : nullptr;
+  if (!load) return false;
   // The job's own pages before long, so that the pool has them once nothing else is cached.
   while (engine_->pool().n_free() < pages_for(n_best) && evict()) {
   }
-  CachedText text;
-  if (!best->load(prompt, n_best, engine_->pool(), text)) return false;
-  cache_.insert(std::move(text));
+  if (CachedText text; load(n_best, engine_->pool(), text)) cache_.insert(std::move(text));
   return true;
 }
 

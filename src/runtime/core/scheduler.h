@@ -119,7 +119,15 @@ class Scheduler {
   bool begin(Running& job);
   void plan();
   void make_room();
-  // As cached, what a store has more of `prompt` than the first n_known tokens; whether there was that.
+  // Whose KV begins most like a prompt: a cached text's, or that of one that runs.
+  struct Beginning {
+    const CachedText* text = nullptr;
+    uint32_t n = 0;
+    bool runs = false;
+    bool waits = false;  // for an earlier job, which is about to compute more
+  };
+  Beginning longest_beginning(const Running& job, std::span<const int32_t> prompt) const;
+  // Caches what a store has more of `prompt` than the first n_known tokens. Whether the cache has changed.
   bool load_stored(std::span<const int32_t> prompt, uint32_t n_known);
   bool evict();
   void add_rows(Running& job, uint32_t n, uint32_t sequence);

@@ -1,6 +1,7 @@
 #include "runtime/host/files.h"
 
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -135,6 +136,16 @@ FileWriter::~FileWriter() {
   if (!temporary_.empty()) unlink(temporary_.c_str());
 }
 
+namespace {
+
+// In containers every program is process 1.
+uint32_t random_number() {
+  uint32_t out = 0;
+  return getrandom(&out, sizeof out, GRND_NONBLOCK) == sizeof out ? out : 0;
+}
+
+}  // namespace
+
 Result<FileWriter> FileWriter::create(const std::string& path) {
   if (path == "-") {
     const int copy = fcntl(1, F_DUPFD_CLOEXEC, 0);
@@ -145,7 +156,7 @@ Result<FileWriter> FileWriter::create(const std::string& path) {
   const bool exists = stat(path.c_str(), &info) == 0, direct = exists && !S_ISREG(info.st_mode);
   if (exists && std::ranges::find(g_inputs, FileIdentity{info.st_dev, info.st_ino}) != g_inputs.end())
     return Error{text(path, ": is what this command reads; give its output another name")};
-  std::string temporary = direct ? std::string{} : text(path, ".", getpid(), ".part");
+  std::string temporary = direct ? std::string{} : text(path, ".", getpid(), "-", random_number(), ".part");
   const int fd = direct ? open(path.c_str(), O_WRONLY | O_CLOEXEC)
                         : open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   if (fd < 0) return system_error(path, "can't be written");

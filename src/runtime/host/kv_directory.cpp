@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <ctime>
 #include <utility>
 
 #include "runtime/host/files.h"
@@ -38,7 +39,9 @@ KvDirectory::KvDirectory(std::string folder, const KvIdentity& identity, uint64_
 Result<std::unique_ptr<KvDirectory>> KvDirectory::open(const std::string& path, const KvIdentity& identity,
                                                        uint64_t max_bytes,
                                                        std::function<void(const Error&)> report) {
-  std::string folder = text(path, "/", hex(identity.model_hash ^ identity.plan_hash));
+  // Levels apart: what one keeps as a prompt's rows is nothing but generated text to another, which would replace it.
+  const uint64_t level = hash64(as_bytes(identity.level));
+  std::string folder = text(path, "/", hex(identity.model_hash ^ identity.plan_hash ^ level));
   for (const std::string& made : {path, folder})
     if (::mkdir(made.c_str(), 0700) != 0 && errno != EEXIST) return system_error(made, "can't be made");
   std::unique_ptr<KvDirectory> out(
@@ -53,11 +56,15 @@ Status KvDirectory::read_folder() {
   std::vector<std::pair<timespec, File>> found;
   while (const dirent* entry = ::readdir(directory)) {
     const std::string_view name = entry->d_name;
-    if (!name.ends_with(kSuffix)) continue;
     File file{.path = text(folder_, "/", name), .tokens = {}};
     struct stat info{};
+    if (::stat(file.path.c_str(), &info) != 0) continue;
+    // What a server left that was killed while it wrote.
+    constexpr time_t kOld = 3600;
+    if (name.ends_with(".part") && info.st_mtim.tv_sec + kOld < ::time(nullptr)) ::unlink(file.path.c_str());
+    if (!name.ends_with(kSuffix)) continue;
     const auto map = Mapping::file(file.path);
-    if (!map || ::stat(file.path.c_str(), &info) != 0) continue;
+    if (!map) continue;
     // Its hash is checked when it is used.
     auto image = read_kv_image(map->bytes(), identity_, KvImageCheck::shape);
     if (!image) continue;
@@ -98,21 +105,29 @@ uint32_t KvDirectory::longest(std::span<const int32_t> prompt, bool prompt_rows_
   return n;
 }
 
-bool KvDirectory::load(std::span<const int32_t> prompt, uint32_t n, KvPool& pool, CachedText& text) {
-  uint32_t n_all = 0;
-  uint32_t n_prompt_rows = 0;
-  const At of_all = best(prompt, false, n_all);
-  const At of_prompts = best(prompt, true, n_prompt_rows);
-  const At file = n_prompt_rows >= n ? of_prompts : of_all;
-  if (file == files_.end()) return false;
-  const auto map = Mapping::file(file->path);
-  const auto image = map ? read_kv_image(map->bytes(), identity_, KvImageCheck::all) : map.error();
-  if (!image || common_beginning(image->present(), prompt) < n) {
+KvStore::Load KvDirectory::open(std::span<const int32_t> prompt, bool prompt_rows_only) {
+  uint32_t n = 0;
+  const At file = best(prompt, prompt_rows_only, n);
+  if (file == files_.end()) return nullptr;
+  struct Opened {
+    Mapping map;
+    KvImage image;
+  };
+  auto opened = std::make_shared<Opened>();
+  auto map = Mapping::file(file->path);
+  if (map) opened->map = std::move(*map);
+  auto image =
+      map ? read_kv_image(opened->map.bytes(), identity_, KvImageCheck::all) : Result<KvImage>(map.error());
+  if (!image || !std::equal(file->tokens.begin(), file->tokens.end(), image->present().begin(),
+                            image->present().end())) {
     remove(file);  // damaged, or another server removed it
-    return false;
+    return nullptr;
   }
+  opened->image = std::move(*image);
   used(file);
-  return load_text(*image, n, pool, text);
+  return [opened](uint32_t n_wanted, KvPool& pool, CachedText& text) {
+    return load_text(opened->image, n_wanted, pool, text);
+  };
 }
 
 void KvDirectory::keep(const CachedText& text, const KvPool& pool) {

@@ -20,7 +20,7 @@ class KvDirectory final : public KvStore {
                                                    uint64_t max_bytes,
                                                    std::function<void(const Error&)> report);
   uint32_t longest(std::span<const int32_t> prompt, bool prompt_rows_only) override;
-  bool load(std::span<const int32_t> prompt, uint32_t n, KvPool& pool, CachedText& text) override;
+  Load open(std::span<const int32_t> prompt, bool prompt_rows_only) override;
   void keep(const CachedText& text, const KvPool& pool) override;
   size_t n_files() const { return files_.size(); }
   const std::string& folder() const { return folder_; }

@@ -16,7 +16,7 @@
 namespace forge::rt {
 
 Result<Mapping> Mapping::file(const std::string& path) {
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);  // a pipe is none of ours
   if (fd < 0) return system_error(path, "can't be opened");
   struct stat info{};
   if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0) {

@@ -114,7 +114,7 @@ Status filter_system_calls(const FileNeeds& needs) {
   return Ok{};
 }
 
-Status close_file_system(const FileNeeds& needs) {
+Status close_file_system(const FileNeeds& needs, Team& team) {
   if (sanitized() || !no_new_privileges()) return Ok{};
   uint64_t handled = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;  // all of the first version
   if (needs.removes_socket) handled &= ~uint64_t{LANDLOCK_ACCESS_FS_REMOVE_FILE};
@@ -132,7 +132,11 @@ Status close_file_system(const FileNeeds& needs) {
     ::syscall(__NR_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &beneath, 0);
     ::close(beneath.parent_fd);
   }
-  if (status) ::syscall(__NR_landlock_restrict_self, ruleset, 0);
+  const auto restrict_worker = [](void* arg, uint32_t) {
+    if (no_new_privileges()) ::syscall(__NR_landlock_restrict_self, *static_cast<const int*>(arg), 0);
+  };
+  int shared = ruleset;
+  if (status) run_team(team, restrict_worker, &shared);
   ::close(ruleset);
   return status;
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/core/engine.h"
 #include "runtime/core/result.h"
 
 namespace forge::rt {
@@ -14,10 +15,10 @@ struct FileNeeds {
   std::vector<std::string> folders;  // reads, makes and removes files in these
 };
 
-// From here on the calling thread, and threads that it starts, reach files by nothing but what is open already, and what
-// is needed: by Landlock, where the kernel has it. Error where it has and a folder can't be opened. Before
-// filter_system_calls.
-Status close_file_system(const FileNeeds& needs);
+// From here on the team's threads, the calling one among them, and threads that they start reach files by nothing but what
+// is open already, and what is needed: by Landlock, where the kernel has it. Error where it has and a folder can't be
+// opened. Before filter_system_calls.
+Status close_file_system(const FileNeeds& needs, Team& team);
 // From here on no thread of this process can start a program or a thread, connect to anything or, where nothing is needed,
 // open a file: whoever takes the process over finds a model and open sockets. By seccomp, as far as the kernel has it;
 // without it nothing is given up, which is no Error. Call it once all threads run and all files are open.

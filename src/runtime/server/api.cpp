@@ -230,15 +230,19 @@ HttpServer::BodyHandler Api::admit(Exchange& exchange) const {
 }
 
 void Api::act_on_slot(const std::shared_ptr<Exchange>& exchange, uint32_t slot) const {
+  if (draining_) return fail(*exchange, shutting_down_error());
   const HttpRequest& request = exchange->request;
   // Erasing takes nothing more than its path.
   const auto body = jinja::parse_json(request.body.empty() ? "{}" : request.body);
   if (!body)
     return fail(*exchange, {.status = 400, .message = text("the body: ", body.error().message), .param = {}});
   constexpr std::string_view kAction = "action=";
-  const size_t at = request.query.find(kAction);
-  const std::string action =
-      at == std::string::npos ? std::string() : request.query.substr(at + kAction.size());
+  std::string_view action;
+  for (std::string_view rest = request.query; !rest.empty();) {
+    const std::string_view field = rest.substr(0, rest.find('&'));
+    if (field.starts_with(kAction)) action = field.substr(kAction.size());
+    rest.remove_prefix(std::min(field.size() + 1, rest.size()));
+  }
   slot_action({.service = *service_, .model = *model_, .exchange = exchange, .body = *body}, slot, action,
               options_.slot_folder);
 }

@@ -85,6 +85,9 @@ struct ReceivedBody {
 };
 using Parser = http::request_parser<ReceivedBody>;
 
+// How long input is still read behind an answer that ends the connection, and how long the client may send nothing then.
+constexpr int64_t kLingerSeconds = 30, kLingerIdleSeconds = 2;
+
 class Connection;
 
 // What all connections share.
@@ -159,7 +162,9 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void end_answer(std::string bytes);
   void answer_ended();
   void linger();
+  void linger_on();
   void expect_within(uint32_t n_seconds);
+  void expect_nothing();
   void too_late();
   void close();
 
@@ -173,6 +178,8 @@ class Connection : public std::enable_shared_from_this<Connection> {
   HttpServer::BodyHandler on_body_;
   std::deque<std::string> unsent_;
   size_t n_unsent_ = 0;
+  size_t n_discarded_ = 0;  // while it lingers
+  std::chrono::steady_clock::time_point linger_until_;
   uint64_t held_bytes_ = 0;  // of the body: its part of Shared::bodies_bytes
   State state_ = State::idle;
   unsigned version_ = 11;
@@ -211,6 +218,9 @@ void Connection::expect_within(uint32_t n_seconds) {
     if (!error && me->timer_.expiry() <= std::chrono::steady_clock::now()) me->too_late();
   });
 }
+
+// Nor does one count that has passed and whose handler is still to run.
+void Connection::expect_nothing() { timer_.expires_at(std::chrono::steady_clock::time_point::max()); }
 
 void Connection::too_late() {
   switch (state_) {
@@ -254,7 +264,12 @@ void Connection::readable(const error_code& error) {
       ::recv(socket_.native_handle(), shared_.received.data(), kMaxInputBytes - input_.size(), MSG_DONTWAIT);
   if (n < 0 && (errno == EAGAIN || errno == EINTR)) return await_input();
   if (n <= 0) return gone();
-  if (state_ == State::lingering) return await_input();
+  if (state_ == State::lingering) {
+    n_discarded_ += static_cast<size_t>(n);
+    if (n_discarded_ > shared_.options.max_body_bytes) return gone();
+    linger_on();
+    return await_input();
+  }
   if (!receive({shared_.received.data(), static_cast<size_t>(n)})) return;
   if (state_ == State::idle) return begin_request();
   if (state_ == State::answering) return await_input();
@@ -387,7 +402,7 @@ void Connection::refuse(int status, std::string_view message) {
 
 void Connection::handle() {
   state_ = State::answering;
-  timer_.cancel();
+  expect_nothing();
   if (!unsent_.empty()) expect_within(shared_.options.write_s);
   keep_alive_ = parser_->get().keep_alive() && !shared_.draining;
   const auto exchange = exchange_;
@@ -425,7 +440,7 @@ void Connection::write_next() {
                       me->unsent_.pop_front();
                       if (!me->unsent_.empty()) return me->write_next();
                       if (me->answer_complete_) return me->answer_ended();
-                      if (me->state_ == State::answering) me->timer_.cancel();
+                      if (me->state_ == State::answering) me->expect_nothing();
                     });
 }
 
@@ -454,9 +469,17 @@ void Connection::linger() {
   state_ = State::lingering;
   error_code ignored;
   ignored = socket_.shutdown(Socket::shutdown_send, ignored);
-  expect_within(1);
+  linger_until_ = std::chrono::steady_clock::now() + seconds(kLingerSeconds);
+  linger_on();
   input_.clear();
   await_input();
+}
+
+// As long as something comes, for a while: clients that send a whole body before they read get the answer, too.
+void Connection::linger_on() {
+  const auto left = std::chrono::ceil<seconds>(linger_until_ - std::chrono::steady_clock::now()).count();
+  const int64_t idle = shared_.draining ? 1 : kLingerIdleSeconds;
+  expect_within(static_cast<uint32_t>(std::clamp<int64_t>(left, 0, idle)));
 }
 
 void Connection::gone() {

@@ -195,7 +195,8 @@ int serve_command(Program& program, std::span<const std::string> args) {
   if (!f.api.slot_folder.empty()) files.folders.push_back(f.api.slot_folder);
   files.removes_socket = !f.http.unix_path.empty();
   // Before the engine's thread begins, which inherits it.
-  if (const Status closed = close_file_system(files); !closed) return fail(program, closed.error());
+  if (const Status closed = close_file_system(files, session->engine.team()); !closed)
+    return fail(program, closed.error());
   if (const Status started = service.start(); !started) return fail(program, started.error());
   bool draining = false;
   http.on_signal([&] {

@@ -93,12 +93,15 @@ void Service::cancel_all() {
   wake_.notify_one();
 }
 
-void Service::between_steps(std::function<ThenOnCaller(Scheduler&)> fn) {
+bool Service::between_steps(std::function<ThenOnCaller(Scheduler&)> fn) {
+  constexpr size_t kMaxWaiting = 16;
   {
     const std::scoped_lock lock(mutex_);
+    if (between_steps_.size() >= kMaxWaiting) return false;
     between_steps_.push_back(std::move(fn));
   }
   wake_.notify_one();
+  return true;
 }
 
 void Service::when_idle(std::function<void()> fn) {
@@ -248,7 +251,7 @@ void Service::serve() {
   for (;;) {
     std::vector<std::shared_ptr<Text>> arrived;
     std::vector<uint64_t> cancelled;
-    std::vector<std::function<ThenOnCaller(Scheduler&)>> between_steps;
+    std::function<ThenOnCaller(Scheduler&)> between;
     bool all = false;
     {
       std::unique_lock lock(mutex_);
@@ -259,7 +262,10 @@ void Service::serve() {
       if (stop_) break;
       arrived.swap(arrived_);
       cancelled.swap(cancelled_);
-      between_steps.swap(between_steps_);
+      if (!between_steps_.empty()) {
+        between = std::move(between_steps_.front());
+        between_steps_.pop_front();
+      }
       all = std::exchange(cancel_all_, false);
     }
     for (std::shared_ptr<Text>& t : arrived) {
@@ -270,7 +276,7 @@ void Service::serve() {
       if (all || std::find(cancelled.begin(), cancelled.end(), t->id) != cancelled.end())
         scheduler_.cancel(t->job_id);
     }
-    for (const auto& fn : between_steps) post_(fn(scheduler_));
+    if (between) post_(between(scheduler_));
     scheduler_.step();
     flush();
   }

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -100,9 +101,10 @@ class Service {
   // Calls fn once no text is under way, from within an update; now where there is none.
   void when_idle(std::function<void()> fn);
   ServiceMetrics metrics() const;
-  // Has fn called on the service's thread, between two steps, and then what it returns on the caller's.
+  // Has fn called on the service's thread, between two steps, and then what it returns on the caller's. One at a time: a
+  // step lies between two of them. False where many wait already: then it is not called.
   using ThenOnCaller = std::function<void()>;
-  void between_steps(std::function<ThenOnCaller(Scheduler&)> fn);
+  bool between_steps(std::function<ThenOnCaller(Scheduler&)> fn);
 
  private:
   struct Text;
@@ -126,7 +128,7 @@ class Service {
   std::condition_variable wake_;
   std::vector<std::shared_ptr<Text>> arrived_;
   std::vector<uint64_t> cancelled_;
-  std::vector<std::function<ThenOnCaller(Scheduler&)>> between_steps_;
+  std::deque<std::function<ThenOnCaller(Scheduler&)>> between_steps_;
   bool cancel_all_ = false, stop_ = false;
   ServiceMetrics published_;
   // The service's thread.

@@ -128,7 +128,14 @@ void slot_action(const EndpointCall& call, uint32_t slot, std::string_view actio
       exchange->respond({.body = json_of(outcome, slot, action, filename) + "\n"});
     };
   };
-  call.service.between_steps(work);
+  if (!call.service.between_steps(work)) {
+    error = {.status = 429,
+             .message = "other slots are being saved and restored; ask again",
+             .param = {},
+             .type = "rate_limit_error",
+             .code = {}};
+    respond_error(*call.exchange, error);
+  }
 }
 
 }  // namespace forge::rt
