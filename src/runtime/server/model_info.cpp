@@ -26,6 +26,14 @@ Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
   model.fingerprint = text("forge-", program.code->plan_hash % 1000000007);
   model.sampling = default_sampling(program).params;
   model.grammars = std::make_shared<GrammarCache>(session.tokenizer);
+  model.breakers = std::make_shared<RecentCache<const DryBreakers>>();
+  size_t longest = 1;  // piece
+  for (int32_t t = 0; t < session.tokenizer.n_vocab(); ++t) {
+    std::string piece;
+    session.tokenizer.append_piece(t, piece, /*special=*/true);
+    longest = std::max(longest, piece.size());
+  }
+  model.max_text = longest * session.engine.ctx();
   model.fill_tokens = find_fill_tokens(session.tokenizer);
   if (program.payload->chat_template.empty()) return Ok{};
   auto chat_template = ChatTemplate::parse(program.payload->chat_template);

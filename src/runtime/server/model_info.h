@@ -9,8 +9,10 @@
 
 #include "runtime/core/answer_format.h"
 #include "runtime/core/chat_prompt.h"
+#include "runtime/core/dry.h"
 #include "runtime/core/tool_call_grammar.h"
 #include "runtime/host/program.h"
+#include "runtime/server/recent_cache.h"
 
 namespace forge::rt {
 
@@ -32,6 +34,8 @@ struct ModelInfo {
   std::shared_ptr<const std::vector<int32_t>> markers;
   std::vector<MarkerToken> marker_tokens;  // the same, without those that end generation
   std::shared_ptr<GrammarCache> grammars;
+  std::shared_ptr<RecentCache<const DryBreakers>> breakers;  // by their strings
+  size_t max_text = 0;  // bytes: a longer text has more tokens than the context
   std::optional<FillTokens> fill_tokens;
   std::string name;         // as clients see it
   std::string fingerprint;  // of the weights and the code: the same answers where it is the same
