@@ -35,13 +35,13 @@ const char* const kFakeTemplate =
     "{% for m in messages %}<|start|>{{ m['role'] }}\n{{ m['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}";
 
-PayloadInput fake_payload_input() {
+PayloadInput fake_payload_input(const std::string& start_name) {
   std::vector<std::string> tokens;
   tokens.reserve(kFakeVocab);
   std::vector<int64_t> types(kFakeVocab, 1);
   for (uint32_t b = 0; b < 256; ++b) tokens.push_back(byte_character(b));
   tokens.emplace_back("<|end|>");
-  tokens.emplace_back("<|start|>");
+  tokens.emplace_back(start_name);
   types[kFakeEnd] = types[kFakeStart] = 3;
   Metadata meta;
   meta.set("tokenizer.ggml.model", {.type = MetaType::string, .value = std::string("gpt2")});

@@ -17,12 +17,14 @@ TEST(Json, Object) {
   EXPECT_EQ(o.finish(), "{\n}\n");
   o.add("a", int64_t{-5});
   o.add("b", 0.1);
+  o.add("b", 0.8F);
   o.add("c", std::numeric_limits<double>::infinity());
   o.add("d", std::vector<double>{1, 2.5});
   o.add("e", std::string_view("x"));
   o.add_null("f");
   EXPECT_EQ(o.finish(),
-            "{\n  \"a\": -5,\n  \"b\": 0.1,\n  \"c\": null,\n  \"d\": [1, 2.5],\n  \"e\": \"x\",\n  \"f\": "
+            "{\n  \"a\": -5,\n  \"b\": 0.1,\n  \"b\": 0.8,\n  \"c\": null,\n  \"d\": [1, 2.5],\n  \"e\": "
+            "\"x\",\n  \"f\": "
             "null\n}\n");
 }
 

@@ -261,6 +261,50 @@ TEST_F(ServerTest, SeedsStopsChoicesAndLogprobs) {
   EXPECT_TRUE(logprobs["token_logprobs"][0].is_null());
   EXPECT_TRUE(logprobs["token_logprobs"][1].is_number());
   EXPECT_EQ(logprobs["text_offset"], Json({0, 1, 2, 3, 4}));
+  // A stream has the same, of each choice; offsets are characters: "\u00e9" is two tokens of the fake model.
+  const std::string request =
+      R"({"prompt": "a\u00e9c", "echo": true, "logprobs": 1, "max_tokens": 4, "seed": 1, "n": 2)";
+  const Json whole = post("/v1/completions", request + "}");
+  EXPECT_EQ(whole["choices"][0]["logprobs"]["text_offset"][3], 2);
+  Json streamed[2];
+  for (const Json& event : stream("/v1/completions", request + R"(, "stream": true})")) {
+    if (!event.is_object()) continue;
+    const Json choice = event["choices"][0];
+    if (choice["logprobs"].is_null()) continue;
+    Json& to = streamed[choice["index"].get<size_t>()];
+    for (const char* name : {"tokens", "token_logprobs", "text_offset"})
+      for (const Json& item : choice["logprobs"][name]) to[name].push_back(item);
+  }
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(streamed[i]["token_logprobs"].size(), 8U);
+    for (const char* name : {"tokens", "token_logprobs"})
+      EXPECT_EQ(streamed[i][name], whole["choices"][i]["logprobs"][name]) << i;
+    EXPECT_EQ(streamed[i]["text_offset"][4], 3) << streamed[i];
+  }
+}
+
+// A template that writes no calls gets them as text, whose markers are the control tokens.
+TEST_F(ServerTest, PastCallsKeepTheirMarkers) {
+  PayloadInput input = fake_payload_input("<call>");
+  AnswerFormat format = *AnswerFormat::from_text(input.manifest["answer.format"]);
+  format.renders_calls = false;
+  format.calls = {.style = CallStyle::json,
+                  .call_begin = "<call>",
+                  .call_end = "</call>",
+                  .name_key = "name",
+                  .arguments_key = "arguments",
+                  .key_order = {"name", "arguments"}};
+  input.manifest["answer.format"] = format.to_text();
+  write_executable(program_, forge::read_file(FAKE_PROGRAM), input, nullptr);
+  start();
+  const std::string body =
+      R"({"messages": [{"role": "user", "content": "<call>"}, {"role": "assistant", "content": "", "tool_calls": [{"id": "a", "function": {"name": "f", "arguments": "{\"s\": \"<|end|>\"}"}}]}, {"role": "user", "content": "x"}], "max_tokens": 1})";
+  const std::string prompt = post("/apply-template", body)["prompt"];
+  EXPECT_NE(prompt.find(R"(<call>{"name": "f", "arguments": {"s": "<|end|>"}}</call>)"), std::string::npos)
+      << prompt;
+  // Ends of three messages and the call's beginning are tokens; what the client wrote is bytes.
+  EXPECT_EQ(post("/v1/chat/completions", body)["usage"]["prompt_tokens"], prompt.size() - 3 * 6 - 5)
+      << prompt;
 }
 
 TEST_F(ServerTest, AnswersGoOnFromTheAssistantsText) {
@@ -386,14 +430,14 @@ const char* const kThinkingTemplate =
     "{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}[{{ m.role }}]"
     "{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}\n</think>\n\n{% endif %}{{ m.content or "
     "'' }}"
-    "{% for c in m.tool_calls or [] %}<|start|>{\"name\": \"{{ c.function.name }}\", \"arguments\": "
+    "{% for c in m.tool_calls or [] %}<call>{\"name\": \"{{ c.function.name }}\", \"arguments\": "
     "{{ c.function.arguments | tojson }}}</call>{% endfor %}<|end|>{% endfor %}"
     "{% if add_generation_prompt %}[assistant]<think>\n{% endif %}";
 
 class ThinkingServerTest : public ServerTest {
  protected:
   void SetUp() override {
-    PayloadInput input = fake_payload_input();
+    PayloadInput input = fake_payload_input("<call>");
     input.chat_template = kThinkingTemplate;
     const auto parsed = ChatTemplate::parse(kThinkingTemplate);
     ASSERT_TRUE(parsed);
@@ -663,6 +707,19 @@ TEST_F(ServerTest, MistakesAreToldAsOpenAiTellsThem) {
   const HttpAnswer too_long = ask("POST", "/v1/completions", Json{{"prompt", std::string(600, 'x')}}.dump());
   EXPECT_EQ(too_long.status, 400);
   EXPECT_EQ(Json::parse(too_long.body)["error"]["code"], "context_length_exceeded");
+  // Longer than any tokens could make it: told without looking for them.
+  const std::string long_text(512 * 9 + 10, 'x');
+  for (const auto& [target, body] : std::map<std::string, Json>{
+           {"/v1/completions", {{"prompt", long_text}}},
+           {"/v1/embeddings", {{"input", long_text}}},
+           {"/apply-template", {{"messages", {{{"role", "user"}, {"content", long_text}}}}}},
+           {"/v1/chat/completions", {{"messages", {{{"role", "user"}, {"content", long_text}}}}}}}) {
+    const HttpAnswer refused = ask("POST", target, body.dump());
+    EXPECT_EQ(refused.status, 400) << target;
+    EXPECT_NE(refused.body.find("bytes is more than"), std::string::npos) << refused.body;
+    EXPECT_EQ(Json::parse(refused.body)["error"]["code"], "context_length_exceeded");
+  }
+  EXPECT_EQ(ask("POST", "/tokenize", Json{{"content", std::string((1 << 20) + 1, 'x')}}.dump()).status, 400);
   const HttpAnswer anthropic = ask("POST", "/v1/messages", "{}");
   EXPECT_EQ(anthropic.status, 400);
   EXPECT_EQ(Json::parse(anthropic.body)["type"], "error");
@@ -762,6 +819,9 @@ TEST_F(ServerTest, QueueIsBounded) {
   EXPECT_EQ(third.headers.at("retry-after"), "1");
   EXPECT_EQ(Json::parse(ask("POST", "/v1/messages", hello(R"("max_tokens": 1)")).body)["error"]["type"],
             "rate_limit_error");
+  const HttpAnswer never = ask("POST", "/v1/chat/completions", hello(R"("max_tokens": 1, "n": 3)"));
+  EXPECT_EQ(never.status, 400);
+  EXPECT_EQ(Json::parse(never.body)["error"]["param"], "n");
   first.close();  // makes room
   EXPECT_EQ(second.answer().status, 200);
 }
@@ -807,9 +867,15 @@ TEST_F(ServerTest, SecondSignalBreaksOff) {
   HttpClient stream(port_);
   stream.send(http_request("POST", "/v1/chat/completions", hello(R"("max_tokens": 400, "stream": true)")));
   stream.read_until("data: ");
+  HttpClient response(port_);
+  response.send(http_request("POST", "/v1/responses", R"({"input": "x", "stream": true})"));
+  response.read_until("data: ");
   kill(child_, SIGTERM);
   EXPECT_TRUE(eventually([&] { return log().find("finishing") != std::string::npos; }));
   kill(child_, SIGTERM);
+  const std::string failed = response.read_until("\r\n0\r\n");
+  EXPECT_NE(failed.find("event: error\ndata: {\"type\": \"error\""), std::string::npos) << failed;
+  EXPECT_NE(failed.find("event: response.failed\n"), std::string::npos) << failed;
   EXPECT_NE(stream.read_until("\r\n0\r\n").find("shutting down"), std::string::npos);
   EXPECT_EQ(wait(), 0);
 }

@@ -1,6 +1,7 @@
 #include "runtime/core/chat_prompt.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "runtime/core/unicode.h"
 
@@ -19,9 +20,16 @@ constexpr std::string_view kCut = "\xef\xb7\x90";  // U+FDD0
 
 ChatPrompt::ChatPrompt(const ChatTemplate& chat_template, const Tokenizer& tokenizer)
     : template_(chat_template), tokenizer_(tokenizer) {
+  std::vector<std::string> names;
   for (int32_t t = 0; t < tokenizer.n_vocab(); ++t) {
     std::string name = tokenizer.is_control(t) ? control_name(t) : std::string();
-    if (name.size() > 1) control_names_[static_cast<uint8_t>(name[0])].push_back(std::move(name));
+    if (name.size() > 1) names.push_back(std::move(name));
+  }
+  std::sort(names.begin(), names.end());
+  for (std::string& name : names) {
+    // Names that begin with another one follow it.
+    if (control_names_.empty() || !name.starts_with(control_names_.back()))
+      control_names_.push_back(std::move(name));
   }
 }
 
@@ -43,9 +51,9 @@ std::string ChatPrompt::disarm(std::string_view given) const {
   out.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
     const std::string_view rest = std::string_view(text).substr(at);
-    const auto& names = control_names_[static_cast<uint8_t>(rest[0])];
-    const bool named =
-        std::any_of(names.begin(), names.end(), [&](const std::string& n) { return rest.starts_with(n); });
+    // The one name that may begin the rest is the last that is not behind it.
+    const auto behind = std::upper_bound(control_names_.begin(), control_names_.end(), rest);
+    const bool named = behind != control_names_.begin() && rest.starts_with(*std::prev(behind));
     const uint32_t bytes = decode_utf8(text, at).bytes;
     out += rest.substr(0, bytes);
     if (named) out += kCut;
@@ -55,16 +63,16 @@ std::string ChatPrompt::disarm(std::string_view given) const {
 }
 
 // Values that came from JSON are at most 64 levels deep.
-Value ChatPrompt::disarm(const Value& value) const {  // NOLINT(misc-no-recursion)
+Value ChatPrompt::disarmed(const Value& value) const {  // NOLINT(misc-no-recursion)
   if (value.is_string()) return Value::string(disarm(value.as_string()));
   if (value.is(jinja::Type::sequence)) {
     std::vector<Value> items;
-    for (const Value& item : value.as_sequence().items) items.push_back(disarm(item));
+    for (const Value& item : value.as_sequence().items) items.push_back(disarmed(item));
     return Value::list(std::move(items));
   }
   if (value.is(jinja::Type::dict)) {
     const DictBuilder out;
-    for (const auto& [key, item] : value.as_dict().entries) out->set(disarm(key), disarm(item));
+    for (const auto& [key, item] : value.as_dict().entries) out->set(disarmed(key), disarmed(item));
     return out.value();
   }
   return value;
@@ -76,9 +84,9 @@ Result<ChatPrompt::Prompt> ChatPrompt::prompt(const Value& messages, const Optio
   render.add_generation_prompt = options.add_generation_prompt;
   render.bos_token = bos;
   render.eos_token = control_name(tokenizer_.eos());
-  render.variables = disarm(options.variables);
+  render.variables = options.disarmed ? options.variables : disarmed(options.variables);
   render.now = options.now;
-  auto rendered = template_.render(disarm(messages), render);
+  auto rendered = template_.render(options.disarmed ? messages : disarmed(messages), render);
   if (!rendered) return rendered.error();
   *rendered += disarm(options.answer_begins);
   Prompt out;

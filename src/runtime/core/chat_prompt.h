@@ -2,7 +2,6 @@
 // can't become one.
 #pragma once
 
-#include <array>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -22,6 +21,7 @@ class ChatPrompt {
   struct Options {
     bool add_generation_prompt = true;
     jinja::Value variables;  // see RenderOptions
+    bool disarmed = false;   // messages and variables went through disarmed() already
     std::optional<jinja::BrokenDownTime> now;
     std::string_view answer_begins;  // text behind all that the template writes, as of a message
   };
@@ -32,17 +32,19 @@ class ChatPrompt {
   // messages: a list of dicts, as the template expects them.
   Result<Prompt> prompt(const jinja::Value& messages, const Options& options) const;
 
+  // The value without control tokens: their names in strings are cut in two, by a mark that prompt() takes out.
+  jinja::Value disarmed(const jinja::Value& value) const;
+
   // What templates call a token ("<|im_end|>"); empty for -1.
   std::string control_name(int32_t token) const;
 
  private:
   // `text` with the names of control tokens cut in two.
   std::string disarm(std::string_view text) const;
-  jinja::Value disarm(const jinja::Value& value) const;
 
   const ChatTemplate& template_;
   const Tokenizer& tokenizer_;
-  std::array<std::vector<std::string>, 256> control_names_;  // by their first byte
+  std::vector<std::string> control_names_;  // in order, without those that another one begins
 };
 
 // A message without more than a role and a text.

@@ -1,6 +1,7 @@
 #include "runtime/host/json.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 
@@ -25,6 +26,12 @@ std::string json_number(double value) {
   char buffer[40];
   const int n = std::snprintf(buffer, sizeof buffer, "%.9g", value);
   return {buffer, static_cast<size_t>(std::clamp(n, 0, static_cast<int>(sizeof buffer) - 1))};
+}
+
+std::string json_number(float value) {
+  if (!std::isfinite(value)) return "null";
+  char buffer[40];
+  return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
 }
 
 std::string json_string(std::string_view text) {
@@ -60,6 +67,7 @@ void JsonObject::add_json(std::string_view key, std::string_view json) {
 void JsonObject::add(std::string_view key, std::string_view value) { add_json(key, json_string(value)); }
 void JsonObject::add(std::string_view key, int64_t value) { add_json(key, std::to_string(value)); }
 void JsonObject::add(std::string_view key, double value) { add_json(key, json_number(value)); }
+void JsonObject::add(std::string_view key, float value) { add_json(key, json_number(value)); }
 void JsonObject::add_null(std::string_view key) { add_json(key, "null"); }
 
 void JsonObject::add(std::string_view key, std::span<const double> values) {

@@ -15,6 +15,7 @@ class JsonObject {
   void add(std::string_view key, int64_t value);
   // Enough digits for the value; null when it is not finite.
   void add(std::string_view key, double value);
+  void add(std::string_view key, float value);
   void add(std::string_view key, std::span<const double> values);
   void add(std::string_view key, const JsonObject& object);
   void add(std::string_view key, std::span<const JsonObject> objects);
@@ -33,7 +34,9 @@ class JsonObject {
 std::string json_string(std::string_view text);
 // "[a, b]" of values that are written already.
 std::string json_array(std::span<const std::string> values);
-// As many digits as the value needs; null when it is not finite.
+// Nine digits at most; null when it is not finite.
 std::string json_number(double value);
+// The shortest that reads back as the same float; null when it is not finite.
+std::string json_number(float value);
 
 }  // namespace forge::rt

@@ -225,6 +225,13 @@ void take_update(Service& service, Answer& answer, Choice& choice, TextUpdate& u
 
 void run_answer(Service& service, const ModelInfo& model, const std::shared_ptr<Exchange>& exchange,
                 GenerationRequest request, std::unique_ptr<AnswerWriter> writer, std::string_view id_prefix) {
+  if (request.n > service.max_texts()) {
+    const ApiError error{.message = text("n: this server takes on ", service.max_texts(),
+                                         " texts at most (see --parallel and --queue)"),
+                         .param = "n",
+                         .code = {}};
+    return respond_error(*exchange, error, writer->error_json(error));
+  }
   if (!service.has_room(request.n))
     return respond_error(*exchange, busy_error(), writer->error_json(busy_error()));
   const auto answer = std::make_shared<Answer>();

@@ -297,24 +297,44 @@ Value with_instructions(const Value& messages, const std::string& instructions) 
   return Value::list(std::move(out));
 }
 
+// The bytes of all its strings. Values that came from JSON are at most 64 levels deep.
+size_t text_bytes(const Value& value) {  // NOLINT(misc-no-recursion)
+  size_t n = 0;
+  if (value.is_string()) {
+    n = value.as_string().size();
+  } else if (value.is(Type::sequence)) {
+    for (const Value& item : value.as_sequence().items) n += text_bytes(item);
+  } else if (value.is(Type::dict)) {
+    for (const auto& [key, item] : value.as_dict().entries) n += text_bytes(item);
+  }
+  return n;
+}
+
 }  // namespace
 
 std::optional<ChatPrompt::Prompt> render_chat(const ChatRequest& chat, const ModelInfo& model,
                                               ApiError& error) {
   if (!error.message.empty()) return std::nullopt;
+  const size_t n_bytes = text_bytes(chat.messages) + text_bytes(chat.tools) + chat.answer_begins.size();
+  if (!check_length(n_bytes, "messages", model, error)) return std::nullopt;
+  const ChatPrompt& prompts = *model.chat_prompt;
+  // Before markers of calls are written for a template that writes none: those are control tokens.
   const auto prepared =
-      prepare_messages(model.format, with_instructions(chat.messages, model.system_prompt), chat.tools);
+      prepare_messages(model.format, prompts.disarmed(with_instructions(chat.messages, model.system_prompt)),
+                       prompts.disarmed(chat.tools));
   if (!prepared) {
     fail(error, "messages", prepared.error().message);
     return std::nullopt;
   }
   const DictBuilder variables;
   if (chat.variables.is(Type::dict))
-    for (const auto& [key, value] : chat.variables.as_dict().entries) variables->set(key, value);
+    for (const auto& [key, value] : chat.variables.as_dict().entries)
+      variables->set(prompts.disarmed(key), prompts.disarmed(value));
   variables->set("tools", prepared->tools);
-  auto prompt = model.chat_prompt->prompt(
-      prepared->messages,
-      {.variables = variables.value(), .now = utc_now(), .answer_begins = chat.answer_begins});
+  auto prompt = prompts.prompt(prepared->messages, {.variables = variables.value(),
+                                                    .disarmed = true,
+                                                    .now = utc_now(),
+                                                    .answer_begins = chat.answer_begins});
   if (prompt) return std::move(*prompt);
   fail(error, "messages", prompt.error().message);
   return std::nullopt;

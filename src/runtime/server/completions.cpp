@@ -16,18 +16,17 @@ class CompletionWriter final : public AnswerWriter {
  public:
   CompletionWriter(bool logprobs, std::string echo) : logprobs_(logprobs), echo_(std::move(echo)) {}
 
-  void begin(Answer& answer) override {
-    if (echo_.empty()) return;
-    for (const Choice& choice : answer.choices) send(answer, choice, echo_, choice.prompt_tokens, "null");
-  }
+  void begin(Answer& answer) override { echoed_.resize(answer.choices.size()); }
 
   void delta(Answer& answer, const Choice& choice, const AnswerDelta& d,
              std::span<const TextToken> tokens) override {
-    send(answer, choice, d.text, tokens, "null");
+    echo(answer, choice);
+    send(answer, choice, d.text, tokens, offset_before(choice, d.text), "null");
   }
 
   void choice_ended(Answer& answer, const Choice& choice) override {
-    send(answer, choice, "", {}, json_string(finish_name(choice.finish)));
+    echo(answer, choice);
+    send(answer, choice, "", {}, 0, json_string(finish_name(choice.finish)));
   }
 
   void ended(Answer& answer) override {
@@ -59,18 +58,30 @@ class CompletionWriter final : public AnswerWriter {
     return out.compact();
   }
 
+  // The prompt comes with a choice's first words: its tokens are there by then.
+  void echo(Answer& answer, const Choice& choice) {
+    if (echo_.empty() || echoed_[choice.index]) return;
+    echoed_[choice.index] = true;
+    send(answer, choice, echo_, choice.prompt_tokens, 0, "null");
+  }
+
+  // In characters; `added` is the end of the content.
+  size_t offset_before(const Choice& choice, std::string_view added) const {
+    const size_t before = choice.content.size() - std::min(choice.content.size(), added.size());
+    return count_characters(echo_) + count_characters(std::string_view(choice.content).substr(0, before));
+  }
+
   void send(Answer& answer, const Choice& choice, std::string_view added, std::span<const TextToken> tokens,
-            std::string_view finish) const {
+            size_t offset, std::string_view finish) const {
     JsonObject chunk = openai_head(answer, kObject);
-    const size_t after = choice.content.size() + echo_.size();
-    const std::string choices[] = {
-        entry(answer, choice, added, tokens, after - std::min(after, added.size()), finish)};
+    const std::string choices[] = {entry(answer, choice, added, tokens, offset, finish)};
     chunk.add_json("choices", json_array(choices));
     answer.send_event(chunk.compact());
   }
 
   bool logprobs_;
   std::string echo_;
+  std::vector<bool> echoed_;  // by choice
 };
 
 }  // namespace
@@ -78,6 +89,7 @@ class CompletionWriter final : public AnswerWriter {
 std::vector<int32_t> read_prompt(const jinja::Value& given, const std::string& path, const ModelInfo& model,
                                  ApiError& error) {
   const Tokenizer& tokenizer = model.tokenizer();
+  if (given.is_string() && !check_length(given.as_string().size(), path, model, error)) return {};
   if (given.is_string())
     return tokenizer.encode(given.as_string(), {.add_eos = false, .parse_special = true});
   std::vector<int32_t> tokens;

@@ -8,7 +8,6 @@ using jinja::Value;
 
 namespace {
 
-constexpr size_t kMaxKnown = 16;
 constexpr size_t kMaskBytes = 8u << 20;  // of each grammar
 
 void use(const RequestFields& fields, std::string_view name, const ModelInfo& model, const std::string& key,
@@ -32,17 +31,12 @@ void use_schema(const RequestFields& fields, std::string_view name, const Value&
 
 Result<std::shared_ptr<TokenMasks>> GrammarCache::get(const std::string& key,
                                                       const std::function<Result<Grammar>()>& make) {
-  for (auto at = known_.begin(); at != known_.end(); ++at) {
-    if (at->first != key) continue;
-    known_.splice(known_.begin(), known_, at);
-    return known_.front().second;
-  }
-  const auto grammar = make();
-  if (!grammar) return grammar.error();
-  if (trie_ == nullptr) trie_ = make_vocabulary_trie(*tokenizer_);
-  known_.emplace_front(key, std::make_shared<TokenMasks>(trie_, *grammar, kMaskBytes));
-  if (known_.size() > kMaxKnown) known_.pop_back();
-  return known_.front().second;
+  return known_.get(key, [&]() -> Result<std::shared_ptr<TokenMasks>> {
+    const auto grammar = make();
+    if (!grammar) return grammar.error();
+    if (trie_ == nullptr) trie_ = make_vocabulary_trie(*tokenizer_);
+    return std::make_shared<TokenMasks>(trie_, *grammar, kMaskBytes);
+  });
 }
 
 void read_format(const RequestFields& fields, std::string_view name, const ModelInfo& model,

@@ -1,13 +1,12 @@
 // What an answer must match: JSON schemas, regular expressions, choices, GBNF; from the request's fields to masks of tokens.
 #pragma once
 
-#include <list>
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "runtime/core/token_masks.h"
 #include "runtime/server/generation_request.h"
+#include "runtime/server/recent_cache.h"
 
 namespace forge::rt {
 
@@ -21,8 +20,8 @@ class GrammarCache {
 
  private:
   const Tokenizer* tokenizer_;
-  std::shared_ptr<const VocabularyTrie> trie_;                            // made when it is first needed
-  std::list<std::pair<std::string, std::shared_ptr<TokenMasks>>> known_;  // the last used one first
+  std::shared_ptr<const VocabularyTrie> trie_;  // made when it is first needed
+  RecentCache<TokenMasks> known_;
 };
 
 // response_format, json_schema, regex, choice or grammar: one of them at most. An error names what can't be honoured.

@@ -44,7 +44,10 @@ void respond(const EmbeddingBatch& batch) {
     if (batch.base64) {
       entry.add("embedding", base64({reinterpret_cast<const uint8_t*>(v.data()), v.size() * sizeof(float)}));
     } else {
-      entry.add("embedding", std::vector<double>(v.begin(), v.end()));
+      std::vector<std::string> numbers;
+      numbers.reserve(v.size());
+      for (const float x : v) numbers.push_back(json_number(x));
+      entry.add_json("embedding", json_array(numbers));
     }
     data.push_back(entry.compact());
   }

@@ -95,9 +95,15 @@ void read_generation(const RequestFields& fields, const ModelInfo& model, Genera
   if (p.dry_multiplier > 0) {
     std::vector<std::string> breakers(std::begin(kDefaultDryBreakers), std::end(kDefaultDryBreakers));
     fields.strings("dry_sequence_breakers", kMaxDryStrings, breakers);
-    auto made = dry_breakers(model.tokenizer(), breakers);
+    std::string key;
+    for (const std::string& breaker : breakers) key += text(breaker.size(), " ", breaker);
+    auto made = model.breakers->get(key, [&]() -> Result<std::shared_ptr<const DryBreakers>> {
+      auto found = dry_breakers(model.tokenizer(), breakers);
+      if (!found) return found.error();
+      return std::make_shared<const DryBreakers>(std::move(*found));
+    });
     if (made) {
-      p.dry_breakers = std::make_shared<const DryBreakers>(std::move(*made));
+      p.dry_breakers = std::move(*made);
     } else {
       fields.fail("dry_sequence_breakers", made.error().message);
     }
@@ -123,6 +129,17 @@ void read_generation(const RequestFields& fields, const ModelInfo& model, Genera
     const RequestFields inner(*options, fields.path_of("stream_options"), fields.error());
     inner.boolean("include_usage", out.include_usage);
   }
+}
+
+bool check_length(size_t n_bytes, const std::string& path, const ModelInfo& model, ApiError& error) {
+  if (n_bytes <= model.max_text) return true;
+  if (error.message.empty()) {
+    error.message = text(path, ": a text of ", n_bytes, " bytes is more than the context of ", model.ctx(),
+                         " tokens can hold (see --ctx)");
+    error.param = path;
+    error.code = "context_length_exceeded";
+  }
+  return false;
 }
 
 void set_prompt(std::vector<int32_t> prompt, const ModelInfo& model, GenerationRequest& out,

@@ -32,6 +32,9 @@ void read_generation(const RequestFields& fields, const ModelInfo& model, Genera
 // An error where one of the strings is empty or too long.
 void check_stops(const RequestFields& fields, std::string_view name, const std::vector<std::string>& stops);
 
+// False, and an error, for a text that is too long whatever its tokens: before it takes time to find them.
+bool check_length(size_t n_bytes, const std::string& path, const ModelInfo& model, ApiError& error);
+
 // Gives the request its prompt: an error where the context has no room for it and a token.
 void set_prompt(std::vector<int32_t> prompt, const ModelInfo& model, GenerationRequest& out, ApiError& error);
 

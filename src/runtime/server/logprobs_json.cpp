@@ -10,7 +10,7 @@ namespace {
 
 // JSON has no infinity: what the model rules out is as unlikely as a float can say.
 std::string logprob_json(float logprob) {
-  return std::isnan(logprob) ? "null" : json_number(std::max(static_cast<double>(logprob), -9999.0));
+  return std::isnan(logprob) ? "null" : json_number(std::max(logprob, -9999.0F));
 }
 
 std::string piece(const ModelInfo& model, int32_t token) {
@@ -30,6 +30,11 @@ JsonObject token_json(const std::string& bytes, float logprob) {
 }
 
 }  // namespace
+
+size_t count_characters(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(),
+                                           [](char c) { return (static_cast<uint8_t>(c) & 0xC0) != 0x80; }));
+}
 
 std::string chat_logprobs_json(const ModelInfo& model, std::span<const TextToken> tokens) {
   std::vector<std::string> content;
@@ -62,7 +67,7 @@ std::string completion_logprobs_json(const ModelInfo& model, std::span<const Tex
       top.add_json(piece(model, other.token), logprob_json(other.logprob));
     tops.push_back(std::isnan(t.logprob) ? "null" : top.compact());
     offsets.push_back(std::to_string(offset));
-    offset += t.bytes.size();
+    offset += count_characters(t.bytes);
   }
   JsonObject out;
   out.add_json("tokens", json_array(texts));

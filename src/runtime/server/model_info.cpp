@@ -29,6 +29,14 @@ Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
   auto masks = compiled_in_masks(program, session.tokenizer);
   if (!masks) return masks.error();
   model.masks = std::move(*masks);
+  model.breakers = std::make_shared<RecentCache<const DryBreakers>>();
+  size_t longest = 1;  // piece
+  for (int32_t t = 0; t < session.tokenizer.n_vocab(); ++t) {
+    std::string piece;
+    session.tokenizer.append_piece(t, piece, /*special=*/true);
+    longest = std::max(longest, piece.size());
+  }
+  model.max_text = longest * session.engine.ctx();
   model.fill_tokens = find_fill_tokens(session.tokenizer);
   if (const auto compiled_in = program.payload->string("system_prompt")) model.system_prompt = *compiled_in;
   if (program.payload->chat_template.empty()) return Ok{};

@@ -9,8 +9,10 @@
 
 #include "runtime/core/answer_format.h"
 #include "runtime/core/chat_prompt.h"
+#include "runtime/core/dry.h"
 #include "runtime/core/tool_call_grammar.h"
 #include "runtime/host/program.h"
+#include "runtime/server/recent_cache.h"
 
 namespace forge::rt {
 
@@ -33,6 +35,8 @@ struct ModelInfo {
   std::vector<MarkerToken> marker_tokens;  // the same, without those that end generation
   std::shared_ptr<GrammarCache> grammars;
   std::shared_ptr<TokenMasks> masks;  // of answers where a request does not say otherwise; null: any text
+  std::shared_ptr<RecentCache<const DryBreakers>> breakers;  // by their strings
+  size_t max_text = 0;  // bytes: a longer text has more tokens than the context
   std::optional<FillTokens> fill_tokens;
   std::string system_prompt;  // of conversations that bring none; may be empty
   std::string name;           // as clients see it

@@ -217,11 +217,11 @@ class ResponseWriter final : public AnswerWriter {
     out.add_json("parallel_tool_calls", answer.parallel_calls ? "true" : "false");
     out.add_null("previous_response_id");
     out.add_json("store", "false");
-    out.add("temperature", static_cast<double>(temperature_));
+    out.add("temperature", temperature_);
     out.add_json("text", R"({"format": {"type": "text"}})");
     out.add("tool_choice", tool_choice_);
     out.add_json("tools", "[]");
-    out.add("top_p", static_cast<double>(top_p_));
+    out.add("top_p", top_p_);
     out.add("truncation", "disabled");
     out.add_json("usage", over && error == nullptr ? response_usage_json(answer.usage()) : "null");
     out.add_json("metadata", "{}");

@@ -93,6 +93,7 @@ class Service {
   uint32_t n_parallel() const { return scheduler_.options().n_parallel; }
   // Whether `n` texts can be taken on, now.
   bool has_room(uint32_t n) const { return n_texts_ + n <= max_texts_; }
+  uint32_t max_texts() const { return max_texts_; }  // that there is ever room for
   // Takes a text on; there must be room. on_update is called on the caller's thread until an update with `ended`.
   uint64_t run(TextRequest request, std::function<void(TextUpdate&)> on_update);
   // The text ends within a step, by JobEnd::cancelled.

@@ -9,6 +9,13 @@ namespace forge::rt {
 
 using jinja::Value;
 
+namespace {
+
+// Whose tokens /tokenize tells: with pieces they take some thirty times as much.
+constexpr size_t kMaxTokenized = 1 << 20;
+
+}  // namespace
+
 void tokenize(const EndpointCall& call) {
   ApiError error;
   const RequestFields fields(call.body, {}, error);
@@ -20,6 +27,7 @@ void tokenize(const EndpointCall& call) {
   fields.boolean("add_special", add_special);
   fields.boolean("parse_special", parse_special);
   fields.boolean("with_pieces", with_pieces);
+  if (content.size() > kMaxTokenized) fields.expected("content", text("at most ", kMaxTokenized, " bytes"));
   if (!error.message.empty()) return respond_error(*call.exchange, error);
   EncodeOptions options{.parse_special = parse_special};
   if (!add_special) options.add_bos = options.add_eos = false;
@@ -121,6 +129,7 @@ void infill(const EndpointCall& call) {
   fields.string("input_suffix", suffix);
   fields.string("prompt", prompt);
   if (request.n != 1) fields.expected("n", "1");
+  check_length(prefix.size() + suffix.size() + prompt.size(), "input_prefix", call.model, error);
   if (!call.model.fill_tokens) fields.fail({}, "this model has no fill-in-the-middle tokens");
   std::vector<int32_t> tokens;
   if (!fields.failed()) {
