@@ -51,9 +51,14 @@ std::string ChatPrompt::disarm(std::string_view given) const {
   out.reserve(text.size());
   for (size_t at = 0; at < text.size();) {
     const std::string_view rest = std::string_view(text).substr(at);
-    // The one name that may begin the rest is the last that is not behind it.
-    const auto behind = std::upper_bound(control_names_.begin(), control_names_.end(), rest);
-    const bool named = behind != control_names_.begin() && rest.starts_with(*std::prev(behind));
+    // The one name that may begin the rest is the last that is not behind it. Most characters are beyond all names.
+    bool named = false;
+    const auto first = static_cast<uint8_t>(rest[0]);
+    if (!control_names_.empty() && first >= static_cast<uint8_t>(control_names_.front()[0]) &&
+        first <= static_cast<uint8_t>(control_names_.back()[0])) {
+      const auto behind = std::upper_bound(control_names_.begin(), control_names_.end(), rest);
+      named = behind != control_names_.begin() && rest.starts_with(*std::prev(behind));
+    }
     const uint32_t bytes = decode_utf8(text, at).bytes;
     out += rest.substr(0, bytes);
     if (named) out += kCut;
