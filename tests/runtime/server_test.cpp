@@ -384,6 +384,17 @@ TEST_F(ServerTest, AnswersAreHeldToWhatIsAskedFor) {
   EXPECT_NE(refusal(R"("regex": "a", "choice": ["b"])").find("one of"), std::string::npos);
 }
 
+// What a request asks for is its own mistake, also where that shows only as the text is made.
+TEST_F(ServerTest, WhatAllowsNoTokenIsTheRequestsMistake) {
+  start();
+  const std::string body = R"({"prompt": "x", "max_tokens": 9, "regex": "aaa", "logit_bias": {"97": -100})";
+  const HttpAnswer answer = ask("POST", "/v1/completions", body + "}");
+  EXPECT_EQ(answer.status, 400) << answer.body;
+  EXPECT_EQ(Json::parse(answer.body)["error"]["type"], "invalid_request_error");
+  const HttpAnswer streamed = ask("POST", "/v1/completions", body + R"(, "stream": true})");
+  EXPECT_NE(streamed.body.find("no allowed token"), std::string::npos) << streamed.body;
+}
+
 TEST_F(ServerTest, ToolsAreCalled) {
   start();
   const std::string tools =

@@ -55,8 +55,10 @@ ApiError shutting_down_error() {
           .code = {}};
 }
 
-ApiError ended_badly(const JobResult& result) {
+ApiError ended_badly(const TextUpdate& update) {
+  const JobResult& result = update.result;
   if (result.end == JobEnd::cancelled) return shutting_down_error();
+  if (update.by_constraint) return {.message = result.error, .param = {}, .code = {}};
   return {.status = 500, .message = result.error, .param = {}, .type = "server_error", .code = {}};
 }
 
@@ -193,7 +195,7 @@ void take_update(Service& service, Answer& answer, Choice& choice, TextUpdate& u
   if (update.ended) choice.ended = true;
   if (answer.over) return;
   if (update.ended && (update.result.end == JobEnd::failed || update.result.end == JobEnd::cancelled))
-    return fail_answer(service, answer, ended_badly(update.result));
+    return fail_answer(service, answer, ended_badly(update));
   begin_stream(answer);
   choice.tokens.insert(choice.tokens.end(), update.tokens.begin(), update.tokens.end());
   if (!update.prompt_tokens.empty()) choice.prompt_tokens = std::move(update.prompt_tokens);

@@ -88,7 +88,7 @@ void respond_error(Exchange& exchange, const ApiError& error);
 void respond_error(Exchange& exchange, const ApiError& error, std::string_view json);
 ApiError busy_error();
 ApiError shutting_down_error();
-ApiError ended_badly(const JobResult& result);  // failed, or cancelled by the server
+ApiError ended_badly(const TextUpdate& update);  // failed, or cancelled by the server
 // {"prompt_tokens": …}
 std::string usage_json(const AnswerUsage& usage);
 // {"prompt_n": …, "predicted_per_second": …}

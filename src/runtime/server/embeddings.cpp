@@ -78,7 +78,7 @@ void run_some(const std::shared_ptr<EmbeddingBatch>& batch) {
       if (!update.ended || batch->over) return;
       if (update.result.end == JobEnd::failed || update.result.end == JobEnd::cancelled) {
         give_up(*batch);
-        return respond_error(*batch->exchange, ended_badly(update.result));
+        return respond_error(*batch->exchange, ended_badly(update));
       }
       batch->vectors[i] = std::move(update.embedding);
       if (++batch->n_ended < batch->prompts.size()) return run_some(batch);

@@ -22,6 +22,7 @@ struct Service::Text {
   TextStream stream;
   TextUpdate update;  // what has come and was not posted
   bool changed = false;
+  bool constrained = false;     // by a grammar or biases
   bool grammar_failed = false;  // it allowed a token and can't go on from it
   uint32_t n_generated = 0;
   std::vector<double> hidden_sum;
@@ -143,6 +144,7 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     metrics_.queued.add(t->began - t->arrived);
   };
   std::shared_ptr<AnswerGuide> guide;
+  t->constrained = t->request.guide.steers() || !job.bias.empty();
   if (t->request.guide.steers()) {
     if (t->request.guide.masks != nullptr) job.ignore_eos = false;  // where the grammar ends the text ends
     guide = std::make_shared<AnswerGuide>(std::move(t->request.guide));
@@ -205,7 +207,9 @@ Job Service::job_of(const std::shared_ptr<Text>& text) {
     u.ended = true;
     u.result = result;
     if (guide != nullptr) u.n_thought_tokens = guide->n_thought_tokens();
+    u.by_constraint = result.end == JobEnd::failed && t->constrained;
     if (t->grammar_failed) {
+      u.by_constraint = true;
       u.result.end = JobEnd::failed;
       u.result.error = "the grammar is too ambiguous: it has too many readings of the text so far";
     }

@@ -52,6 +52,7 @@ struct TextUpdate {
   bool ended = false;
   // Where it ended:
   JobResult result;
+  bool by_constraint = false;    // it failed by what the request allows, not by the model
   std::string stop;              // the stop string that was found
   std::vector<float> embedding;  // the mean of the prompt's hidden states, of length 1
   uint32_t n_thought_tokens = 0;
