@@ -15,15 +15,6 @@ namespace {
 
 using rt::jinja::BrokenDownTime;
 
-bool is_utf8(std::string_view text) {
-  for (size_t at = 0; at < text.size();) {
-    const rt::CodePoint c = rt::decode_utf8(text, at);
-    if (c.value == 0xfffd && c.bytes == 1) return false;
-    at += c.bytes;
-  }
-  return true;
-}
-
 // The tokens of a conversation that begins with `instructions`.
 std::vector<int32_t> conversation(const rt::ChatPrompt& prompt, const std::string& instructions,
                                   std::string_view question, const BrokenDownTime& now) {
@@ -66,7 +57,7 @@ std::string read_system_prompt(const std::string& path) {
   std::string text(reinterpret_cast<const char*>(map.bytes().data()), map.bytes().size());
   while (text.ends_with('\n') || text.ends_with('\r')) text.pop_back();
   if (text.empty()) fail("{}: empty, expected a system prompt", path);
-  if (!is_utf8(text) || text.find('\0') != std::string::npos) fail("{}: not a text in UTF-8", path);
+  if (!rt::is_utf8(text) || text.find('\0') != std::string::npos) fail("{}: not a text in UTF-8", path);
   return text;
 }
 

@@ -429,6 +429,23 @@ TEST(AnswerParser, CallsAreOneDeltaEach) {
   EXPECT_EQ(rest[0].text, ", {\"name\": ");
 }
 
+// No part of a marker or of a call is text where tokens ran out; what may be no call is.
+TEST(AnswerParser, WhatIsCutOffIsNoText) {
+  AnswerOptions options;
+  options.tools = tools();
+  const auto rest = [&](std::string_view format, std::string_view text) {
+    AnswerParser parser(named(std::string(format)), options);
+    std::string out;
+    for (const AnswerDelta& d : parser.push(text)) out += d.text;
+    for (const AnswerDelta& d : parser.finish(/*cut_off=*/true)) out += d.text;
+    return out;
+  };
+  EXPECT_EQ(rest("mistral", "Well [TOOL_CA"), "Well ");
+  EXPECT_EQ(rest("mistral", "Well [TOOL_CALLS][{\"name\": \"f2\", \"argu"), "Well");
+  EXPECT_EQ(rest("mistral", "Well ["), "Well [");
+  EXPECT_EQ(rest("mistral", "Well then"), "Well then");
+}
+
 // A format that would end an id with nothing is none: a damaged manifest.
 TEST(AnswerParser, FormatsThatEndAnIdWithNothingAreRefused) {
   AnswerFormat f = named("mistral, names before arguments");

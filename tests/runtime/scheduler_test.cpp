@@ -379,7 +379,8 @@ TEST(Scheduler, SlotsHoldWhatTheyRanLast) {
   run(scheduler);
   EXPECT_EQ(scheduler.cache().of_slot(2)->tokens[1], some_tokens(70, 4)[1]);
   EXPECT_EQ(scheduler.cache().n_entries(), n_cached + 1);
-  scheduler.cache().erase(*scheduler.cache().of_slot(2));
+  EXPECT_GT(scheduler.cache().erase_slot(2), 0U);
+  EXPECT_EQ(scheduler.cache().erase_slot(2), 0U);
   EXPECT_EQ(scheduler.cache().of_slot(2), nullptr);
   // A kept text becomes a slot's.
   const auto bytes = image_of(some_tokens(130, 8));
@@ -387,6 +388,11 @@ TEST(Scheduler, SlotsHoldWhatTheyRanLast) {
   ASSERT_TRUE(image);
   ASSERT_TRUE(scheduler.restore(*image, 1));
   EXPECT_EQ(scheduler.cache().of_slot(1)->tokens, some_tokens(130, 8));
+  // Two slots may hold one text.
+  ASSERT_TRUE(scheduler.restore(*image, 0));
+  EXPECT_EQ(scheduler.cache().of_slot(0), scheduler.cache().of_slot(1));
+  EXPECT_EQ(scheduler.cache().erase_slot(0), 130U);
+  EXPECT_NE(scheduler.cache().of_slot(1), nullptr);
   Answer from_kept;
   const auto prompt = joined(some_tokens(130, 8), some_tokens(5, 1));
   scheduler.submit(job_for(prompt, 9, 5, from_kept));

@@ -621,6 +621,18 @@ TEST_F(ServerTest, Batch) {
   ASSERT_EQ(resumed.size(), 12U);
   EXPECT_EQ(resumed.at("r5"), whole.at("r5"));
   EXPECT_EQ(resumed.at("r8")["response"]["body"]["choices"], whole.at("r8")["response"]["body"]["choices"]);
+  // Another request of the same name, and one that is not asked for any more: neither's answer is taken for this one's.
+  Json other = whole.at("r5");
+  other["id"] = "batch_req_0000000000000000";
+  Json gone = whole.at("r6");
+  gone["custom_id"] = "gone";
+  forge::write_file(answers + ".partial",
+                    as_bytes(other.dump() + "\n" + gone.dump() + "\n" + whole.at("r7").dump() + "\n"));
+  ASSERT_EQ(run(""), 0) << log();
+  EXPECT_NE(log().find("1 of 12 are there"), std::string::npos) << log();
+  const auto anew = read(answers);
+  EXPECT_EQ(anew.size(), 12U);
+  EXPECT_EQ(anew.at("r5")["id"], whole.at("r5")["id"]);
   lines += "{\"custom_id\": \"r5\", \"url\": \"/\", \"body\": {}}\n";
   forge::write_file(requests, as_bytes(lines));
   EXPECT_EQ(run(""), 1);
@@ -660,6 +672,17 @@ TEST_F(ServerTest, MistakesAreToldAsOpenAiTellsThem) {
       {"POST", "/v1/chat/completions", "[]", 400, nullptr, "the body: expected a JSON object"},
       {"POST", "/v1/chat/completions", "{}", 400, "messages", "missing field: messages"},
       {"POST", "/v1/chat/completions", R"({"messages": []})", 400, "messages", "1 to 4096"},
+      {"POST", "/v1/chat/completions", "{\"messages\": [{\"role\": \"user\", \"content\": \"\xff\xfe\"}]}",
+       400, nullptr, "the body: not UTF-8"},
+      {"POST", "/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function", "function": {"name": "a b"}}]})",
+       400, "tools.0.function.name", "letters, digits"},
+      {"POST", "/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "tools": [{"type": "function", "function": {"name": "a"}}, {"type": "function", "function": {"name": "a"}}]})",
+       400, "tools.1.function.name", "an earlier tool"},
+      {"POST", "/v1/chat/completions",
+       R"({"messages": [{"role": "user", "content": "x"}], "tools": [], "tool_choice": "required"})", 400,
+       "tool_choice", "there are no tools"},
       {"POST", "/v1/chat/completions", R"({"messages": [{"role": "king", "content": ""}]})", 400,
        "messages.0.role", "assistant"},
       {"POST", "/v1/chat/completions", R"({"messages": [{"role": "user"}]})", 400, "messages.0.content",
@@ -743,13 +766,14 @@ TEST_F(ServerTest, MistakesAreToldAsOpenAiTellsThem) {
 
 TEST_F(ServerTest, AskForKeys) {
   const std::string file = directory_.file("keys");
-  forge::write_file(file, std::vector<uint8_t>{'t', 'w', 'o', '\n', '\n', 't', 'h', 'r', 'e', 'e', '\n'});
+  constexpr std::string_view kKeys = "# of everybody\ntwo\n\n  three \r\n";
+  forge::write_file(file, as_bytes(kKeys));
   start({"--api-key", "one", "--api-key-file", file});
   EXPECT_EQ(ask("GET", "/health").status, 200);
   EXPECT_EQ(ask("GET", "/").status, 200);
   for (const char* header :
        {"", "Authorization: Bearer on\r\n", "Authorization: Bearer onee\r\n", "Authorization: one\r\n",
-        "X-Api-Key: \r\n", "Authorization: Bearer two\\n\r\n"}) {
+        "X-Api-Key: \r\n", "Authorization: Bearer two\\n\r\n", "Authorization: Bearer # of everybody\r\n"}) {
     const HttpAnswer answer = ask("GET", "/v1/models", {}, header);
     EXPECT_EQ(answer.status, 401) << header;
     EXPECT_EQ(Json::parse(answer.body)["error"]["code"], "invalid_api_key");

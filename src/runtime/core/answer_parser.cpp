@@ -254,7 +254,10 @@ std::vector<AnswerDelta> AnswerParser::push(std::string_view text) {
   return std::exchange(out_, {});
 }
 
-std::vector<AnswerDelta> AnswerParser::finish() {
+std::vector<AnswerDelta> AnswerParser::finish(bool cut_off) {
+  const bool in_call = state_ != State::content && state_ != State::reasoning;
+  if (cut_off && in_call && !is_bare_) return std::exchange(out_, {});
+  if (cut_off && match_.size() > 1) match_.clear();  // one character is hardly a marker
   while (state_ != State::content && state_ != State::reasoning) {
     fail();
     drain({});

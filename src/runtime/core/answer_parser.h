@@ -42,8 +42,9 @@ class AnswerParser {
   // Takes text as Tokenizer::append_piece gives it, with `special` for tokens whose name AnswerFormat::has_marker
   // and without for all others; tokens that end the generation are left out.
   std::vector<AnswerDelta> push(std::string_view text);
-  // What is held back, at the end of the answer.
-  std::vector<AnswerDelta> finish();
+  // What is held back, at the end of the answer. With `cut_off` (no more tokens were allowed) a call or a marker that was
+  // begun is left out; but not what calls without a marker look like, which may be no call.
+  std::vector<AnswerDelta> finish(bool cut_off = false);
   uint32_t n_calls() const { return n_calls_; }
 
  private:

@@ -70,7 +70,8 @@ Result<Grammar> json_object_grammar();
 // - after prefixItems other items come only where `items` says so;
 // - integers have at most 18 digits, numbers 18 before the point, 16 behind it and 2 in an exponent, but for what a
 //   bound asks for; numbers with bounds have no exponent, with exclusive ones at most 15 digits.
-// oneOf is taken as anyOf: a text may be valid under several of its schemas. Names of properties outside of `properties`
+// Schemas of oneOf must differ by type, const or enum, or by those of a property that both require: that no text is valid under
+// two of them is then plain to see. Names of properties outside of `properties`
 // may repeat.
 Result<Grammar> json_schema_grammar(const jinja::Value& schema);
 

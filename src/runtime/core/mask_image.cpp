@@ -151,8 +151,8 @@ bool is_sound(const TokenMasks::Entry& e, const VocabularyTrie& trie, size_t par
 
 }  // namespace
 
-std::vector<uint8_t> write_mask_image(std::shared_ptr<const VocabularyTrie> trie, const Grammar& grammar,
-                                      size_t max_bytes) {
+std::vector<uint8_t> write_mask_image(const std::shared_ptr<const VocabularyTrie>& trie,
+                                      const Grammar& grammar, size_t max_bytes) {
   TokenMasks masks(trie, grammar, 4 * max_bytes);
   masks.find_all(max_bytes);
   Writer w;

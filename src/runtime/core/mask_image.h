@@ -12,8 +12,8 @@
 namespace forge::rt {
 
 // With masks of about max_bytes; what is missing is found when it is needed. The same on every machine.
-std::vector<uint8_t> write_mask_image(std::shared_ptr<const VocabularyTrie> trie, const Grammar& grammar,
-                                      size_t max_bytes);
+std::vector<uint8_t> write_mask_image(const std::shared_ptr<const VocabularyTrie>& trie,
+                                      const Grammar& grammar, size_t max_bytes);
 // Whether the bytes are as they were written.
 Status verify_mask_image(std::span<const uint8_t> bytes);
 // Error for bytes that were altered, or of another vocabulary's size.

@@ -38,15 +38,15 @@ void PrefixCache::insert(CachedText text) {
            std::equal(b.tokens.begin(), b.tokens.end(), a.tokens.begin());
   };
   for (CachedText& e : entries_)
-    if (e.slot == text.slot) e.slot = -1;
+    for (const int32_t slot : text.slots) std::erase(e.slots, slot);
   entries_.push_front(std::move(text));
   CachedText& added = entries_.front();
   for (auto at = std::next(entries_.begin()); at != entries_.end();) {
     if (covers(added, *at)) {
-      if (added.slot < 0) added.slot = at->slot;
+      added.slots.insert(added.slots.end(), at->slots.begin(), at->slots.end());
       at = drop(at);
     } else if (covers(*at, added)) {
-      if (added.slot >= 0) at->slot = added.slot;
+      at->slots.insert(at->slots.end(), added.slots.begin(), added.slots.end());
       entries_.splice(std::next(entries_.begin()), entries_, at);
       drop(entries_.begin());
       return;
@@ -57,16 +57,23 @@ void PrefixCache::insert(CachedText text) {
 }
 
 const CachedText* PrefixCache::of_slot(int32_t slot) const {
-  const auto at =
-      std::find_if(entries_.begin(), entries_.end(), [&](const CachedText& e) { return e.slot == slot; });
+  const auto at = std::find_if(entries_.begin(), entries_.end(), [&](const CachedText& e) {
+    return std::find(e.slots.begin(), e.slots.end(), slot) != e.slots.end();
+  });
   return at == entries_.end() ? nullptr : &*at;
 }
 
-void PrefixCache::erase(const CachedText& text) {
-  const auto at =
-      std::find_if(entries_.begin(), entries_.end(), [&](const CachedText& e) { return &e == &text; });
-  pool_->truncate(at->kv, 0);
-  entries_.erase(at);
+uint32_t PrefixCache::erase_slot(int32_t slot) {
+  for (auto at = entries_.begin(); at != entries_.end(); ++at) {
+    if (std::erase(at->slots, slot) == 0) continue;
+    const uint32_t n = at->kv.n_past;
+    if (at->slots.empty()) {
+      pool_->truncate(at->kv, 0);
+      entries_.erase(at);
+    }
+    return n;
+  }
+  return 0;
 }
 
 bool PrefixCache::evict(const std::function<void(const CachedText&)>& before) {

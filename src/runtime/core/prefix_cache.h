@@ -19,7 +19,7 @@ struct CachedText {
   // as a prompt computes, bit for bit. Behind it stand generated rows, or rows that saw some.
   uint32_t n_prompt_rows = 0;
   Sequence kv;
-  int32_t slot = -1;  // the scheduler's slot that it was run in, where it is that one's last text
+  std::vector<int32_t> slots = {};  // of the scheduler, whose last text it is
 };
 
 // How many tokens a and b have in common at their beginning.
@@ -46,8 +46,8 @@ class PrefixCache {
   bool evict(const std::function<void(const CachedText&)>& before = nullptr);
   // The slot's entry; null where it has none.
   const CachedText* of_slot(int32_t slot) const;
-  // Gives back the pages of an entry.
-  void erase(const CachedText& text);
+  // The slot has no entry any more, which goes where it is no other slot's either. Its tokens; 0 where there was none.
+  uint32_t erase_slot(int32_t slot);
   void clear();
 
   size_t n_entries() const { return entries_.size(); }

@@ -12,6 +12,9 @@ namespace {
 // reads the weights as often per row as a full one nearly does.
 constexpr uint32_t kPromptRowsBesideStreams = 128;
 
+// Positions more that a store must have for its pages to be loaded.
+constexpr uint32_t kWorthLoading = 8;
+
 }  // namespace
 
 struct Scheduler::Running {
@@ -22,6 +25,7 @@ struct Scheduler::Running {
   bool begun = false;
   std::optional<JobEnd> end;
   std::string error;
+  int32_t slot = -1;  // while it runs
   uint32_t n_cached = 0, n_generated = 0;
 
   explicit Running(Job given) : job(std::move(given)), sampler(job.sampling) {}
@@ -79,13 +83,13 @@ void Scheduler::cancel(uint64_t id) {
 void Scheduler::admit() {
   while (!waiting_.empty() && running_.size() < options_.n_parallel) {
     std::vector<char> taken(options_.n_parallel);
-    for (const auto& job : running_) taken[static_cast<size_t>(job->text.slot)] = 1;
+    for (const auto& job : running_) taken[static_cast<size_t>(job->slot)] = 1;
     Running& job = *waiting_.front();
     const auto wanted = static_cast<size_t>(job.job.slot);
     const size_t slot = wanted < taken.size() && taken[wanted] == 0
                             ? wanted
                             : static_cast<size_t>(std::find(taken.begin(), taken.end(), 0) - taken.begin());
-    job.text.slot = static_cast<int32_t>(slot);
+    job.slot = static_cast<int32_t>(slot);
     running_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();
   }
@@ -126,7 +130,7 @@ bool Scheduler::begin(Running& job) {
 
 bool Scheduler::load_stored(std::span<const int32_t> prompt, uint32_t n_known) {
   KvStore* best = nullptr;
-  uint32_t n_best = n_known + kPagePositions;  // less is not worth copying
+  uint32_t n_best = n_known + kWorthLoading;
   for (KvStore* store : stores_) {
     const uint32_t n = store->longest(prompt, options_.deterministic);
     if (n <= n_best) continue;
@@ -147,7 +151,7 @@ bool Scheduler::restore(const KvImage& image, int32_t slot) {
   }
   CachedText text;
   if (image.n_past == 0 || !load_text(image, image.n_past, engine_->pool(), text)) return false;
-  text.slot = slot;
+  text.slots = {slot};
   cache_.insert(std::move(text));
   return true;
 }
@@ -306,12 +310,12 @@ void Scheduler::deliver(const Outputs& out) {
 void Scheduler::finish(Running& job) {
   ++counters_.n_ended;
   CachedText& text = job.text;
-  const int32_t slot = text.slot;
   text.tokens.resize(text.kv.n_past);
   text.n_prompt_rows = std::min(text.n_prompt_rows, text.kv.n_past);
   if (job.runs_whole() || text.tokens.empty() || *job.end == JobEnd::failed) {
     engine_->pool().truncate(text.kv, 0);
   } else {
+    if (job.slot >= 0) text.slots = {job.slot};
     cache_.insert(std::move(text));
   }
   if (job.job.on_end)
@@ -320,7 +324,7 @@ void Scheduler::finish(Running& job) {
                     .n_prompt = job.n_prompt(),
                     .n_cached = job.n_cached,
                     .n_generated = job.n_generated,
-                    .slot = slot});
+                    .slot = job.slot});
 }
 
 SchedulerCounters Scheduler::counters() const {
@@ -336,9 +340,9 @@ SchedulerCounters Scheduler::counters() const {
   out.n_free_pages = out.n_pages - static_cast<uint32_t>(std::count(held.begin(), held.end(), 1U));
   out.slots.resize(options_.n_parallel);
   for (const CachedText& text : cache_.entries())
-    if (text.slot >= 0) out.slots[static_cast<size_t>(text.slot)].n_tokens = text.kv.n_past;
+    for (const int32_t slot : text.slots) out.slots[static_cast<size_t>(slot)].n_tokens = text.kv.n_past;
   for (const auto& job : running_)
-    out.slots[static_cast<size_t>(job->text.slot)] = {.running = true, .n_tokens = job->text.kv.n_past};
+    out.slots[static_cast<size_t>(job->slot)] = {.running = true, .n_tokens = job->text.kv.n_past};
   return out;
 }
 

@@ -90,6 +90,15 @@ CodePoint decode_utf8(std::string_view s, size_t at) {
   return {value, n};
 }
 
+bool is_utf8(std::string_view s) {
+  for (size_t at = 0; at < s.size();) {
+    const CodePoint c = decode_utf8(s, at);
+    if (c.value == 0xfffd && c.bytes == 1) return false;
+    at += c.bytes;
+  }
+  return true;
+}
+
 void append_utf8(std::string& out, uint32_t cp) {
   if (cp < 0x80) {
     out += static_cast<char>(cp);

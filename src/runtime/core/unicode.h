@@ -36,6 +36,7 @@ struct CodePoint {
 };
 // The code point at s[at]; at < s.size(). Strict: no overlong forms, surrogates, or values beyond U+10FFFF.
 CodePoint decode_utf8(std::string_view s, size_t at);
+bool is_utf8(std::string_view s);
 void append_utf8(std::string& out, uint32_t code_point);
 // Where the last code point of s begins, as decode_utf8 sees it; s is not empty.
 size_t last_code_point(std::string_view s);

@@ -474,11 +474,12 @@ std::unique_ptr<Session> open_session(Program& program, const RunFlags& flags, i
 
 std::atomic<bool>& interrupt_flag() { return g_interrupted; }
 
-void catch_interrupts(bool second_exits) {
+void catch_interrupts(bool second_exits, bool and_termination) {
   g_second_exits = second_exits ? 1 : 0;
   struct sigaction action{};
   action.sa_handler = on_interrupt;  // no SA_RESTART: a read at a prompt must return
   sigaction(SIGINT, &action, nullptr);
+  if (and_termination) sigaction(SIGTERM, &action, nullptr);
 }
 
 // By hand: the library's conversion brings its time zone files' reader with it.

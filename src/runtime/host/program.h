@@ -102,9 +102,9 @@ Result<Tokenizer> open_tokenizer(const Program& program);
 Result<std::shared_ptr<TokenMasks>> compiled_in_masks(const Program& program, const Tokenizer& tokenizer);
 
 // Set by Ctrl-C (SIGINT) once catch_interrupts() was called. With `second_exits` a second one ends the
-// program.
+// program. SIGTERM does the same with `and_termination`.
 std::atomic<bool>& interrupt_flag();
-void catch_interrupts(bool second_exits);
+void catch_interrupts(bool second_exits, bool and_termination = false);
 
 double seconds_now();  // monotonic
 jinja::BrokenDownTime utc_now();

@@ -205,11 +205,11 @@ void take_update(Service& service, Answer& answer, Choice& choice, TextUpdate& u
     for (const AnswerDelta& delta : choice.parser->push(update.text)) take_delta(answer, choice, delta);
   }
   if (!update.ended) return;
+  const bool cut_off = update.result.end == JobEnd::length || update.result.end == JobEnd::context_full;
   if (choice.parser != nullptr)
-    for (const AnswerDelta& delta : choice.parser->finish()) take_delta(answer, choice, delta);
+    for (const AnswerDelta& delta : choice.parser->finish(cut_off)) take_delta(answer, choice, delta);
   if (choice.n_tokens_sent < choice.tokens.size()) take_delta(answer, choice, {});
-  const JobEnd end = update.result.end;
-  if (end == JobEnd::length || end == JobEnd::context_full) {
+  if (cut_off) {
     choice.finish = FinishReason::length;
   } else if (!choice.tool_calls.empty()) {
     choice.finish = FinishReason::tool_calls;

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "runtime/core/jinja_json.h"
+#include "runtime/core/unicode.h"
 #include "runtime/host/json.h"
 #include "runtime/server/page.h"
 
@@ -91,6 +92,11 @@ std::optional<uint32_t> slot_of(std::string_view path) {
   if (!path.starts_with(kSlots)) return std::nullopt;
   const auto n = parse_unsigned(path.substr(kSlots.size()));
   return n && *n <= UINT32_MAX ? std::optional(static_cast<uint32_t>(*n)) : std::nullopt;
+}
+
+Result<jinja::Value> read_json(std::string_view body) {
+  if (!is_utf8(body)) return Error{"not UTF-8"};
+  return jinja::parse_json(body);
 }
 
 std::string error_body(std::string_view path, const ApiError& error) {
@@ -223,7 +229,7 @@ HttpServer::BodyHandler Api::admit(Exchange& exchange) const {
     return [this, route](const std::shared_ptr<Exchange>& e) { (this->*route->own)(*e); };
   if (draining_) return refuse(shutting_down_error());
   return [this, route](const std::shared_ptr<Exchange>& e) {
-    const auto body = jinja::parse_json(e->request.body);
+    const auto body = read_json(e->request.body);
     if (body) return call(*route, e, *body);
     fail(*e, {.status = 400, .message = text("the body: ", body.error().message), .param = {}});
   };
@@ -233,7 +239,7 @@ void Api::act_on_slot(const std::shared_ptr<Exchange>& exchange, uint32_t slot) 
   if (draining_) return fail(*exchange, shutting_down_error());
   const HttpRequest& request = exchange->request;
   // Erasing takes nothing more than its path.
-  const auto body = jinja::parse_json(request.body.empty() ? "{}" : request.body);
+  const auto body = read_json(request.body.empty() ? "{}" : request.body);
   if (!body)
     return fail(*exchange, {.status = 400, .message = text("the body: ", body.error().message), .param = {}});
   constexpr std::string_view kAction = "action=";

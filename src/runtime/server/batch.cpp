@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <deque>
 #include <mutex>
+#include <unordered_map>
 #include <unordered_set>
 
 #include "runtime/core/jinja_json.h"
@@ -108,19 +109,49 @@ Result<std::vector<BatchLine>> read_lines(const std::string& path, std::string_v
   return out;
 }
 
-// The custom_ids of whole lines of an output that was broken off; `bytes`: where the last whole line ends.
-std::unordered_set<std::string> ids_done(std::string_view content, size_t& bytes) {
-  std::unordered_set<std::string> out;
-  bytes = 0;
-  for (size_t end = content.find('\n'); end != std::string_view::npos; end = content.find('\n', bytes)) {
-    const auto value = jinja::parse_json(content.substr(bytes, end - bytes));
+// Of a request's line: its answer is known by it, so that no other request's is taken for it.
+std::string request_id(std::string_view line) {
+  char digits[17];
+  std::snprintf(digits, sizeof digits, "%016llx", static_cast<unsigned long long>(hash64(as_bytes(line))));
+  return text("batch_req_", digits);
+}
+
+// Of an output that was broken off the whole lines that answer one of these requests, and their custom_ids.
+struct Answered {
+  std::string lines;
+  std::unordered_set<std::string> ids;
+};
+Answered answered(std::string_view content, std::span<const BatchLine> requests) {
+  std::unordered_map<std::string, std::string> wanted;
+  for (const BatchLine& line : requests) wanted.emplace(line.id, request_id(line.text));
+  Answered out;
+  for (size_t end = content.find('\n'); end != std::string_view::npos; end = content.find('\n')) {
+    const std::string_view line = content.substr(0, end + 1);
+    content.remove_prefix(end + 1);
+    const auto value = jinja::parse_json(line);
     ApiError error;
     std::string id;
-    if (!value || !RequestFields(*value, {}, error).string("custom_id", id)) break;
-    out.insert(std::move(id));
-    bytes = end + 1;
+    std::string request;
+    if (!value) continue;
+    const RequestFields fields(*value, {}, error);
+    fields.string("custom_id", id);
+    fields.string("id", request);
+    const auto found = wanted.find(id);
+    if (found == wanted.end() || found->second != request || !out.ids.insert(id).second) continue;
+    out.lines += line;
   }
   return out;
+}
+
+// The file as `content`, and as it was until then.
+Status replace_file(const std::string& path, std::string_view content) {
+  const std::string made = path + ".new";
+  const int fd = ::open(made.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  if (fd < 0) return system_error(made, "can't be written");
+  const bool written = write_all(fd, as_bytes(content));
+  if (::close(fd) != 0 || !written || std::rename(made.c_str(), path.c_str()) != 0)
+    return system_error(made, "can't be written");
+  return Ok{};
 }
 
 class BatchRun {
@@ -149,11 +180,11 @@ class BatchRun {
  private:
   void begin(const BatchLine& line) {
     ++n_running_;
-    const auto exchange =
-        std::make_shared<LineExchange>([this, id = line.id](int status, std::string_view body) {
+    const auto exchange = std::make_shared<LineExchange>(
+        [this, id = line.id, request = request_id(line.text)](int status, std::string_view body) {
           --n_running_;
           if (cancelled_ && status == 503) return;
-          write(id, status, body);
+          write(id, request, status, body);
         });
     const auto value = jinja::parse_json(line.text);  // a second time: values of all lines would be large
     std::string method = "POST";
@@ -165,13 +196,13 @@ class BatchRun {
     api_.handle(exchange, *fields.find("body"));
   }
 
-  void write(const std::string& id, int status, std::string_view body) {
+  void write(const std::string& id, const std::string& request_id, int status, std::string_view body) {
     JsonObject response;
     response.add("status_code", int64_t{status});
     response.add("request_id", random_id("req_"));
     response.add_json("body", body);
     JsonObject out;
-    out.add("id", random_id("batch_req_"));
+    out.add("id", request_id);
     out.add("custom_id", id);
     out.add("response", response);
     out.add_null("error");
@@ -246,19 +277,18 @@ int batch_command(Program& program, std::span<const std::string> args) {
 
   // Answers are kept here until all are there.
   const std::string partial = f.output + ".partial";
-  size_t whole_bytes = 0;
-  std::unordered_set<std::string> done;
+  Answered before;
   if (access(partial.c_str(), F_OK) == 0) {
-    const auto before = read_file(partial);
-    if (!before) return fail(program, before.error());
-    done = ids_done(*before, whole_bytes);
+    const auto old = read_file(partial);
+    if (!old) return fail(program, old.error());
+    before = answered(*old, *lines);
+    if (const Status kept = replace_file(partial, before.lines); !kept) return fail(program, kept.error());
   }
-  const int fd = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
-  if (fd < 0 || ::ftruncate(fd, static_cast<off_t>(whole_bytes)) != 0 || ::lseek(fd, 0, SEEK_END) < 0)
-    return fail(program, system_error(partial, "can't be written"));
+  const int fd = ::open(partial.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (fd < 0) return fail(program, system_error(partial, "can't be written"));
   std::vector<BatchLine> left;
   for (const BatchLine& line : *lines)
-    if (!done.contains(line.id)) left.push_back(line);
+    if (!before.ids.contains(line.id)) left.push_back(line);
   const size_t n_done = lines->size() - left.size();
   if (n_done != 0)
     program.err.write(
@@ -271,7 +301,7 @@ int batch_command(Program& program, std::span<const std::string> args) {
                   [&inbox](std::function<void()> fn) { inbox.post(std::move(fn)); });
   const Api api(service, model, {});
   if (const Status started = service.start(); !started) return fail(program, started.error());
-  catch_interrupts(/*second_exits=*/true);
+  catch_interrupts(/*second_exits=*/true, /*and_termination=*/true);
   BatchRun run(program, service, api, inbox, fd, lines->size());
   const bool complete = run.run(left, n_done, f.run.n_sequences);
   const bool closed = ::close(fd) == 0;

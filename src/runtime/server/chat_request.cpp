@@ -210,7 +210,8 @@ constexpr size_t kMaxTools = 256;
 
 // OpenAI's {"type": "function", "function": {"name", "description", "parameters"}}, or Anthropic's {"name",
 // "description", "input_schema"}, as OpenAI has it.
-Value read_tool(const RequestFields& fields, std::vector<std::string>& strict_tools) {
+Value read_tool(const RequestFields& fields, std::vector<std::string>& names,
+                std::vector<std::string>& strict_tools) {
   const Value* function = fields.find("function");
   std::string type = "function";
   fields.string("type", type);
@@ -225,6 +226,15 @@ Value read_tool(const RequestFields& fields, std::vector<std::string>& strict_to
   std::string name;
   std::string description;
   if (from.required("name") == nullptr || !from.string("name", name)) return {};
+  // As OpenAI and Anthropic have them; others could not be told from the text around them in every format.
+  constexpr size_t kMaxNameBytes = 128;
+  if (name.empty() || name.size() > kMaxNameBytes ||
+      name.find_first_not_of("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-") !=
+          std::string::npos)
+    from.expected("name", "1 to 128 letters, digits, '_' and '-'");
+  if (std::find(names.begin(), names.end(), name) != names.end())
+    from.fail("name", text(from.path_of("name"), ": an earlier tool has this name, too"));
+  names.push_back(name);
   const DictBuilder made;
   made->set("name", Value::string(name));
   if (from.string("description", description)) made->set("description", Value::string(description));
@@ -278,11 +288,15 @@ void read_tools(const RequestFields& fields, ChatRequest& out) {
   if (items == nullptr || items->size() > kMaxTools)
     return fields.expected("tools", text("a list of at most ", kMaxTools));
   std::vector<Value> read;
+  std::vector<std::string> names;
   for (size_t i = 0; i < items->size() && !fields.failed(); ++i)
-    read.push_back(read_tool(
-        RequestFields((*items)[i], text(fields.path_of("tools"), ".", i), fields.error()), out.strict_tools));
+    read.push_back(
+        read_tool(RequestFields((*items)[i], text(fields.path_of("tools"), ".", i), fields.error()), names,
+                  out.strict_tools));
   if (choice != nullptr) read_tool_choice(fields, *choice, out);
   fields.boolean("parallel_tool_calls", out.parallel_calls);
+  if (read.empty() && (out.tool_choice == "required" || out.tool_choice == "named"))
+    fields.fail("tool_choice", "tool_choice: there are no tools");
   if (!read.empty() && out.tool_choice != "none") out.tools = Value::list(std::move(read));
 }
 

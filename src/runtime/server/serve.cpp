@@ -57,7 +57,7 @@ std::vector<Option> option_table(ServeFlags& f) {
        .variable = "FORGE_API_KEY"},
       {.name = "--api-key-file",
        .value = "F",
-       .help = "ask for one of the keys in this file, one a line",
+       .help = "ask for one of the keys in this file, one a line; # begins a comment",
        .set = into(f.key_file),
        .variable = "FORGE_API_KEY_FILE"},
       {.name = "--cert",
@@ -73,7 +73,16 @@ std::vector<Option> option_table(ServeFlags& f) {
       {.name = "--cors",
        .value = "ORIGIN",
        .help = "pages that may ask from a browser, like https://example.org; *: all (may be repeated)",
-       .set = into(f.api.origins),
+       .set = [&f](std::string_view origin) -> Status {
+         if (origin.ends_with('/')) origin.remove_suffix(1);
+         const size_t scheme = origin.find("://");
+         if (origin != "*" &&
+             (scheme == std::string_view::npos || scheme == 0 || scheme + 3 == origin.size() ||
+              origin.find('/', scheme + 3) != std::string_view::npos))
+           return Error{"expected SCHEME://HOST or SCHEME://HOST:PORT, as browsers send it, or *"};
+         f.api.origins.emplace_back(origin);
+         return Ok{};
+       },
        .variable = "FORGE_CORS"},
       {.name = "--prefix-cache",
        .value = "DIR",
@@ -108,8 +117,8 @@ Status read_keys(ServeFlags& f) {
       const size_t end = std::min(rest.find('\n'), rest.size());
       std::string_view line = rest.substr(0, end);
       rest.remove_prefix(std::min(end + 1, rest.size()));
-      while (!line.empty() && (line.back() == '\r' || line.back() == ' ')) line.remove_suffix(1);
-      if (!line.empty()) f.api.keys.emplace_back(line);
+      line = trim_space(line);
+      if (!line.empty() && line[0] != '#') f.api.keys.emplace_back(line);
     }
     if (f.api.keys.empty()) return Error{text(f.key_file, ": holds no key")};
   }
@@ -156,9 +165,11 @@ int serve_command(Program& program, std::span<const std::string> args) {
           option_table(f), args, 0, parsed, status)) {
     return status;
   }
-  if (const Status keys = read_keys(f); !keys) return fail(program, keys.error());
+  if (const Status keys = read_keys(f); !keys)
+    return fail(program, keys.error(), f.key_file.empty() ? kMisuse : 1);
   const auto tls = open_tls(f);
-  if (!tls) return fail(program, tls.error());
+  if (!tls)
+    return fail(program, tls.error(), f.certificate.empty() || f.certificate_key.empty() ? kMisuse : 1);
   f.http.tls = tls->get();
   const auto session = open_session(program, f.run, status);
   if (session == nullptr) return status;
@@ -213,6 +224,8 @@ int serve_command(Program& program, std::span<const std::string> args) {
   program.err.write(text(program.name, ": serving ", model.name, " at ", http.address(), " (",
                          service.n_parallel(), " at once, context ", session->engine.ctx(), " each, ",
                          f.api.keys.empty() ? "no key" : "with a key", "; Ctrl-C stops)\n"));
+  if (f.api.keys.empty() && f.http.unix_path.empty() && !f.api.loopback)
+    program.err.write(text(program.name, ": whoever reaches that address may ask: see --api-key-file\n"));
   program.err.flush();
   if (const Status dropped = filter_system_calls(files); !dropped) return fail(program, dropped.error());
   http.run();

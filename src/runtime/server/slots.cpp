@@ -73,10 +73,7 @@ SlotOutcome restore(Scheduler& scheduler, const ModelInfo& model, uint32_t slot,
 SlotOutcome erase(Scheduler& scheduler, uint32_t slot) {
   SlotOutcome out;
   if (is_running(scheduler, slot, out)) return out;
-  if (const CachedText* held = scheduler.cache().of_slot(static_cast<int32_t>(slot))) {
-    out.n_tokens = held->kv.n_past;
-    scheduler.cache().erase(*held);
-  }
+  out.n_tokens = scheduler.cache().erase_slot(static_cast<int32_t>(slot));
   return out;
 }
 
