@@ -35,7 +35,7 @@ TEST_F(TlsCli, ProgramsSpeakItWhereTheyWereCompiledWithIt) {
   EXPECT_TRUE(health("./with").ends_with("{\"status\": \"ok\"}\n")) << shell("cat log openssl.log").output;
   EXPECT_EQ(error("./without serve --port 0 --cert cert.pem --key key.pem", 1),
             "without: --cert: this program was compiled without TLS (forge compile --tls)");
-  EXPECT_EQ(error("./with serve --port 0 --cert cert.pem", 1), "with: TLS needs both --cert and --key");
+  EXPECT_EQ(error("./with serve --port 0 --cert cert.pem", 2), "with: TLS needs both --cert and --key");
   EXPECT_EQ(error("./with serve --port 0 --cert cert.pem --key cert.pem", 1),
             "with: --cert cert.pem --key cert.pem: the key: expected a private key in PEM, RSA or of an "
             "elliptic curve, without a password");
