@@ -16,6 +16,7 @@ constexpr uint32_t kVocab = 260;
 
 std::vector<std::string> pieces() {
   std::vector<std::string> out;
+  out.reserve(kVocab);
   for (int byte = 0; byte < 255; ++byte) out.emplace_back(1, static_cast<char>(byte));
   out.insert(out.end(), {"", "<end>", token_terminal(kOpen), token_terminal(kClose), token_terminal(kCall)});
   return out;

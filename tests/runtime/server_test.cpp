@@ -1143,6 +1143,7 @@ TEST_F(ServerTest, KeptTextsOutliveTheirServer) {
   };
   start(args);
   std::vector<std::string> texts;
+  texts.reserve(4);
   for (int i = 0; i < 4; ++i) texts.push_back(post("/v1/completions", body(i))["choices"][0]["text"]);
   // Memory holds one of them.
   EXPECT_LE(metric("cached_texts"), 2);

@@ -185,6 +185,7 @@ TEST(ToolCallGrammar, WhatIsAllowedIsRead) {
     const AnswerFormat f = derived(t.source);
     // Bytes, an end, and the tags of the format.
     std::vector<std::string> pieces;
+    pieces.reserve(300);
     for (int byte = 0; byte < 255; ++byte) pieces.emplace_back(1, static_cast<char>(byte));
     pieces.emplace_back();
     constexpr uint32_t kEnd = 256;
