@@ -188,27 +188,34 @@ std::vector<std::pair<std::string, std::string>> read_headers(const ForgeFiles& 
   return headers;
 }
 
-std::string forge_files_hash(const ForgeFiles& files) {
-  const auto headers = read_headers(files);
-  std::vector<MappedFile> archives;
-  for (const std::string& path : files.archives()) archives.emplace_back(path);
+namespace {
+
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+// For hash_parts; point into `headers`.
+std::vector<std::string_view> parts_of(const Headers& headers) {
   std::vector<std::string_view> parts;
   for (const auto& [name, text] : headers) {
     parts.emplace_back(name);
     parts.emplace_back(text);
   }
+  return parts;
+}
+
+}  // namespace
+
+std::string forge_files_hash(const ForgeFiles& files) {
+  const Headers headers = read_headers(files);
+  std::vector<MappedFile> archives;
+  for (const std::string& path : files.archives()) archives.emplace_back(path);
+  std::vector<std::string_view> parts = parts_of(headers);
   for (const MappedFile& archive : archives) parts.push_back(as_text(archive.bytes()));
   return hash_parts(parts);
 }
 
 std::string kernels_hash(const ForgeFiles& files) {
-  const auto headers = read_headers(files);
-  std::vector<std::string_view> parts;
-  for (const auto& [name, text] : headers) {
-    parts.emplace_back(name);
-    parts.emplace_back(text);
-  }
-  return hash_parts(parts);
+  const Headers headers = read_headers(files);
+  return hash_parts(parts_of(headers));
 }
 
 std::vector<std::string> compile_arguments(const CpuLevel& level, const std::string& source,

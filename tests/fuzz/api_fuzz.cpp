@@ -1,11 +1,8 @@
 // "METHOD PATH" on a line and behind it the body: what a client may ask of the server, over the fake model. Each request
 // is answered once, by well-formed JSON, text or a stream of events, and is never the server's fault.
-#include <condition_variable>
 #include <cstring>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <utility>
 
 #include "runtime/core/jinja_json.h"
@@ -19,29 +16,6 @@ namespace {
 
 using namespace forge::rt;
 using forge::fuzz::require;
-
-// What the service hands over to this thread.
-class Inbox {
- public:
-  void post(std::function<void()> fn) {
-    const std::scoped_lock lock(mutex_);
-    waiting_.push_back(std::move(fn));
-    wake_.notify_one();
-  }
-  void run_one() {
-    std::unique_lock lock(mutex_);
-    wake_.wait(lock, [this] { return !waiting_.empty(); });
-    const auto fn = std::move(waiting_.front());
-    waiting_.pop_front();
-    lock.unlock();
-    fn();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> waiting_;
-};
 
 struct Server {
   FakeModel fake;
@@ -136,6 +110,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     exchange->request.body = text.substr(line.size() + 1);
     on_body(exchange);
   }
-  while (!exchange->answered()) server.inbox.run_one();
+  while (!exchange->answered()) server.inbox.run_some();
   return 0;
 }

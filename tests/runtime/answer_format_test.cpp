@@ -16,18 +16,6 @@
 namespace forge::rt {
 namespace {
 
-jinja::Value json(std::string_view s) {
-  const auto v = jinja::parse_json(s);
-  EXPECT_TRUE(v) << s;
-  return v ? *v : jinja::Value();
-}
-
-AnswerFormat derived(const std::string& source, const FormatHints& hints = {}) {
-  const auto parsed = ChatTemplate::parse(source);
-  EXPECT_TRUE(parsed) << source;
-  return parsed ? derive_answer_format(*parsed, hints) : AnswerFormat{};
-}
-
 // The members that differ from those of an empty format, one a line.
 std::string summary(const AnswerFormat& f) {
   const std::string empty = AnswerFormat{}.to_text(), given = f.to_text();

@@ -1,6 +1,8 @@
 // Small chat templates of our own, one a family of tool-call formats, and the real ones where they are at hand.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -8,7 +10,22 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/core/answer_format.h"
+#include "runtime/core/jinja_json.h"
+
 namespace forge::rt {
+
+inline jinja::Value json(std::string_view s) {
+  const auto v = jinja::parse_json(s);
+  EXPECT_TRUE(v) << s;
+  return v ? *v : jinja::Value();
+}
+
+inline AnswerFormat derived(const std::string& source, const FormatHints& hints = {}) {
+  const auto parsed = ChatTemplate::parse(source);
+  EXPECT_TRUE(parsed) << source;
+  return parsed ? derive_answer_format(*parsed, hints) : AnswerFormat{};
+}
 
 // A template and what surrounds an answer in its text.
 struct AnswerTemplate {

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <functional>
 #include <future>
 #include <memory>
@@ -41,6 +42,24 @@ class HttpServerTest : public testing::Test {
     server_ = std::move(*opened);
     port_ = static_cast<uint16_t>(std::stoi(server_->address().substr(server_->address().rfind(':') + 1)));
     thread_ = std::thread([this] { server_->run(); });
+  }
+  // Handles the next request by keeping its exchange, after `then`: whether its client goes away is seen then.
+  struct Kept {
+    std::promise<void> gone;
+    std::shared_ptr<Exchange> exchange;
+  };
+  void keep_exchange(Kept& kept, std::function<void(Exchange&)> then = [](Exchange&) {}) {
+    handler_ = [&kept, then](Exchange&) {
+      return [&kept, then](const std::shared_ptr<Exchange>& exchange) {
+        kept.exchange = exchange;
+        exchange->on_gone = [&kept] { kept.gone.set_value(); };
+        then(*exchange);
+      };
+    };
+  }
+  void expect_gone(Kept& kept) {
+    EXPECT_EQ(kept.gone.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
+    on_server([&] { kept.exchange = nullptr; });
   }
   void on_server(std::function<void()> fn) {
     std::promise<void> done;

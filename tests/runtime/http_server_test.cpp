@@ -92,21 +92,14 @@ TEST_F(HttpServerTest, BodiesAreDroppedOnceTheyWereTaken) {
 }
 
 TEST_F(HttpServerTest, ClientsThatLeaveAreNoticedBehindWhatTheySent) {
-  std::promise<void> gone;
-  std::shared_ptr<Exchange> kept;
-  handler_ = [&](Exchange&) {
-    return [&](const std::shared_ptr<Exchange>& exchange) {
-      kept = exchange;
-      exchange->on_gone = [&] { gone.set_value(); };
-    };
-  };
+  Kept kept;
+  keep_exchange(kept);
   start();
   {
     HttpClient client(port_);
     client.send(http_request("GET", "/x", {}) + "\r\nGET");
   }
-  EXPECT_EQ(gone.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
-  on_server([&] { kept = nullptr; });
+  expect_gone(kept);
 }
 
 TEST_F(HttpServerTest, RequestsInARowAreAnsweredInTheirOrder) {

@@ -149,24 +149,18 @@ TEST_F(TlsTest, HandshakesHaveTheHeadersDeadline) {
 }
 
 TEST_F(TlsTest, ClientsThatLeaveAreNoticed) {
-  std::promise<void> gone;
-  std::shared_ptr<Exchange> kept;
-  handler_ = [&](Exchange&) {
-    return [&](const std::shared_ptr<Exchange>& exchange) {
-      kept = exchange;
-      exchange->on_gone = [&] { gone.set_value(); };
-      exchange->begin_stream({});
-      exchange->send("begun");
-    };
-  };
+  Kept kept;
+  keep_exchange(kept, [](Exchange& exchange) {
+    exchange.begin_stream({});
+    exchange.send("begun");
+  });
   start_tls();
   const std::string command =
       "{ printf 'GET /x HTTP/1.1\\r\\n\\r\\n'; sleep 1; } | openssl s_client -quiet -no_ign_eof -connect "
       "127.0.0.1:" +
       std::to_string(port_) + " 2>/dev/null | grep -q begun";
   EXPECT_EQ(std::system(command.c_str()), 0);  // NOLINT(cert-env33-c)
-  EXPECT_EQ(gone.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready);
-  on_server([&] { kept = nullptr; });
+  expect_gone(kept);
 }
 
 // What a client says first.

@@ -17,18 +17,6 @@
 namespace forge::rt {
 namespace {
 
-jinja::Value json(std::string_view s) {
-  const auto v = jinja::parse_json(s);
-  EXPECT_TRUE(v) << s;
-  return v ? *v : jinja::Value();
-}
-
-AnswerFormat derived(const std::string& source) {
-  const auto parsed = ChatTemplate::parse(source);
-  EXPECT_TRUE(parsed) << source;
-  return parsed ? derive_answer_format(*parsed) : AnswerFormat{};
-}
-
 AnswerFormat format_of(std::string_view name) {
   for (const AnswerTemplate& t : own_templates())
     if (t.name == name) return derived(t.source);

@@ -4,7 +4,9 @@
 #include <utility>
 
 #include "runtime/core/grammar.h"
+#include "runtime/core/grammar_json_disjoint.h"
 #include "runtime/core/grammar_json_numbers.h"
+#include "runtime/core/grammar_json_references.h"
 #include "runtime/core/grammar_json_schema.h"
 #include "runtime/core/grammar_regex.h"
 #include "runtime/core/unicode.h"
@@ -262,45 +264,9 @@ struct SchemaReader {
 
   // --- References
 
-  const Value* resolve(std::string_view reference) const {
-    if (!reference.starts_with("#")) return nullptr;
-    reference.remove_prefix(1);
-    const Value* at = root;
-    while (!reference.empty()) {
-      if (reference[0] != '/') return nullptr;
-      const size_t end = std::min(reference.find('/', 1), reference.size());
-      std::string name;
-      for (size_t i = 1; i < end; ++i) {
-        const char next = i + 1 < end ? reference[i + 1] : '\0';
-        if (reference[i] == '%') return nullptr;
-        if (reference[i] == '~' && (next == '0' || next == '1')) {
-          name += next == '0' ? '~' : '/';
-          ++i;
-        } else {
-          name += reference[i];
-        }
-      }
-      reference.remove_prefix(end);
-      if (at->is(jinja::Type::dict)) {
-        at = at->as_dict().find(std::string_view(name));
-        if (at == nullptr) return nullptr;
-      } else if (at->is_sequence(jinja::SequenceKind::list)) {
-        size_t index = 0;
-        if (name.empty() || name.size() > 6 || name.find_first_not_of("0123456789") != std::string::npos)
-          return nullptr;
-        for (const char c : name) index = index * 10 + static_cast<size_t>(c - '0');
-        if (index >= at->as_sequence().items.size()) return nullptr;
-        at = &at->as_sequence().items[index];
-      } else {
-        return nullptr;
-      }
-    }
-    return at;
-  }
-
   bool referred(const Value& reference, const std::string& path, const Value*& out) {
     if (!reference.is_string()) return fail(path, "expected a string");
-    out = resolve(reference.as_string());
+    out = find_reference(*root, reference.as_string());
     if (out == nullptr) {
       return fail(path,
                   text("\"", reference.as_string(),
@@ -555,81 +521,6 @@ struct SchemaReader {
     return true;
   }
 
-  // The schema that a $ref alone stands for.
-  const Value* target_of(const Value* schema) const {
-    for (uint32_t i = 0; i < kMaxMergeDepth && schema != nullptr && schema->is(jinja::Type::dict); ++i) {
-      const Value* ref = schema->as_dict().find("$ref");
-      if (ref == nullptr) return schema;
-      if (!ref->is_string()) return nullptr;
-      schema = resolve(ref->as_string());
-    }
-    return schema;
-  }
-
-  // The values that a schema lists, by const or enum; null where it lists none.
-  static std::vector<const Value*> listed_values(const jinja::Dict& schema) {
-    if (const Value* value = schema.find("const")) return {value};
-    std::vector<const Value*> out;
-    if (const Value* values = schema.find("enum");
-        values != nullptr && values->is_sequence(jinja::SequenceKind::list))
-      for (const Value& value : values->as_sequence().items) out.push_back(&value);
-    return out;
-  }
-
-  // The names in a schema's `type`, or in its `required`.
-  static std::vector<std::string_view> names_in(const jinja::Dict& schema, const char* keyword) {
-    const Value* value = schema.find(keyword);
-    if (value == nullptr) return {};
-    if (value->is_string()) return {value->as_string()};
-    std::vector<std::string_view> out;
-    if (value->is_sequence(jinja::SequenceKind::list))
-      for (const Value& item : value->as_sequence().items)
-        if (item.is_string()) out.push_back(item.as_string());
-    return out;
-  }
-
-  // Whether no value is valid under both, as far as types, listed values and those of required properties show: how
-  // alternatives are told apart in practice.
-  bool disjoint(const Value* first, const Value* second, uint32_t depth) const {  // NOLINT(misc-no-recursion)
-    first = target_of(first);
-    second = target_of(second);
-    if (first == nullptr || second == nullptr || !first->is(jinja::Type::dict) ||
-        !second->is(jinja::Type::dict))
-      return false;
-    const jinja::Dict& a = first->as_dict();
-    const jinja::Dict& b = second->as_dict();
-    const auto of_a = listed_values(a);
-    const auto of_b = listed_values(b);
-    if (!of_a.empty() && !of_b.empty())
-      return std::none_of(of_a.begin(), of_a.end(), [&](const Value* x) {
-        return std::any_of(of_b.begin(), of_b.end(), [&](const Value* y) { return jinja::equals(*x, *y); });
-      });
-    const auto types_a = names_in(a, "type");
-    const auto types_b = names_in(b, "type");
-    const auto same_kind = [](std::string_view x, std::string_view y) {
-      return x == y || (x == "integer" && y == "number") || (x == "number" && y == "integer");
-    };
-    if (!types_a.empty() && !types_b.empty() &&
-        std::none_of(types_a.begin(), types_a.end(), [&](std::string_view x) {
-          return std::any_of(types_b.begin(), types_b.end(),
-                             [&](std::string_view y) { return same_kind(x, y); });
-        }))
-      return true;
-    constexpr uint32_t kMaxDepth = 4;
-    const Value* of_first = a.find("properties");
-    const Value* of_second = b.find("properties");
-    const bool are_objects = types_a == std::vector<std::string_view>{"object"} && types_b == types_a;
-    if (depth == kMaxDepth || !are_objects || of_first == nullptr || of_second == nullptr ||
-        !of_first->is(jinja::Type::dict) || !of_second->is(jinja::Type::dict))
-      return false;
-    const auto required_b = names_in(b, "required");
-    for (const std::string_view name : names_in(a, "required"))
-      if (std::find(required_b.begin(), required_b.end(), name) != required_b.end() &&
-          disjoint(of_first->as_dict().find(name), of_second->as_dict().find(name), depth + 1))
-        return true;
-    return false;
-  }
-
   bool any_of(const Merged& base, const Keyword& alternatives, Expr& out) {
     if (!alternatives.value.is_sequence(jinja::SequenceKind::list) ||
         alternatives.value.as_sequence().items.empty()) {
@@ -641,7 +532,7 @@ struct SchemaReader {
       return fail(alternatives.path, text("has more than ", kMaxOneOf, " schemas; anyOf takes them"));
     for (size_t i = 0; alternatives.name == "oneOf" && i < items.size(); ++i)
       for (size_t j = 0; j < i; ++j)
-        if (!disjoint(&items[j], &items[i], 0))
+        if (!disjoint_schemas(*root, items[j], items[i]))
           return fail(
               alternatives.path,
               text("schemas ", j, " and ", i,

@@ -4,6 +4,11 @@
 
 namespace forge::rt {
 
+bool covers(std::span<const int32_t> a, uint32_t a_prompt_rows, std::span<const int32_t> b,
+            uint32_t b_prompt_rows) {
+  return a_prompt_rows >= b_prompt_rows && a.size() >= b.size() && std::equal(b.begin(), b.end(), a.begin());
+}
+
 uint32_t common_beginning(std::span<const int32_t> a, std::span<const int32_t> b) {
   const auto end = std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first;
   return static_cast<uint32_t>(end - a.begin());
@@ -31,21 +36,15 @@ void PrefixCache::insert(CachedText text) {
     pool_->truncate(at->kv, 0);
     return entries_.erase(at);
   };
-  // What is known of a text's rows is worth more than its length: of two where one begins with the other, that one
-  // goes which has neither more tokens nor more prompt rows.
-  const auto covers = [](const CachedText& a, const CachedText& b) {
-    return a.tokens.size() >= b.tokens.size() && a.n_prompt_rows >= b.n_prompt_rows &&
-           std::equal(b.tokens.begin(), b.tokens.end(), a.tokens.begin());
-  };
   for (CachedText& e : entries_)
     for (const int32_t slot : text.slots) std::erase(e.slots, slot);
   entries_.push_front(std::move(text));
   CachedText& added = entries_.front();
   for (auto at = std::next(entries_.begin()); at != entries_.end();) {
-    if (covers(added, *at)) {
+    if (covers(added.tokens, added.n_prompt_rows, at->tokens, at->n_prompt_rows)) {
       added.slots.insert(added.slots.end(), at->slots.begin(), at->slots.end());
       at = drop(at);
-    } else if (covers(*at, added)) {
+    } else if (covers(at->tokens, at->n_prompt_rows, added.tokens, added.n_prompt_rows)) {
       at->slots.insert(at->slots.end(), added.slots.begin(), added.slots.end());
       entries_.splice(std::next(entries_.begin()), entries_, at);
       drop(entries_.begin());

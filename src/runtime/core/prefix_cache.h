@@ -22,6 +22,11 @@ struct CachedText {
   std::vector<int32_t> slots = {};  // of the scheduler, whose last text it is
 };
 
+// Whether a text makes another superfluous: that begins it, and of no more of its positions are prompt rows known. What is
+// known of a text's rows is worth more than its length.
+bool covers(std::span<const int32_t> a, uint32_t a_prompt_rows, std::span<const int32_t> b,
+            uint32_t b_prompt_rows);
+
 // How many tokens a and b have in common at their beginning.
 uint32_t common_beginning(std::span<const int32_t> a, std::span<const int32_t> b);
 
@@ -38,8 +43,7 @@ class PrefixCache {
   Match find(std::span<const int32_t> tokens, bool prompt_rows_only) const;
   // Shares the first n positions of a text that find() gave, which counts as its use.
   Sequence share(const CachedText& text, uint32_t n);
-  // Takes over the text's KV. An entry that the text begins with goes, and the text itself where an entry begins with
-  // it. An entry of the same slot is no slot's any more.
+  // Takes over the text's KV. An entry that the text covers goes, and the text itself where an entry covers it. An entry of the same slot is no slot's any more.
   void insert(CachedText text);
   // Gives back the pages of the entry that was used longest ago, which `before` (may be empty) sees first; false where
   // there is none.

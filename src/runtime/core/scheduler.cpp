@@ -140,20 +140,23 @@ bool Scheduler::load_stored(std::span<const int32_t> prompt, uint32_t n_known) {
   const KvStore::Load load = best != nullptr ? best->open(prompt, options_.deterministic) : nullptr;
   if (!load) return false;
   // The job's own pages before long, so that the pool has them once nothing else is cached.
-  while (engine_->pool().n_free() < pages_for(n_best) && evict()) {
-  }
+  free_pages(pages_for(n_best));
   if (CachedText text; load(n_best, engine_->pool(), text)) cache_.insert(std::move(text));
   return true;
 }
 
 bool Scheduler::restore(const KvImage& image, int32_t slot) {
-  while (engine_->pool().n_free() < pages_for(image.n_past) && evict()) {
-  }
+  free_pages(pages_for(image.n_past));
   CachedText text;
   if (image.n_past == 0 || !load_text(image, image.n_past, engine_->pool(), text)) return false;
   text.slots = {slot};
   cache_.insert(std::move(text));
   return true;
+}
+
+void Scheduler::free_pages(uint32_t n) {
+  while (engine_->pool().n_free() < n && evict()) {
+  }
 }
 
 bool Scheduler::evict() {

@@ -130,6 +130,8 @@ class Scheduler {
   // Caches what a store has more of `prompt` than the first n_known tokens. Whether the cache has changed.
   bool load_stored(std::span<const int32_t> prompt, uint32_t n_known);
   bool evict();
+  // Evicts until n pages are free, or nothing is cached.
+  void free_pages(uint32_t n);
   void add_rows(Running& job, uint32_t n, uint32_t sequence);
   void deliver(const Outputs& out);
   void finish(Running& job);

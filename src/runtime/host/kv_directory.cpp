@@ -24,12 +24,6 @@ std::string hex(uint64_t value) {
   return digits;
 }
 
-// Whether what is known of `a` makes `b` superfluous (see PrefixCache::insert).
-bool covers(std::span<const int32_t> a, uint32_t a_prompt_rows, std::span<const int32_t> b,
-            uint32_t b_prompt_rows) {
-  return a_prompt_rows >= b_prompt_rows && a.size() >= b.size() && std::equal(b.begin(), b.end(), a.begin());
-}
-
 }  // namespace
 
 KvDirectory::KvDirectory(std::string folder, const KvIdentity& identity, uint64_t max_bytes,

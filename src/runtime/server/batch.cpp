@@ -4,10 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstdio>
-#include <deque>
-#include <mutex>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -15,6 +12,7 @@
 #include "runtime/host/json.h"
 #include "runtime/host/program.h"
 #include "runtime/server/api.h"
+#include "runtime/server/inbox.h"
 
 namespace forge::rt {
 namespace {
@@ -28,33 +26,6 @@ struct BatchFlags {
 struct BatchLine {
   std::string_view text;
   std::string id;  // custom_id
-};
-
-// Work that the service hands over to this thread.
-class Inbox {
- public:
-  void post(std::function<void()> fn) {
-    {
-      const std::scoped_lock lock(mutex_);
-      waiting_.push_back(std::move(fn));
-    }
-    wake_.notify_one();
-  }
-  // Runs what has come; waits for it, but not long: an interrupt wakes nobody.
-  void run_some() {
-    std::deque<std::function<void()>> taken;
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait_for(lock, std::chrono::milliseconds(50), [this] { return !waiting_.empty(); });
-      taken.swap(waiting_);
-    }
-    for (const auto& fn : taken) fn();
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> waiting_;
 };
 
 // A request of the file: its answer becomes a line of the output.
