@@ -48,7 +48,7 @@ class HttpServerTest : public testing::Test {
     std::promise<void> gone;
     std::shared_ptr<Exchange> exchange;
   };
-  void keep_exchange(Kept& kept, std::function<void(Exchange&)> then = [](Exchange&) {}) {
+  void keep_exchange(Kept& kept, const std::function<void(Exchange&)>& then = [](Exchange&) {}) {
     handler_ = [&kept, then](Exchange&) {
       return [&kept, then](const std::shared_ptr<Exchange>& exchange) {
         kept.exchange = exchange;
