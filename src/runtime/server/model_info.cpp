@@ -31,8 +31,9 @@ Status fill_model_info(Program& program, Session& session, ModelInfo& model) {
   model.masks = std::move(*masks);
   model.breakers = std::make_shared<RecentCache<const DryBreakers>>();
   size_t longest = 1;  // piece
+  std::string piece;
   for (int32_t t = 0; t < session.tokenizer.n_vocab(); ++t) {
-    std::string piece;
+    piece.clear();
     session.tokenizer.append_piece(t, piece, /*special=*/true);
     longest = std::max(longest, piece.size());
   }
