@@ -8,6 +8,7 @@
 #include "runtime/core/jinja_json.h"
 #include "runtime/host/program.h"
 #include "runtime/server/api.h"
+#include "runtime/server/inbox.h"
 #include "tests/fuzz/fuzz_file.h"
 #include "tests/runtime/fake_model.h"
 #include "tests/runtime/fake_payload.h"
