@@ -354,7 +354,8 @@ struct Run {
     }
   }
 
-  // Likewise in bf16, page after page of the cache (src/codegen/cpu/kernels/attention_blocks.h).
+  // Likewise in bf16 and of scores to the base of two, page after page of the cache
+  // (src/codegen/cpu/kernels/attention_blocks.h).
   template <class Score>
   static void attend_in_bf16(const Seen& seen, uint32_t dim, Score score, float* out) {
     constexpr uint32_t kPage = rt::kPagePositions;
@@ -369,10 +370,10 @@ struct Run {
         p[i - page] = score(i);
         top = std::max(top, p[i - page]);
       }
-      const float factor = kernel_exp(before - top);
+      const float factor = kernel_exp2_of_negative(before - top);
       for (float& lane : total.lane) lane *= factor;
       for (uint32_t i = begin; i < end; ++i) {
-        const float e = kernel_exp(p[i - page] - top);
+        const float e = kernel_exp2_of_negative(p[i - page] - top);
         total.lane[i % 16] += e;
         p[i - page] = round_to_bf16(e);
       }
@@ -406,10 +407,13 @@ struct Run {
         const float* query = q.row(r) + h * dim;
         float* to = out.row(r) + h * dim;
         if (n.has("prompts") && args.row_class[r] == rt::RowClass::prompt) {
-          std::transform(query, query + dim, rounded.begin(), round_to_bf16);
+          const float factor = cap != 0 ? scale : scale * kLog2E;
+          std::transform(query, query + dim, rounded.begin(),
+                         [&](float x) { return round_to_bf16(x * factor); });
           const auto score = [&](uint32_t i) {
-            return scored(bf16_sum(
-                0, dim, [&](size_t d) { return std::pair(rounded[d], round_to_bf16(seen.key(i)[d])); }));
+            const float s = bf16_sum(
+                0, dim, [&](size_t d) { return std::pair(rounded[d], round_to_bf16(seen.key(i)[d])); });
+            return cap != 0 ? kernel_softcap(s, cap) * kLog2E : s;
           };
           attend_in_bf16(seen, dim, score, to);
         } else {

@@ -14,6 +14,8 @@
 
 namespace forge {
 
+constexpr float kLog2E = 1.44269504F;
+
 inline float kernel_exp(float x) {
   x = x > -87.0F ? x : -87.0F;
   x = x > 88.0F ? 88.0F : x;
@@ -28,6 +30,17 @@ inline float kernel_exp(float x) {
   p = std::fmaf(p, r, 5.0000001201e-1F);
   const float e = std::fmaf(p, r * r, r) + 1.0F;
   return e * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+}
+
+inline float kernel_exp2_of_negative(float x) {
+  x = x > -126.0F ? x : -126.0F;
+  const float shifted = x + 12582912.0F, r = x - (shifted - 12582912.0F);
+  float p = 9.582829661667347e-3F;
+  p = std::fmaf(p, r, 5.5906400084495544e-2F);
+  p = std::fmaf(p, r, 2.4024099111557007e-1F);
+  p = std::fmaf(p, r, 6.931241750717163e-1F);
+  p = std::fmaf(p, r, 1.0F);
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23));
 }
 
 inline float kernel_silu(float x) { return x / (kernel_exp(-x) + 1.0F); }

@@ -13,7 +13,7 @@ namespace {
 // Rows of one step. More rows amortise the reading of weights further; at 256 that is done, and activations
 // of the widest models still fit the cache. bf16 panels cost more to make: where activations are small, twice as many.
 uint32_t batch_rows(const Graph& g) {
-  constexpr uint32_t kWide = 4096;
+  constexpr uint32_t kWide = 6144;
   const bool has_bf16 =
       std::ranges::any_of(g.values, [](const Value& v) { return v.element == ElementType::bf16; });
   const bool is_wide =

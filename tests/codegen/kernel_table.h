@@ -131,6 +131,7 @@ struct RowKernels {
   void (*fma)(const float* a, const float* b, const float* c, float* y, uint32_t n);  // n: a multiple of 16
   void (*half_to_float)(const uint16_t* x, float* y, uint32_t n);
   void (*exp)(const float* x, float* y, uint32_t n);
+  void (*exp2_of_negative)(const float* x, float* y, uint32_t n);  // positive ones: as zero
   void (*silu)(const float* x, float* y, uint32_t n);
   void (*gelu)(const float* x, float* y, uint32_t n);
   void (*tanh)(const float* x, float* y, uint32_t n);

@@ -148,6 +148,8 @@ void run_multiply(uint32_t begin, uint32_t end, const float* a, const float* b, 
   elementwise<kRowColumns>({begin, end}, a, b, out, [](f32x16 x, f32x16 y) { return x * y; });
 }
 
+f32x16 exp2_of_at_most_zero(f32x16 x) { return exp2_of_negative(x > 0.0F ? splat(0.0F) : x); }
+
 template <class T, uint32_t n>
 constexpr Table<T> table(const T (&data)[n]) {
   return {data, n};
@@ -163,6 +165,7 @@ const RowKernels kRows = {table(kNormKernels),
                           run_fma,
                           run_half_to_float,
                           run_each<exp>,
+                          run_each<exp2_of_at_most_zero>,
                           run_each<silu>,
                           run_each<gelu>,
                           run_each<tanh>,

@@ -617,6 +617,8 @@ TEST_P(Kernels, FunctionsAreTheInterpreters) {
         expect_bits(&y[i], &expected[i], 1, std::string(what) + " of " + std::to_string(x[i]));
   };
   compare("exp", level_.rows.exp, kernel_exp);
+  compare("exp2_of_negative", level_.rows.exp2_of_negative,
+          [](float v) { return kernel_exp2_of_negative(std::min(v, 0.0F)); });
   compare("silu", level_.rows.silu, kernel_silu);
   compare("gelu", level_.rows.gelu, kernel_gelu);
   compare("tanh", level_.rows.tanh, kernel_tanh);
@@ -867,17 +869,17 @@ struct AttentionCase {
       std::array<float, 64> p{};
       const float before = top;
       for (uint32_t i = begin; i < end; ++i) {
-        const float s =
-            scale * bf16_sum(0, dim, [&](size_t d) {
-              return std::pair(round_to_bf16(query[d]), round_to_bf16(keys[i * kv_cols + kv + d]));
-            });
-        p[i - page] = rule.softcap != 0 ? kernel_softcap(s, rule.softcap) : s;
+        const float q_scale = rule.softcap != 0 ? scale : scale * kLog2E;
+        const float s = bf16_sum(0, dim, [&](size_t d) {
+          return std::pair(round_to_bf16(query[d] * q_scale), round_to_bf16(keys[i * kv_cols + kv + d]));
+        });
+        p[i - page] = rule.softcap != 0 ? kernel_softcap(s, rule.softcap) * kLog2E : s;
         top = std::max(top, p[i - page]);
       }
-      const float factor = kernel_exp(before - top);
+      const float factor = kernel_exp2_of_negative(before - top);
       for (float& lane : total.lane) lane *= factor;
       for (uint32_t i = begin; i < end; ++i) {
-        p[i - page] = kernel_exp(p[i - page] - top);
+        p[i - page] = kernel_exp2_of_negative(p[i - page] - top);
         total.lane[i % 16] += p[i - page];
       }
       for (uint32_t d = 0; d < dim; ++d)

@@ -36,6 +36,27 @@ TEST(KernelExp, Ends) {
     EXPECT_LE(kernel_exp(0.3F * static_cast<float>(i)), kernel_exp(0.3F * static_cast<float>(i + 1)));
 }
 
+// The polynomial's own error 2^-18.4, and roundings of 2^-23.
+TEST(KernelExp2, IsWithinItsBound) {
+  double worst = 0;
+  for (int i = -126 * 16384; i <= 0; ++i) {
+    const float at = static_cast<float>(i) / 16384.0F;
+    const double exact = std::exp2(static_cast<double>(at));
+    worst = std::max(worst, std::fabs(static_cast<double>(kernel_exp2_of_negative(at)) - exact) / exact);
+  }
+  EXPECT_LT(worst, 0x1p-18);
+  EXPECT_GT(worst, 0x1p-20);  // the loop saw something
+}
+
+TEST(KernelExp2, Ends) {
+  EXPECT_EQ(kernel_exp2_of_negative(0.0F), 1.0F);
+  EXPECT_EQ(kernel_exp2_of_negative(-0.0F), 1.0F);
+  EXPECT_EQ(kernel_exp2_of_negative(-126.0F), std::numeric_limits<float>::min());
+  EXPECT_EQ(kernel_exp2_of_negative(-3e38F), std::numeric_limits<float>::min());
+  EXPECT_EQ(kernel_exp2_of_negative(-std::numeric_limits<float>::infinity()),
+            std::numeric_limits<float>::min());
+}
+
 TEST(KernelSilu, IsXTimesItsSigmoid) {
   for (int i = -8000; i <= 8000; ++i) {
     const float x = 0.01F * static_cast<float>(i);

@@ -6,13 +6,13 @@
 //
 //     scores[4][16 queries][16 positions] = queries * keys
 //     top'  = max(top, scores)                        of each query
-//     e     = exp(scores - top'),  f = exp(top - top')
+//     e     = 2^(scores - top'),  f = 2^(top - top')
 //     total = f * total + e                           lane by lane, in order of positions
 //     out[dims / 16][16 queries][16 dims] = f * out + bf16(e) * values
 //
-// and out / total at the end (Milakov & Gimelshein 2018; Dao et al. 2022). Pages begin at multiples of 64 positions, so a
+// and out / total at the end; queries are scaled by the scores' scale and log2(e) before they are rounded (Milakov & Gimelshein 2018; Dao et al. 2022). Pages begin at multiples of 64 positions, so a
 // row's steps, and its bits, are its own, wherever prompts are cut and whatever shares its tile: a page that a row does not
-// see changes nothing, exp(0) being one.
+// see changes nothing, 2^0 being one.
 #pragma once
 
 #include "codegen/cpu/kernels/attention.h"
@@ -23,6 +23,7 @@ namespace {
 
 // Below every score: the maximum of none. Finite, so that its difference to itself is zero.
 constexpr float kNoScore = -3e38F;
+constexpr float kLog2E = 1.44269504F;
 
 // What a block of rows holds while it attends.
 template <class Shape>
@@ -44,6 +45,8 @@ FORGE_INLINE void begin_block(PromptBlock<Shape>& b, const Worker& w, uint32_t r
                               uint32_t n_tiles, uint32_t head, const Scoring& scoring, const float* q,
                               uint32_t stride) {
   using B = PromptBlock<Shape>;
+  // Capped scores get to the base of two behind the cap.
+  const float factor = scoring.softcap != 0 ? scoring.scale : scoring.scale * kLog2E;
   for (uint32_t i = 0; i < n_tiles * kTileRows; ++i) {
     Tile* const tiles = b.query[i / kTileRows];
     alignas(64) float x[32 * B::kDepth] = {};
@@ -56,7 +59,8 @@ FORGE_INLINE void begin_block(PromptBlock<Shape>& b, const Worker& w, uint32_t r
       if (scoring.window != 0 && b.limit[i] > scoring.window) b.first[i] = b.limit[i] - scoring.window;
     }
     for (uint32_t d = 0; d < B::kDepth; ++d)
-      store_bf16(load<f32x16>(x + 32 * d), load<f32x16>(x + 32 * d + 16), tiles[d][i % kTileRows]);
+      store_bf16(load<f32x16>(x + 32 * d) * factor, load<f32x16>(x + 32 * d + 16) * factor,
+                 tiles[d][i % kTileRows]);
     store(b.total[i / kTileRows][i % kTileRows], f32x16{});
     b.top[i / kTileRows][i % kTileRows] = kNoScore;
     for (uint32_t c = 0; c < B::kOut; ++c) store(b.out[i / kTileRows][c][i % kTileRows], f32x16{});
@@ -120,7 +124,7 @@ FORGE_INLINE void score_page(const PromptBlock<Shape>& b, uint32_t tile, Scores<
 
 // Adds what the scores weigh; p0: the page's first position.
 template <class Shape>
-FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, const Scores<Shape>& scores, uint32_t p0,
+FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, Scores<Shape>& scores, uint32_t p0,
                            const Scoring& scoring) {
   using B = PromptBlock<Shape>;
   const uint32_t *first = b.first + tile * kTileRows, *limit = b.limit + tile * kTileRows;
@@ -131,15 +135,14 @@ FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, const Scores<Sh
                  position = lane + (int32_t)(p0 + 16 * t);
     return (position >= (int32_t)first[r]) & (position < (int32_t)limit[r]);
   };
-  const auto score = [&](uint32_t r, uint32_t t) __attribute__((always_inline)) {
-    const f32x16 s = load<f32x16>(scores[t][r]) * scoring.scale;
-    return scoring.softcap != 0 ? softcap(s, scoring.softcap) : s;
-  };
+  if (scoring.softcap != 0)
+    for (SumTile& of_positions : scores)
+      for (auto& line : of_positions) store(line, softcap(load<f32x16>(line), scoring.softcap) * kLog2E);
   f32x16 tops[kTileRows];
   for (uint32_t r = 0; r < kTileRows; ++r) {
     tops[r] = splat(kNoScore);
     for (uint32_t t = 0; t < B::kPageTiles; ++t) {
-      const f32x16 s = score(r, t);
+      const f32x16 s = load<f32x16>(scores[t][r]);
       tops[r] = max(all_seen ? s : sees(r, t) ? s : splat(kNoScore), tops[r]);
     }
   }
@@ -147,12 +150,12 @@ FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, const Scores<Sh
   store(b.top[tile], now);
   alignas(64) float top[kTileRows], factor[kTileRows];
   store(top, now);
-  store(factor, exp(before - now));
+  store(factor, exp2_of_negative(before - now));
   alignas(64) Tile weights[kPage / 32];
   for (uint32_t r = 0; r < kTileRows; ++r) {
     f32x16 total = load<f32x16>(b.total[tile][r]) * factor[r], e[B::kPageTiles];
     for (uint32_t t = 0; t < B::kPageTiles; ++t) {
-      e[t] = exp(score(r, t) - top[r]);
+      e[t] = exp2_of_negative(load<f32x16>(scores[t][r]) - top[r]);
       if (!all_seen) e[t] = sees(r, t) ? e[t] : f32x16{};
       total += e[t];
     }

@@ -19,7 +19,7 @@
 namespace forge::kernels {
 namespace {
 
-constexpr uint32_t kTileRows = 16;
+constexpr uint32_t kTileRows = 16, kTileBytes = 1024;
 typedef uint16_t Tile[kTileRows][32];
 typedef uint16_t WeightTile[16][16][2];
 typedef float SumTile[kTileRows][16];
@@ -32,10 +32,10 @@ struct Bf16Rows {
   alignas(64) Tile tile[K / 32];
 };
 
-// Panels are made a piece of the columns at a time, so that a handful of them stays in the second cache beside the rows
-// that pass by: a sum goes through memory from one piece to the next.
+// Panels are made a piece of the columns at a time where rows are long, so that a block of panels stays in the second cache
+// and the rows' piece with it: a sum goes through memory from one piece to the next.
 template <uint32_t K>
-constexpr uint32_t kPieceTiles = K <= 2048 ? K / 32 : 64;
+constexpr uint32_t kPieceTiles = K <= 2048 ? K / 32 : 32;
 
 // A piece of sixteen outputs' weights.
 template <uint32_t K>
@@ -43,13 +43,31 @@ struct Bf16Panel {
   alignas(64) WeightTile tile[kPieceTiles<K>];
 };
 
-// Panels that the rows pass by at a time: each two more save reading all rows once again, from where they don't fit the
-// nearer caches.
+// Panels of a block, which the rows pass by together: each two more save reading all rows once again, from where they don't
+// fit the nearer caches. There are two blocks: one is made while the other is multiplied with.
 template <uint32_t K>
 constexpr uint32_t kPanels = [] {
-  constexpr uint32_t bytes = 384 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2;
-  return fit < 2 ? 2 : fit > 16 ? 16 : fit;
+  constexpr uint32_t bytes = 256 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2;
+  return fit < 2 ? 2 : fit > 8 ? 8 : fit;
 }();
+
+// Asks for lines of a tile. Where a neighbour on the same core empties the nearest cache, products wait for operands a third
+// less when these were asked for between the products before; a lone program's lines are there already, and asking for all
+// of them costs a tenth.
+template <uint32_t lines>
+FORGE_INLINE void prefetch_tile(const void* tile) {
+#pragma clang loop unroll(full)
+  for (uint32_t i = 0; i < lines; ++i) __builtin_prefetch((const uint8_t*)tile + kTileBytes / lines * i);
+}
+
+// Asks for a line that will be written: a store that finds it waits for no one.
+FORGE_INLINE void prefetch_to_write(const void* line) {
+#if defined(__AMX_TILE__)
+  asm volatile("prefetchw %0" : : "m"(*(const uint8_t*)line));  // which the level's name does not promise
+#else
+  __builtin_prefetch(line, 1);
+#endif
+}
 
 // To nearest, ties to even, in the upper halves of the lanes; subnormal numbers become zero, a NaN quiet.
 FORGE_INLINE u32x16 round_to_bf16(f32x16 v) {
@@ -108,37 +126,32 @@ FORGE_INLINE void for_runs(const rt::RowClass* classes, Range rows, rt::RowClass
   }
 }
 
-// Tiles first .. first + n of the group's weights as the type's reference decoding gives them, rounded; both are whole
-// blocks.
+// Tile number k of the group's weights as the type's reference decoding gives them, rounded.
 template <class F, uint32_t K>
-[[gnu::noinline]] static void fill(Bf16Panel<K>& panel, const uint8_t* group, uint32_t first, uint32_t n) {
+[[gnu::noinline]] static void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
   constexpr uint32_t kSubs = F::kBlock / 32;
-  static_assert(kPieceTiles<K> % kSubs == 0);
-  const uint8_t* s = group + first / kSubs * F::kScaleBytes;
-  const uint8_t* q = group + kScaleStreamBytes<F, K> + first / kSubs * F::kCodeBytes;
-  uint8_t* to = (uint8_t*)panel.tile;
-  for (uint32_t block = 0; block < n / kSubs; ++block, s += F::kScaleBytes, q += F::kCodeBytes) {
-    for (uint32_t sub = 0; sub < kSubs; ++sub) {
-      prefetch_codes<F>(q, sub);
-      u8x64 space[8];
-      const uint8_t* tiles = F::tiles(q, sub, space);
-      const Scales w = F::scales(s, sub);
-      for (uint32_t t = 0; t < 8; ++t) {
-        const uint32_t half = F::kHalves ? t / 4 : 0;
-        const u8x64 levels = load<u8x64>(tiles + 64 * t);
-        const auto weight = [&](uint32_t j) __attribute__((always_inline)) {
+  const uint32_t sub = k % kSubs;
+  const uint8_t* s = group + k / kSubs * F::kScaleBytes;
+  const uint8_t* q = group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes;
+  prefetch_codes<F>(q, sub);
+  u8x64 space[8];
+  const uint8_t* tiles = F::tiles(q, sub, space);
+  const Scales w = F::scales(s, sub);
+  uint8_t* to = (uint8_t*)tile;
+  for (uint32_t t = 0; t < 8; ++t) {
+    const uint32_t half = F::kHalves ? t / 4 : 0;
+    const u8x64 levels = load<u8x64>(tiles + 64 * t);
+    const auto weight = [&](uint32_t j) __attribute__((always_inline)) {
 #if defined(__AVX512VNNI__)
-          const i32x16 level = dot4(splat(-kZero<F>), levels, 1 << (8 * j));  // picks a byte of each lane
+      const i32x16 level = dot4(splat(-kZero<F>), levels, 1 << (8 * j));  // picks a byte of each lane
 #else
-          const i32x16 level = (i32x16)((u32x16)levels >> (8 * j) & 0xFF) - kZero<F>;
+      const i32x16 level = (i32x16)((u32x16)levels >> (8 * j) & 0xFF) - kZero<F>;
 #endif
-          const f32x16 v = w.half[half] * to_f32(level);
-          if constexpr (F::kMinimum) return v + w.minimum[half];
-          return v;
-        };
-        for (uint32_t j = 0; j < 4; j += 2, to += 64) store(to, pair_of_bf16(weight(j), weight(j + 1)));
-      }
-    }
+      const f32x16 v = w.half[half] * to_f32(level);
+      if constexpr (F::kMinimum) return v + w.minimum[half];
+      return v;
+    };
+    for (uint32_t j = 0; j < 4; j += 2, to += 64) store(to, pair_of_bf16(weight(j), weight(j + 1)));
   }
 }
 
@@ -172,25 +185,35 @@ FORGE_INLINE void begin_sums(const float (*sums)[16]) {
     _tile_zero(i);
 }
 
-// sums[b][16 a + r] = (add ? sums[b][16 a + r] : 0) + row r of tiles first .. first + n of rows a with panel b, a < A.
-template <int A, bool add, uint32_t K>
+// sums[b][16 a + r] = (add ? sums[b][16 a + r] : 0) + row r of tiles first .. first + n of rows a with panel b, a < A;
+// step() after each of the n.
+template <int A, bool add, uint32_t K, class Step>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
-                                            const Bf16Panel<K>* panels, PairSums* sums) {
+                                            const Bf16Panel<K>* panels, PairSums* sums, Step& step) {
+  // Rows that fit the nearest cache stay there, beside them panels that are loaded with the hint not to.
+  constexpr uint32_t kLines = kTileBytes / 64, kPanelLines = K <= 640 ? kLines / 4 : kLines;
   begin_sums<0, add>(sums[0]);
   begin_sums<1, add>(sums[1]);
   if constexpr (A == 2) begin_sums<2, add>(sums[0] + kTileRows);
   if constexpr (A == 2) begin_sums<3, add>(sums[1] + kTileRows);
   for (uint32_t k = 0; k < n; ++k) {
-    _tile_loadd(6, panels[0].tile[k], 64);
-    _tile_loadd(4, rows[0].tile[first + k], 64);
+    const Tile *a0 = rows[0].tile + first + k, *a1 = rows[1].tile + first + k;
+    const WeightTile *b0 = panels[0].tile + k, *b1 = panels[1].tile + k;
+    _tile_stream_loadd(6, b0, 64);
+    _tile_loadd(4, a0, 64);
+    prefetch_tile<kPanelLines>(b0 + 1);
     _tile_dpbf16ps(0, 4, 6);
-    _tile_loadd(7, panels[1].tile[k], 64);
+    _tile_stream_loadd(7, b1, 64);
+    prefetch_tile<kPanelLines>(b1 + 1);
     _tile_dpbf16ps(1, 4, 7);
+    if constexpr (A == 2) _tile_loadd(5, a1, 64);
+    prefetch_tile<kLines>(a0 + 1);
     if constexpr (A == 2) {
-      _tile_loadd(5, rows[1].tile[first + k], 64);
       _tile_dpbf16ps(2, 5, 6);
+      prefetch_tile<kLines>(a1 + 1);
       _tile_dpbf16ps(3, 5, 7);
     }
+    step();
   }
   _tile_stored(0, sums[0], 64);
   _tile_stored(1, sums[1], 64);
@@ -235,9 +258,9 @@ FORGE_INLINE f32x16 add_tile(f32x16 sum, const uint16_t* row, const WeightTile& 
   return sum + (even + odd);
 }
 
-template <int A, bool add, uint32_t K>
+template <int A, bool add, uint32_t K, class Step>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
-                                            const Bf16Panel<K>* panels, PairSums* sums) {
+                                            const Bf16Panel<K>* panels, PairSums* sums, Step&) {
   for (int b = 0; b < 2; ++b)
     for (uint32_t r = 0; r < A * kTileRows; ++r) {
       float* to = sums[b][r];
@@ -259,60 +282,147 @@ FORGE_INLINE void multiply_tiles(const Tile* a, const WeightTile (*b)[K], SumTil
 }
 #endif
 
-// For each item a pair of panels and all prompt rows: fill(item, panels, first, n) makes tiles first .. first + n of both,
-// then done(item, row, n, sums) has sums[panel][i][16] of the rows row + i, i < n.
-template <uint32_t K, class Fill, class Done>
+// A block of items, a piece of the columns and a pass of rows: what is multiplied at a time.
+template <uint32_t K>
+struct Portion {
+  static constexpr uint32_t kTiles = K / 32, kItems = kPanels<K> / 2, kRows = 512;
+  Range items, rows;
+  uint32_t first;  // tile of the columns
+
+  uint32_t n_items() const { return items.end - items.begin; }
+  uint32_t n_tiles() const { return kTiles - first < kPieceTiles<K> ? kTiles - first : kPieceTiles<K>; }
+  bool is_last() const { return first + n_tiles() == kTiles; }
+};
+
+FORGE_INLINE Range piece_of(Range all, uint32_t begin, uint32_t most) {
+  return {begin, all.end - begin > most ? begin + most : all.end};
+}
+
+// What the vector unit does beside products, a little at each step: it makes tiles of the next portion, is done with rows of
+// the last product, and asks for where those of this one will go, which is no nearer than the third cache by then.
+template <uint32_t K, class Fill, class Ask, class Done>
+struct Beside {
+  const Fill& fill;
+  const Ask& ask;
+  const Done& done;
+  const rt::RowClass* classes;
+  // Tiles to make, one panel behind the other, so many for so many steps.
+  Portion<K> next = {};
+  Bf16Panel<K> (*panels)[2] = nullptr;
+  uint32_t at_item = 0, at_panel = 0, at_tile = 0, n_left = 0, n_tiles = 0, n_steps = 1, owed = 0;
+  // A product and how many of its rows are next at a step.
+  struct Product {
+    uint32_t item, row, end;
+    const PairSums* sums;
+  };
+  Product last = {}, now = {};
+  uint32_t first_row = 0, at_a_step = 0;
+
+  inline __attribute__((always_inline)) void make_tile() {
+    fill(next.items.begin + at_item, at_panel, next.first + at_tile, panels[at_item][at_panel].tile[at_tile]);
+    --n_left;
+    if (++at_tile < next.n_tiles()) return;
+    at_tile = 0;
+    at_item += at_panel;
+    at_panel ^= 1;
+  }
+  inline __attribute__((always_inline)) void finish_row() {
+    if (classes[last.row] == rt::RowClass::prompt)
+      done(last.item, last.row, last.sums[0][last.row - first_row], last.sums[1][last.row - first_row]);
+    ++last.row;
+  }
+  void make(const Portion<K>& portion, Bf16Panel<K> (*to)[2], uint32_t steps) {
+    next = portion;
+    panels = to;
+    at_item = at_panel = at_tile = owed = 0;
+    n_left = n_tiles = 2 * portion.n_items() * portion.n_tiles();
+    n_steps = steps;
+  }
+  // is_whole: behind it the sums of these rows are.
+  void begin(uint32_t item, Range rows, const PairSums* sums, bool is_whole, uint32_t steps) {
+    now = {item, rows.begin, is_whole ? rows.end : rows.begin, sums};
+    at_a_step = (rows.end - rows.begin + steps - 1) / steps;
+  }
+  void end(Range rows) {
+    while (last.row < last.end) finish_row();
+    last = now;
+    first_row = last.row = rows.begin;
+  }
+  [[gnu::noinline]] void operator()() {
+    for (uint32_t i = 0; i < at_a_step && now.row < now.end; ++i) ask(now.item, now.row++);
+    for (uint32_t i = 0; i < at_a_step && last.row < last.end; ++i) finish_row();
+    for (owed += n_tiles; owed >= n_steps && n_left != 0; owed -= n_steps) make_tile();
+  }
+  // What is left.
+  [[gnu::noinline]] void finish_all() {
+    while (last.row < last.end) finish_row();
+  }
+  [[gnu::noinline]] void make_all() {
+    while (n_left != 0) make_tile();
+  }
+};
+
+// For each item a pair of panels and all prompt rows: fill(item, panel, k, tile) makes tile k of one, ask(item, row) asks for
+// the lines that done(item, row, sums0, sums1) will need, which has the sums of a row with both panels.
+template <uint32_t K, class Fill, class Ask, class Done>
 FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<K>* rows,
-                                   const rt::RowClass* classes, Fill fill, Done done) {
-  constexpr uint32_t kTiles = K / 32, kPairs = kPanels<K> / 2;
-  // Where there is one piece, sums are done with as soon as they are made; else those of all rows of a pass are kept.
-  constexpr bool kPieces = kTiles > kPieceTiles<K>;
-  constexpr uint32_t kBoth = 2 * kTileRows, kPassRows = 512, kPlaces = kPieces ? kPassRows / kBoth : 1;
-  alignas(64) Bf16Panel<K> panels[kPairs][2];
-  alignas(64) PairSums sums[kPlaces][kPairs][2];
+                                   const rt::RowClass* classes, Fill fill, Ask ask, Done done) {
+  using P = Portion<K>;
+  constexpr uint32_t kBoth = 2 * kTileRows;
+  // Where there is one piece, sums are done with while the next ones are made; else those of all rows of a pass are kept.
+  constexpr bool kPieces = P::kTiles > kPieceTiles<K>;
+  constexpr uint32_t kPlaces = kPieces ? P::kRows / kBoth * P::kItems : 2;
+  alignas(64) Bf16Panel<K> panels[2][P::kItems][2];
+  alignas(64) PairSums sums[kPlaces][2];
+  const auto has_prompts = [&](Range of) __attribute__((always_inline)) {
+    bool any = false;
+    for_runs(classes, of, rt::RowClass::prompt,
+             [&](uint32_t, uint32_t) __attribute__((always_inline)) { any = true; });
+    return any;
+  };
+  const Range all = {0, n_rows};
+  if (items.begin == items.end || !has_prompts(all)) return;
+  const auto after = [&](P p) __attribute__((always_inline)) {
+    const bool last = p.is_last(), wrap = last && p.items.end == items.end;
+    p.first = last ? 0 : p.first + kPieceTiles<K>;
+    if (wrap) p.rows = piece_of(all, p.rows.end, P::kRows);
+    if (last) p.items = piece_of(items, wrap ? items.begin : p.items.end, P::kItems);
+    return p;
+  };
+  // Nothing is multiplied while the first block is made: it is one item.
+  P now = {piece_of(items, items.begin, 1), piece_of(all, 0, P::kRows), 0};
+  Beside<K, Fill, Ask, Done> beside{fill, ask, done, classes};
+  beside.make(now, panels[0], 1);
+  beside.make_all();
   configure_bf16_tiles();
-  const auto prompt_runs = [&](Range of, auto visit) __attribute__((always_inline)) {
-    for_runs(classes, of, rt::RowClass::prompt, visit);
-  };
-  const auto pass_by = [&](Range block, Range pass, uint32_t first,
-                           uint32_t n) __attribute__((always_inline)) {
-    for (uint32_t row = pass.begin; row < pass.end; row += kBoth) {
-      const Range both = {row, pass.end - row > kBoth ? row + kBoth : pass.end};
-      bool any = false;
-      prompt_runs(both, [&](uint32_t, uint32_t) __attribute__((always_inline)) { any = true; });
-      if (!any) continue;
+  for (uint32_t block = 0; now.rows.begin < n_rows; block ^= 1) {
+    const P next = after(now);
+    const uint32_t n = now.n_tiles(), n_pairs = (now.rows.end - now.rows.begin + kBoth - 1) / kBoth;
+    if (next.rows.begin < n_rows) beside.make(next, panels[block ^ 1], n_pairs * now.n_items() * n);
+    uint32_t turn = 0;
+    for (uint32_t row = now.rows.begin; row < now.rows.end; row += kBoth) {
+      const Range both = piece_of(now.rows, row, kBoth);
+      if (!has_prompts(both)) continue;
       const Bf16Rows<K>* a = rows + row / kTileRows;
-      const bool two = both.end - both.begin > kTileRows, add = first != 0;
-      for (uint32_t item = block.begin; item < block.end; ++item) {
-        const Bf16Panel<K>* b = panels[item - block.begin];
-        PairSums* to = sums[kPieces ? (row - pass.begin) / kBoth : 0][item - block.begin];
+      const bool two = both.end - both.begin > kTileRows, add = now.first != 0;
+      for (uint32_t item = 0; item < now.n_items(); ++item, turn ^= 1) {
+        const Bf16Panel<K>* b = panels[block][item];
+        PairSums* to = sums[kPieces ? (row - now.rows.begin) / kBoth * P::kItems + item : turn];
+        beside.begin(now.items.begin + item, both, to, now.is_last(), n);
         if (two && add)
-          tile_products<2, true>(a, first, n, b, to);
+          tile_products<2, true>(a, now.first, n, b, to, beside);
         else if (two)
-          tile_products<2, false>(a, first, n, b, to);
+          tile_products<2, false>(a, now.first, n, b, to, beside);
         else if (add)
-          tile_products<1, true>(a, first, n, b, to);
+          tile_products<1, true>(a, now.first, n, b, to, beside);
         else
-          tile_products<1, false>(a, first, n, b, to);
-        if (first + n < kTiles) continue;
-        prompt_runs(both, [&](uint32_t begin, uint32_t end) __attribute__((always_inline)) {
-          const float(*of_rows[2])[16] = {to[0] + (begin - row), to[1] + (begin - row)};
-          done(item, begin, end - begin, of_rows);
-        });
+          tile_products<1, false>(a, now.first, n, b, to, beside);
+        beside.end(both);
       }
     }
-  };
-  for (uint32_t row = 0; row < n_rows; row += kPassRows) {
-    const Range pass = {row, n_rows - row > kPassRows ? row + kPassRows : n_rows};
-    for (Range block = {items.begin, 0}; block.begin < items.end; block.begin = block.end) {
-      block.end = items.end - block.begin > kPairs ? block.begin + kPairs : items.end;
-      for (uint32_t first = 0; first < kTiles; first += kPieceTiles<K>) {
-        const uint32_t n = kTiles - first < kPieceTiles<K> ? kTiles - first : kPieceTiles<K>;
-        for (uint32_t item = block.begin; item < block.end; ++item)
-          fill(item, panels[item - block.begin], first, n);
-        pass_by(block, pass, first, n);
-      }
-    }
+    beside.finish_all();
+    beside.make_all();
+    now = next;
   }
   release_bf16_tiles();
 }

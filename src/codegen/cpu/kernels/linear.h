@@ -187,14 +187,21 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight,
                            __attribute__((always_inline)) { return groups.end - first(pair) > 1 ? 2U : 1U; };
     for_prompt_tiles<K>(
         pairs, n_rows, x.bf16, x.classes,
-        [&](uint32_t pair, Bf16Panel<K>* panels, uint32_t tile, uint32_t n) __attribute__((always_inline)) {
+        [&](uint32_t pair, uint32_t panel, uint32_t k, WeightTile& tile) __attribute__((always_inline)) {
           // A lone group is both; the second's sums are dropped.
-          for (uint32_t i = 0; i < 2; ++i)
-            fill<F, K>(panels[i], weight + (first(pair) + i % count(pair)) * kGroupBytes<F, K>, tile, n);
+          fill<F, K>(tile, weight + (first(pair) + panel % count(pair)) * kGroupBytes<F, K>, k);
         },
-        [&](uint32_t pair, uint32_t row, uint32_t n, const float(*const(&sums)[2])[16])
+        [&](uint32_t pair, uint32_t row) __attribute__((always_inline)) {
+          for (uint32_t i = 0; i < count(pair); ++i) {
+            const uint64_t at = (uint64_t)row * to.stride + 16 * (first(pair) + i);
+            prefetch_to_write(to.out + at);
+            if (addend != nullptr && addend != to.out) __builtin_prefetch(addend + at);
+          }
+        },
+        [&](uint32_t pair, uint32_t row, const float(&sums0)[16], const float(&sums1)[16])
             __attribute__((always_inline)) {
-              for (uint32_t i = 0; i < count(pair); ++i) finish(first(pair) + i, row, n, sums[i]);
+              finish(first(pair), row, 1, &sums0);
+              if (count(pair) == 2) finish(first(pair) + 1, row, 1, &sums1);
             });
     for_runs(x.classes, {0, n_rows}, rt::RowClass::generated,
              [&](uint32_t begin, uint32_t end)
@@ -223,12 +230,17 @@ FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gat
   if constexpr (with_bf16) {
     for_prompt_tiles<K>(
         groups, n_rows, x.bf16, x.classes,
-        [&](uint32_t g, Bf16Panel<K>* panels, uint32_t tile, uint32_t n) __attribute__((always_inline)) {
-          fill<FGate, K>(panels[0], gate + g * kGroupBytes<FGate, K>, tile, n);
-          fill<FUp, K>(panels[1], up + g * kGroupBytes<FUp, K>, tile, n);
+        [&](uint32_t g, uint32_t panel, uint32_t k, WeightTile& tile) __attribute__((always_inline)) {
+          if (panel == 0)
+            fill<FGate, K>(tile, gate + g * kGroupBytes<FGate, K>, k);
+          else
+            fill<FUp, K>(tile, up + g * kGroupBytes<FUp, K>, k);
         },
-        [&](uint32_t g, uint32_t row, uint32_t n, const float(*const(&sums)[2])[16])
-            __attribute__((always_inline)) { finish(g, row, n, sums[0], sums[1]); });
+        [&](uint32_t g, uint32_t row) __attribute__((always_inline)) {
+          prefetch_to_write(to.out + (uint64_t)row * to.stride + 16 * g);
+        },
+        [&](uint32_t g, uint32_t row, const float(&of_gate)[16], const float(&of_up)[16])
+            __attribute__((always_inline)) { finish(g, row, 1, &of_gate, &of_up); });
     for_runs(x.classes, {0, n_rows}, rt::RowClass::generated,
              [&](uint32_t begin, uint32_t end)
                  __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });

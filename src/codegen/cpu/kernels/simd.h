@@ -436,6 +436,20 @@ FORGE_INLINE f32x16 exp(f32x16 x) {
   return e * (f32x16)scale;
 }
 
+// 2^x for x <= 0, relative error below 2^-18: for weights that are rounded to bfloat16, where that is next to nothing. Below -126
+// the smallest normal number, likewise for a NaN; of 0 exactly 1. x = n + r with |r| <= 1/2; adding 1.5 * 2^23 leaves n in
+// the lowest bits; the polynomial is a minimax one with 1 at 0.
+FORGE_INLINE f32x16 exp2_of_negative(f32x16 x) {
+  x = max(x, splat(-126.0F));
+  const f32x16 shifted = x + 12582912.0F, r = x - (shifted - 12582912.0F);
+  f32x16 p = splat(9.582829661667347e-3F);
+  p = fma(p, r, splat(5.5906400084495544e-2F));
+  p = fma(p, r, splat(2.4024099111557007e-1F));
+  p = fma(p, r, splat(6.931241750717163e-1F));
+  p = fma(p, r, splat(1.0F));
+  return (f32x16)((u32x16)p + ((u32x16)shifted << 23));
+}
+
 FORGE_INLINE f32x16 silu(f32x16 x) { return x / (exp(-x) + 1.0F); }
 
 // The tanh form (Hendrycks & Gimpel 2016), 0.5 x (1 + tanh(u / 2)) with u = 2 sqrt(2 / pi) (x + 0.044715 x^3), written
