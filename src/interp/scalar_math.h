@@ -19,7 +19,7 @@ constexpr float kLog2E = 1.44269504F;
 inline float kernel_exp(float x) {
   x = x > -87.0F ? x : -87.0F;
   x = x > 88.0F ? 88.0F : x;
-  const float n = std::nearbyintf(x * 1.44269504F);
+  const float n = std::nearbyintf(x * kLog2E);
   float r = std::fmaf(n, -0.693359375F, x);
   r = std::fmaf(n, 2.12194440e-4F, r);
   float p = 1.9875691500e-4F;

@@ -11,7 +11,8 @@ namespace forge {
 namespace {
 
 // Rows of one step. More rows amortise the reading of weights further; at 256 that is done, and activations
-// of the widest models still fit the cache. bf16 panels cost more to make: where activations are small, twice as many.
+// of the widest models still fit the cache. bf16 panels cost more to make: twice as many where their activations stay below
+// what a program may hold beside weights and KV, 30 MB.
 uint32_t batch_rows(const Graph& g) {
   constexpr uint32_t kWide = 6144;
   const bool has_bf16 =

@@ -38,7 +38,7 @@ constexpr MixedKernel kLinears[] = {
     {12, 0, 256, false, run_linear<Q4_K, 256>},      {14, 0, 256, false, run_linear<Q6_K, 256>},
     {10, 0, 512, false, run_linear<Q2_K, 512>},      {39, 0, 32, false, run_linear<MXFP4, 32>},
     {12, 14, 256, true, run_gated<Q4_K, Q6_K, 256>}, {8, 3, 96, true, run_gated<Q8_0, Q4_1, 96>},
-    {12, 0, 2304, false, run_linear<Q4_K, 2304>},
+    {12, 0, 2304, false, run_linear<Q4_K, 2304>},    {14, 12, 2304, true, run_gated<Q6_K, Q4_K, 2304>},
 };
 constexpr Bf16Kernel kRowsOf[] = {
     {32, sizeof(Bf16Rows<32>) / kTileRows, put_row_of_class<32>},

@@ -8,8 +8,10 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -54,7 +56,7 @@ INSTANTIATE_TEST_SUITE_P(, Kernels, testing::Range<size_t>(0, kLevels.size()),
 
 const float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-uint32_t pad16(uint32_t n) { return (n + 15) / 16 * 16; }
+constexpr uint32_t pad16(uint32_t n) { return (n + 15) / 16 * 16; }
 
 // Memory at a multiple of 64 bytes, full of NaN patterns.
 template <class T>
@@ -377,30 +379,83 @@ float bf16_dot(const Weights& w, uint32_t row, const float* x) {
                   [&](size_t k) { return std::pair(round_to_bf16(x[k]), round_to_bf16(decoded[k])); });
 }
 
-// Runs of both classes that begin and end anywhere in tiles of 16 rows; 67 rows are two blocks of two tiles and a rest.
-// Sums of wide rows are kept from one piece of the columns to the next, for 512 rows at a time.
+// Eighteen groups and a half: blocks of one, of as many and of fewer pairs than are multiplied with together.
+constexpr uint32_t kMixedOutputs = 296;
+
+// What rows of either class give with the weights of a kernel: the same for all levels.
+class MixedReference {
+ public:
+  explicit MixedReference(const MixedKernel& kernel) : gated_(kernel.gated) {
+    const auto type = static_cast<DType>(kernel.type), up_type = static_cast<DType>(kernel.up_type);
+    w_.emplace_back(type, kMixedOutputs, kernel.cols, blocks(type, kMixedOutputs, kernel.cols, 11));
+    if (gated_)
+      w_.emplace_back(up_type, kMixedOutputs, kernel.cols, blocks(up_type, kMixedOutputs, kernel.cols, 12));
+    x = normal(size_t{kMostRows} * kernel.cols, 13);
+    x[3] = 1e-40F;  // read as zero
+    x[kernel.cols] = 1e30F;
+  }
+  const std::vector<float>& outputs(uint32_t row, rt::RowClass of) {
+    std::vector<float>& out = outputs_[{row, of}];
+    if (!out.empty()) return out;
+    const uint32_t cols = w_[0].cols;
+    const float* from = x.data() + size_t{row} * cols;
+    const Quantized q = quantize(from, cols);
+    const auto sum = [&](size_t i, uint32_t n) {
+      return of == rt::RowClass::prompt ? bf16_dot(w_[i], n, from) : dot(w_[i], n, from, q);
+    };
+    for (uint32_t n = 0; n < kMixedOutputs; ++n)
+      out.push_back(gated_ ? kernel_silu(sum(0, n)) * sum(1, n) : sum(0, n));
+    return out;
+  }
+  const uint8_t* weight() const { return w_.front().packed.data; }
+  const uint8_t* up() const { return w_.back().packed.data; }
+
+  static constexpr uint32_t kMostRows = 514;
+  std::vector<float> x;  // [kMostRows, cols]
+
+ private:
+  bool gated_;
+  std::vector<Weights> w_;
+  std::map<std::pair<uint32_t, rt::RowClass>, std::vector<float>> outputs_;
+};
+
+MixedReference& mixed_reference(size_t index) {
+  static std::array<std::unique_ptr<MixedReference>, 16> references;
+  auto& r = references.at(index);
+  if (!r) r = std::make_unique<MixedReference>(generic::kMixed.linear.data[index]);
+  return *r;
+}
+
+// Runs of both classes that begin and end anywhere in tiles of 16 rows. 67 rows are two pairs of tiles and a rest, 514 more
+// than pass by at a time; sums of wide rows are kept from one piece of the columns to the next.
 TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
   using enum rt::RowClass;
-  for (const MixedKernel& kernel : level_.mixed.linear) {
+  constexpr uint32_t kStride = pad16(kMixedOutputs), kGroups = kStride / 16;
+  const std::vector<float> bias = [] {
+    std::vector<float> v = normal(kMixedOutputs, 14);
+    v.resize(kStride);
+    return v;
+  }();
+  const std::vector<float> other = normal(size_t{MixedReference::kMostRows} * kStride, 15);
+  const std::set<uint32_t> checked = {0,  1,  13, 14, 15, 16, 18,  19,  30,  31, 32,
+                                      33, 47, 48, 63, 64, 66, 510, 511, 512, 513};
+  // The rows that are generated: none, all, a few here and there, all but a tile, a pair of tiles between others.
+  const auto patterns = {+[](uint32_t) { return false; }, +[](uint32_t) { return true; },
+                         +[](uint32_t r) { return r == 0 || (r >= 14 && r < 19) || r == 66 || r == 513; },
+                         +[](uint32_t r) { return r < 32 || r >= 48; },
+                         +[](uint32_t r) { return r / 32 == 1; }};
+  for (size_t k = 0; k < level_.mixed.linear.size; ++k) {
+    const MixedKernel& kernel = level_.mixed.linear.data[k];
+    MixedReference& reference = mixed_reference(k);
     const uint32_t cols = kernel.cols;
-    const uint32_t most_rows = cols > 2048 ? 514 : 67;
-    const auto is_checked = [](uint32_t r) { return r < 67 || (r > 508 && r < 514); };
-    const auto type = static_cast<DType>(kernel.type), up_type = static_cast<DType>(kernel.up_type);
-    const Weights w(type, kOutputs, cols, blocks(type, kOutputs, cols, 11)),
-        up(kernel.gated ? up_type : type, kOutputs, cols,
-           blocks(kernel.gated ? up_type : type, kOutputs, cols, 12));
-    std::vector<float> x = normal(size_t{most_rows} * cols, 13);
-    x[3] = 1e-40F;  // read as zero
-    x[cols] = 1e30F;
     const auto rows = std::ranges::find(level_.mixed.rows, cols, &Bf16Kernel::cols);
     const auto q8_rows = std::ranges::find(level_.linear.quantize, cols, &QuantizeKernel::cols);
     ASSERT_NE(rows, level_.mixed.rows.end());
     ASSERT_NE(q8_rows, level_.linear.quantize.end());
-    // The rows that are generated: none, all, a few here and there, all but a tile.
-    for (const auto& is_generated : {+[](uint32_t) { return false; }, +[](uint32_t) { return true; },
-                                     +[](uint32_t r) { return r == 0 || (r >= 14 && r < 19) || r == 66; },
-                                     +[](uint32_t r) { return r < 32 || r >= 48; }}) {
-      for (const uint32_t n_rows : {1U, 16U, 17U, most_rows}) {
+    uint32_t turn = 0;
+    for (const auto& is_generated : patterns) {
+      for (const uint32_t n_rows : {1U, 16U, 17U, 31U, 32U, 33U, 48U, 67U, 514U}) {
+        if (n_rows > 67 && (is_generated(1) || (cols != 96 && cols != 2304))) continue;
         std::vector<rt::RowClass> classes(n_rows);
         for (uint32_t r = 0; r < n_rows; ++r) classes[r] = is_generated(r) ? generated : prompt;
         rt::StepArgs args;
@@ -408,42 +463,46 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
         args.row_class = classes.data();
         Aligned<uint8_t> bf16(rows->row_bytes * ((n_rows + 31) / 32 * 32)), q8(q8_rows->row_bytes * n_rows);
         for (uint32_t r = 0; r < n_rows; ++r)
-          rows->put_row(args, r, x.data() + size_t{r} * cols, q8.data, bf16.data);
-        Aligned<float> out((n_rows + 1) * 48);
+          rows->put_row(args, r, reference.x.data() + size_t{r} * cols, q8.data, bf16.data);
+        Aligned<float> out(size_t{n_rows + 1} * kStride);
+        // Nothing, a bias and an addend, an addend in place.
+        const uint32_t added = kernel.gated ? 0 : ++turn % 3;
+        if (added == 2) std::copy_n(other.data(), size_t{n_rows} * kStride, out.data);
         const auto run = [&](uint32_t begin, uint32_t end) {
           kernel.run({.linear = {.group_begin = begin,
                                  .group_end = end,
                                  .n_rows = n_rows,
-                                 .weight = w.packed.data,
-                                 .up = up.packed.data,
+                                 .weight = reference.weight(),
+                                 .up = reference.up(),
                                  .q8 = q8.data,
                                  .x = nullptr,
                                  .x_stride = 0,
                                  .out = out.data,
-                                 .out_stride = 48,
-                                 .bias = nullptr,
-                                 .addend = nullptr},
+                                 .out_stride = kStride,
+                                 .bias = added == 1 ? reinterpret_cast<const uint8_t*>(bias.data()) : nullptr,
+                                 .addend = added == 1   ? other.data()
+                                           : added == 2 ? out.data
+                                                        : nullptr},
                       .bf16 = bf16.data,
                       .classes = classes.data()});
         };
-        run(2, 3);  // a single group
-        EXPECT_TRUE(std::isnan(out.data[31])) << level_.name << ": wrote beyond its groups";
-        run(0, 2);
-        std::vector<float> expected(48);
+        run(kGroups - 1, kGroups);  // a single group
+        run(0, 3);                  // a pair and a single one
+        if (added != 2)
+          EXPECT_TRUE(std::isnan(out.data[3 * 16])) << level_.name << ": wrote beyond its groups";
+        run(3, kGroups - 1);
         for (uint32_t r = 0; r < n_rows; ++r) {
-          if (!is_checked(r)) continue;
-          const float* row = x.data() + size_t{r} * cols;
-          const Quantized q = quantize(row, cols);
-          const auto sum = [&](const Weights& of, uint32_t n) {
-            return classes[r] == prompt ? bf16_dot(of, n, row) : dot(of, n, row, q);
-          };
-          for (uint32_t n = 0; n < kOutputs; ++n)
-            expected[n] = kernel.gated ? kernel_silu(sum(w, n)) * sum(up, n) : sum(w, n);
-          expect_bits(out.data + size_t{r} * 48, expected.data(), expected.size(),
-                      level_.name + ", " + std::string(info(type).name) + " x " + std::to_string(cols) +
-                          ", row " + std::to_string(r) + " of " + std::to_string(n_rows));
+          if (!checked.contains(r)) continue;
+          std::vector<float> expected = reference.outputs(r, classes[r]);
+          for (uint32_t n = 0; n < kMixedOutputs && added != 0; ++n)
+            expected[n] = (added == 1 ? expected[n] + bias[n] : expected[n]) + other[size_t{r} * kStride + n];
+          expect_bits(out.data + size_t{r} * kStride, expected.data(), kMixedOutputs,
+                      level_.name + ", " + std::string(info(static_cast<DType>(kernel.type)).name) + " x " +
+                          std::to_string(cols) + ", row " + std::to_string(r) + " of " +
+                          std::to_string(n_rows));
         }
-        EXPECT_TRUE(std::isnan(out.data[n_rows * 48])) << level_.name << ": wrote beyond its rows";
+        EXPECT_TRUE(std::isnan(out.data[size_t{n_rows} * kStride]))
+            << level_.name << ": wrote beyond its rows";
       }
     }
   }

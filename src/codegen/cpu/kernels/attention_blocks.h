@@ -10,9 +10,9 @@
 //     total = f * total + e                           lane by lane, in order of positions
 //     out[dims / 16][16 queries][16 dims] = f * out + bf16(e) * values
 //
-// and out / total at the end; queries are scaled by the scores' scale and log2(e) before they are rounded (Milakov & Gimelshein 2018; Dao et al. 2022). Pages begin at multiples of 64 positions, so a
-// row's steps, and its bits, are its own, wherever prompts are cut and whatever shares its tile: a page that a row does not
-// see changes nothing, 2^0 being one.
+// and out / total at the end (Milakov & Gimelshein 2018; Dao et al. 2022). Queries are multiplied by the scores' scale and
+// log2(e) before they are rounded. Pages begin at multiples of 64 positions, so a row's steps, and its bits, are its own,
+// wherever prompts are cut and whatever shares its tile: a page that a row does not see changes nothing, 2^0 being one.
 #pragma once
 
 #include "codegen/cpu/kernels/attention.h"
@@ -23,7 +23,6 @@ namespace {
 
 // Below every score: the maximum of none. Finite, so that its difference to itself is zero.
 constexpr float kNoScore = -3e38F;
-constexpr float kLog2E = 1.44269504F;
 
 // What a block of rows holds while it attends.
 template <class Shape>

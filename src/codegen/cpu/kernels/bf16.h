@@ -19,7 +19,7 @@
 namespace forge::kernels {
 namespace {
 
-constexpr uint32_t kTileRows = 16, kTileBytes = 1024;
+constexpr uint32_t kTileRows = 16;
 typedef uint16_t Tile[kTileRows][32];
 typedef uint16_t WeightTile[16][16][2];
 typedef float SumTile[kTileRows][16];
@@ -32,8 +32,8 @@ struct Bf16Rows {
   alignas(64) Tile tile[K / 32];
 };
 
-// Panels are made a piece of the columns at a time where rows are long, so that a block of panels stays in the second cache
-// and the rows' piece with it: a sum goes through memory from one piece to the next.
+// Panels are made a piece of the columns at a time where rows are long, so that two blocks of panels stay in the second cache
+// beside the rows' piece: a sum goes through memory from one piece to the next.
 template <uint32_t K>
 constexpr uint32_t kPieceTiles = K <= 2048 ? K / 32 : 32;
 
@@ -44,26 +44,18 @@ struct Bf16Panel {
 };
 
 // Panels of a block, which the rows pass by together: each two more save reading all rows once again, from where they don't
-// fit the nearer caches. There are two blocks: one is made while the other is multiplied with.
+// fit the nearer caches. One block is made while another is multiplied with.
 template <uint32_t K>
 constexpr uint32_t kPanels = [] {
   constexpr uint32_t bytes = 256 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2;
   return fit < 2 ? 2 : fit > 8 ? 8 : fit;
 }();
 
-// Asks for lines of a tile. Where a neighbour on the same core empties the nearest cache, products wait for operands a third
-// less when these were asked for between the products before; a lone program's lines are there already, and asking for all
-// of them costs a tenth.
-template <uint32_t lines>
-FORGE_INLINE void prefetch_tile(const void* tile) {
-#pragma clang loop unroll(full)
-  for (uint32_t i = 0; i < lines; ++i) __builtin_prefetch((const uint8_t*)tile + kTileBytes / lines * i);
-}
-
 // Asks for a line that will be written: a store that finds it waits for no one.
 FORGE_INLINE void prefetch_to_write(const void* line) {
 #if defined(__AMX_TILE__)
-  asm volatile("prefetchw %0" : : "m"(*(const uint8_t*)line));  // which the level's name does not promise
+  // Every processor with the unit has the instruction; the builtin takes it only where -m flags promise it.
+  asm volatile("prefetchw %0" : : "m"(*(const uint8_t*)line));
 #else
   __builtin_prefetch(line, 1);
 #endif
@@ -109,10 +101,13 @@ FORGE_INLINE Q8Row<K>* generated_row(const Worker& w, Q8Row<K>* rows, uint64_t r
   return w.args.row_class[r] == rt::RowClass::generated ? rows + r : nullptr;
 }
 
-FORGE_INLINE bool has_prompt_rows(const Worker& w) {
-  for (uint32_t r = 0; r < w.args.n_rows; ++r)
-    if (w.args.row_class[r] == rt::RowClass::prompt) return true;
+FORGE_INLINE bool has_prompt_rows(const rt::RowClass* classes, Range rows) {
+  for (uint32_t r = rows.begin; r < rows.end; ++r)
+    if (classes[r] == rt::RowClass::prompt) return true;
   return false;
+}
+FORGE_INLINE bool has_prompt_rows(const Worker& w) {
+  return has_prompt_rows(w.args.row_class, {0, w.args.n_rows});
 }
 
 // Calls visit(begin, end) for each run of rows of a class.
@@ -185,19 +180,29 @@ FORGE_INLINE void begin_sums(const float (*sums)[16]) {
     _tile_zero(i);
 }
 
+template <uint32_t lines>
+FORGE_INLINE void prefetch_tile(const void* tile) {
+#pragma clang loop unroll(full)
+  for (uint32_t i = 0; i < lines; ++i) __builtin_prefetch((const uint8_t*)tile + sizeof(Tile) / lines * i);
+}
+
 // sums[b][16 a + r] = (add ? sums[b][16 a + r] : 0) + row r of tiles first .. first + n of rows a with panel b, a < A;
 // step() after each of the n.
+//
+// Where a neighbour on the same core slows the unit down, products wait a third less for operands that were asked for between
+// the products before (bench/NOTES.md). All lines of all operands cost a tenth where nothing is slowed down; of panels
+// beside short rows, which fit the nearest cache, a quarter is asked for, and they are loaded with the hint not to stay.
 template <int A, bool add, uint32_t K, class Step>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
                                             const Bf16Panel<K>* panels, PairSums* sums, Step& step) {
-  // Rows that fit the nearest cache stay there, beside them panels that are loaded with the hint not to.
-  constexpr uint32_t kLines = kTileBytes / 64, kPanelLines = K <= 640 ? kLines / 4 : kLines;
+  constexpr uint32_t kLines = sizeof(Tile) / 64, kNearBytes = 40 << 10,
+                     kPanelLines = sizeof(Bf16Rows<K>[2]) <= kNearBytes ? kLines / 4 : kLines;
   begin_sums<0, add>(sums[0]);
   begin_sums<1, add>(sums[1]);
   if constexpr (A == 2) begin_sums<2, add>(sums[0] + kTileRows);
   if constexpr (A == 2) begin_sums<3, add>(sums[1] + kTileRows);
   for (uint32_t k = 0; k < n; ++k) {
-    const Tile *a0 = rows[0].tile + first + k, *a1 = rows[1].tile + first + k;
+    const Tile* a0 = rows[0].tile + first + k;
     const WeightTile *b0 = panels[0].tile + k, *b1 = panels[1].tile + k;
     _tile_stream_loadd(6, b0, 64);
     _tile_loadd(4, a0, 64);
@@ -206,12 +211,15 @@ template <int A, bool add, uint32_t K, class Step>
     _tile_stream_loadd(7, b1, 64);
     prefetch_tile<kPanelLines>(b1 + 1);
     _tile_dpbf16ps(1, 4, 7);
-    if constexpr (A == 2) _tile_loadd(5, a1, 64);
-    prefetch_tile<kLines>(a0 + 1);
     if constexpr (A == 2) {
+      const Tile* a1 = rows[1].tile + first + k;
+      _tile_loadd(5, a1, 64);
+      prefetch_tile<kLines>(a0 + 1);
       _tile_dpbf16ps(2, 5, 6);
       prefetch_tile<kLines>(a1 + 1);
       _tile_dpbf16ps(3, 5, 7);
+    } else {
+      prefetch_tile<kLines>(a0 + 1);
     }
     step();
   }
@@ -260,7 +268,8 @@ FORGE_INLINE f32x16 add_tile(f32x16 sum, const uint16_t* row, const WeightTile& 
 
 template <int A, bool add, uint32_t K, class Step>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
-                                            const Bf16Panel<K>* panels, PairSums* sums, Step&) {
+                                            const Bf16Panel<K>* panels, PairSums* sums, Step& step) {
+  for (uint32_t k = 0; k < n; ++k) step();
   for (int b = 0; b < 2; ++b)
     for (uint32_t r = 0; r < A * kTileRows; ++r) {
       float* to = sums[b][r];
@@ -298,25 +307,25 @@ FORGE_INLINE Range piece_of(Range all, uint32_t begin, uint32_t most) {
   return {begin, all.end - begin > most ? begin + most : all.end};
 }
 
-// What the vector unit does beside products, a little at each step: it makes tiles of the next portion, is done with rows of
-// the last product, and asks for where those of this one will go, which is no nearer than the third cache by then.
-template <uint32_t K, class Fill, class Ask, class Done>
-struct Beside {
+// What the vector unit does between products, a little at each step of k: it makes tiles of the next portion, finishes rows of
+// the last product, and asks for the lines where those of this one will go, which are no nearer than the third cache by then.
+template <uint32_t K, class Fill, class Prefetch, class Finish>
+struct Overlapped {
   const Fill& fill;
-  const Ask& ask;
-  const Done& done;
+  const Prefetch& prefetch;
+  const Finish& finish;
   const rt::RowClass* classes;
   // Tiles to make, one panel behind the other, so many for so many steps.
   Portion<K> next = {};
   Bf16Panel<K> (*panels)[2] = nullptr;
   uint32_t at_item = 0, at_panel = 0, at_tile = 0, n_left = 0, n_tiles = 0, n_steps = 1, owed = 0;
-  // A product and how many of its rows are next at a step.
+  // A product, which of its rows is next, and how many rows at a step.
   struct Product {
-    uint32_t item, row, end;
+    uint32_t item, first_row, row, end;
     const PairSums* sums;
   };
   Product last = {}, now = {};
-  uint32_t first_row = 0, at_a_step = 0;
+  uint32_t at_a_step = 0;
 
   inline __attribute__((always_inline)) void make_tile() {
     fill(next.items.begin + at_item, at_panel, next.first + at_tile, panels[at_item][at_panel].tile[at_tile]);
@@ -327,9 +336,8 @@ struct Beside {
     at_panel ^= 1;
   }
   inline __attribute__((always_inline)) void finish_row() {
-    if (classes[last.row] == rt::RowClass::prompt)
-      done(last.item, last.row, last.sums[0][last.row - first_row], last.sums[1][last.row - first_row]);
-    ++last.row;
+    const uint32_t r = last.row++, i = r - last.first_row;
+    if (classes[r] == rt::RowClass::prompt) finish(last.item, r, last.sums[0][i], last.sums[1][i]);
   }
   void make(const Portion<K>& portion, Bf16Panel<K> (*to)[2], uint32_t steps) {
     next = portion;
@@ -340,16 +348,16 @@ struct Beside {
   }
   // is_whole: behind it the sums of these rows are.
   void begin(uint32_t item, Range rows, const PairSums* sums, bool is_whole, uint32_t steps) {
-    now = {item, rows.begin, is_whole ? rows.end : rows.begin, sums};
+    now = {item, rows.begin, rows.begin, is_whole ? rows.end : rows.begin, sums};
     at_a_step = (rows.end - rows.begin + steps - 1) / steps;
   }
-  void end(Range rows) {
-    while (last.row < last.end) finish_row();
+  void end() {
+    finish_all();
     last = now;
-    first_row = last.row = rows.begin;
+    last.row = last.first_row;
   }
   [[gnu::noinline]] void operator()() {
-    for (uint32_t i = 0; i < at_a_step && now.row < now.end; ++i) ask(now.item, now.row++);
+    for (uint32_t i = 0; i < at_a_step && now.row < now.end; ++i) prefetch(now.item, now.row++);
     for (uint32_t i = 0; i < at_a_step && last.row < last.end; ++i) finish_row();
     for (owed += n_tiles; owed >= n_steps && n_left != 0; owed -= n_steps) make_tile();
   }
@@ -362,66 +370,71 @@ struct Beside {
   }
 };
 
-// For each item a pair of panels and all prompt rows: fill(item, panel, k, tile) makes tile k of one, ask(item, row) asks for
-// the lines that done(item, row, sums0, sums1) will need, which has the sums of a row with both panels.
-template <uint32_t K, class Fill, class Ask, class Done>
+// For each item a pair of panels and all prompt rows: fill(item, panel, k, tile) makes tile k of one, prefetch(item, row) asks
+// for the lines that finish(item, row, sums0, sums1) will need, which has the sums of a row with both panels.
+template <uint32_t K, class Fill, class Prefetch, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<K>* rows,
-                                   const rt::RowClass* classes, Fill fill, Ask ask, Done done) {
+                                   const rt::RowClass* classes, Fill fill, Prefetch prefetch, Finish finish) {
   using P = Portion<K>;
   constexpr uint32_t kBoth = 2 * kTileRows;
-  // Where there is one piece, sums are done with while the next ones are made; else those of all rows of a pass are kept.
+  // Rows are finished while the next sums are made. Where there are several pieces, those of all rows of a pass are kept.
   constexpr bool kPieces = P::kTiles > kPieceTiles<K>;
   constexpr uint32_t kPlaces = kPieces ? P::kRows / kBoth * P::kItems : 2;
   alignas(64) Bf16Panel<K> panels[2][P::kItems][2];
   alignas(64) PairSums sums[kPlaces][2];
-  const auto has_prompts = [&](Range of) __attribute__((always_inline)) {
-    bool any = false;
-    for_runs(classes, of, rt::RowClass::prompt,
-             [&](uint32_t, uint32_t) __attribute__((always_inline)) { any = true; });
-    return any;
-  };
   const Range all = {0, n_rows};
-  if (items.begin == items.end || !has_prompts(all)) return;
+  // From `row` on, the first pass with prompt rows.
+  const auto pass_from = [&](uint32_t row) __attribute__((always_inline)) {
+    Range pass = piece_of(all, row, P::kRows);
+    while (pass.begin < n_rows && !has_prompt_rows(classes, pass)) pass = piece_of(all, pass.end, P::kRows);
+    return pass;
+  };
   const auto after = [&](P p) __attribute__((always_inline)) {
     const bool last = p.is_last(), wrap = last && p.items.end == items.end;
     p.first = last ? 0 : p.first + kPieceTiles<K>;
-    if (wrap) p.rows = piece_of(all, p.rows.end, P::kRows);
+    if (wrap) p.rows = pass_from(p.rows.end);
     if (last) p.items = piece_of(items, wrap ? items.begin : p.items.end, P::kItems);
     return p;
   };
   // Nothing is multiplied while the first block is made: it is one item.
-  P now = {piece_of(items, items.begin, 1), piece_of(all, 0, P::kRows), 0};
-  Beside<K, Fill, Ask, Done> beside{fill, ask, done, classes};
-  beside.make(now, panels[0], 1);
-  beside.make_all();
+  P now = {piece_of(items, items.begin, 1), pass_from(0), 0};
+  if (items.begin == items.end || now.rows.begin == n_rows) return;
+  Overlapped<K, Fill, Prefetch, Finish> overlapped{fill, prefetch, finish, classes};
+  overlapped.make(now, panels[0], 1);
+  overlapped.make_all();
   configure_bf16_tiles();
   for (uint32_t block = 0; now.rows.begin < n_rows; block ^= 1) {
     const P next = after(now);
-    const uint32_t n = now.n_tiles(), n_pairs = (now.rows.end - now.rows.begin + kBoth - 1) / kBoth;
-    if (next.rows.begin < n_rows) beside.make(next, panels[block ^ 1], n_pairs * now.n_items() * n);
+    const uint32_t n = now.n_tiles();
+    if (next.rows.begin < n_rows) {
+      uint32_t n_pairs = 0;
+      for (uint32_t row = now.rows.begin; row < now.rows.end; row += kBoth)
+        n_pairs += has_prompt_rows(classes, piece_of(now.rows, row, kBoth)) ? 1 : 0;
+      overlapped.make(next, panels[block ^ 1], n_pairs * now.n_items() * n);
+    }
     uint32_t turn = 0;
     for (uint32_t row = now.rows.begin; row < now.rows.end; row += kBoth) {
       const Range both = piece_of(now.rows, row, kBoth);
-      if (!has_prompts(both)) continue;
+      if (!has_prompt_rows(classes, both)) continue;
       const Bf16Rows<K>* a = rows + row / kTileRows;
       const bool two = both.end - both.begin > kTileRows, add = now.first != 0;
       for (uint32_t item = 0; item < now.n_items(); ++item, turn ^= 1) {
         const Bf16Panel<K>* b = panels[block][item];
         PairSums* to = sums[kPieces ? (row - now.rows.begin) / kBoth * P::kItems + item : turn];
-        beside.begin(now.items.begin + item, both, to, now.is_last(), n);
+        overlapped.begin(now.items.begin + item, both, to, now.is_last(), n);
         if (two && add)
-          tile_products<2, true>(a, now.first, n, b, to, beside);
+          tile_products<2, true>(a, now.first, n, b, to, overlapped);
         else if (two)
-          tile_products<2, false>(a, now.first, n, b, to, beside);
+          tile_products<2, false>(a, now.first, n, b, to, overlapped);
         else if (add)
-          tile_products<1, true>(a, now.first, n, b, to, beside);
+          tile_products<1, true>(a, now.first, n, b, to, overlapped);
         else
-          tile_products<1, false>(a, now.first, n, b, to, beside);
-        beside.end(both);
+          tile_products<1, false>(a, now.first, n, b, to, overlapped);
+        overlapped.end();
       }
     }
-    beside.finish_all();
-    beside.make_all();
+    overlapped.finish_all();
+    overlapped.make_all();
     now = next;
   }
   release_bf16_tiles();

@@ -416,13 +416,15 @@ FORGE_INLINE u8x64 multiply(u8x64 v, uint16_t m) {
   return (u8x64)(((x * m) & 0x00FF) | ((x & 0xFF00) * m));
 }
 
+constexpr float kLog2E = 1.44269504F;
+
 // e^x for x in about [-87, 88], relative error below 2 ulp; below that range the smallest normal number.
 // x = n ln 2 + r with |r| <= ln 2 / 2, then a polynomial (coefficients 1/k!, the last ones minimax-adjusted)
 // and 2^n through the exponent bits. The interpreter has the same steps in scalar code (interp/scalar_math.h).
 FORGE_INLINE f32x16 exp(f32x16 x) {
   x = max(x, splat(-87.0F));  // in this order a NaN becomes -87
   x = x > 88.0F ? splat(88.0F) : x;
-  const f32x16 n = __builtin_elementwise_roundeven(x * 1.44269504F);
+  const f32x16 n = __builtin_elementwise_roundeven(x * kLog2E);
   f32x16 r = fma(n, splat(-0.693359375F), x);
   r = fma(n, splat(2.12194440e-4F), r);
   f32x16 p = splat(1.9875691500e-4F);
@@ -436,9 +438,9 @@ FORGE_INLINE f32x16 exp(f32x16 x) {
   return e * (f32x16)scale;
 }
 
-// 2^x for x <= 0, relative error below 2^-18: for weights that are rounded to bfloat16, where that is next to nothing. Below -126
-// the smallest normal number, likewise for a NaN; of 0 exactly 1. x = n + r with |r| <= 1/2; adding 1.5 * 2^23 leaves n in
-// the lowest bits; the polynomial is a minimax one with 1 at 0.
+// 2^x for x <= 0, relative error below 2^-18: for weights that are rounded to bfloat16, where that is next to nothing.
+// Below -126 the smallest normal number, likewise for a NaN; of 0 exactly 1. x = n + r with |r| <= 1/2; adding 1.5 * 2^23
+// leaves n in the lowest bits; the polynomial is a minimax one with 1 at 0.
 FORGE_INLINE f32x16 exp2_of_negative(f32x16 x) {
   x = max(x, splat(-126.0F));
   const f32x16 shifted = x + 12582912.0F, r = x - (shifted - 12582912.0F);
