@@ -126,6 +126,11 @@ class Tests(unittest.TestCase):
             self.assertIn("commit abc", shown)
             missing = subprocess.run(command[:3] + [source.with_name("none")], capture_output=True, text=True)
             self.assertEqual((missing.returncode, missing.stderr.count("\n")), (1, 1))
+            for wrong in ("", "{}", "[]", '{"results": []}', '{"results": [{}]}'):
+                source.write_text(wrong)
+                refused = subprocess.run(command, capture_output=True, text=True)
+                self.assertEqual((refused.returncode, refused.stdout), (1, ""), wrong)
+                self.assertRegex(refused.stderr, r"\Acompare: .*r.json: not what bench/compare --json writes \(.*\)\n\Z")
             misuse = subprocess.run(command + ["model.gguf"], capture_output=True, text=True)
             self.assertEqual(misuse.returncode, 2)
             self.assertIn("--from shows what was measured", misuse.stderr)

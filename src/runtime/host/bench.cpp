@@ -366,13 +366,15 @@ void print_table(Program& program, const BenchFlags& f, const BenchResult& r, ui
   line(text("decode ", f.n_decode, parallel, depth), r.decode, 1, "tok/s");
   line("start to first token", r.start, 3, "s");
   program.out.write(text("peak memory             ", human_bytes(r.peak_rss), "\n"));
-  const double read = bytes_read_a_second(program, f, r);
-  program.out.write(
-      text("weights read a token    ", human_bytes(program.code->weight_bytes_per_token), ", decode reads ",
-           fixed(read / 1e9, 2), " of ", fixed(r.bandwidth / 1e9, 2), " GB/s",
-           r.bandwidth > 0 ? text(" (", fixed(100 * read / r.bandwidth, 0), "%)") : std::string{}, "\n"));
-  program.out.write(
-      text("threads                 ", n_threads, ", ", program.code->level, ", ", f.repeats, " runs\n"));
+  if (!r.decode.samples.empty()) {
+    const double read = bytes_read_a_second(program, f, r);
+    program.out.write(
+        text("weights read a token    ", human_bytes(program.code->weight_bytes_per_token), ", decode reads ",
+             fixed(read / 1e9, 2), " of ", fixed(r.bandwidth / 1e9, 2), " GB/s",
+             r.bandwidth > 0 ? text(" (", fixed(100 * read / r.bandwidth, 0), "%)") : std::string{}, "\n"));
+  }
+  program.out.write(text("threads                 ", n_threads, ", ", program.code->level, ", ", f.repeats,
+                         f.repeats == 1 ? " run\n" : " runs\n"));
   if (!f.profile) return;
   const std::span stages(program.code->stages, program.code->n_stages);
   const std::string limit =

@@ -139,6 +139,8 @@ int perplexity_command(Program& program, std::span<const std::string> args) {
   if (run.ctx == 0) run.ctx = std::min(512U, program.code->ctx_max);
   auto input = read_file(parsed.positionals[0]);
   if (!input) return fail(program, input.error());
+  if (const size_t zero = input->find('\0'); zero != std::string::npos)
+    return fail(program, Error{text(parsed.positionals[0], ": byte ", zero, " is zero; expected a text")});
   if (input->ends_with('\n')) input->pop_back();
   const auto session = open_session(program, run, status);
   if (session == nullptr) return status;

@@ -120,8 +120,10 @@ Result<const ModelCode*> choose_code(const ModelCode* best) {
   if (missing == nullptr)
     return Error{
         text("FORGE_LEVEL=", wanted, ": the program was not compiled for that level, but for ", levels)};
-  return Error{text("this processor lacks ", missing, ", which the program was compiled for (",
-                    wanted != nullptr ? wanted : levels,
+  if (wanted != nullptr && best->next != nullptr)
+    return Error{text("FORGE_LEVEL=", wanted, ": this processor lacks ", missing,
+                      ", which that level needs; unset FORGE_LEVEL, and the best level it has is taken")};
+  return Error{text("this processor lacks ", missing, ", which the program was compiled for (", levels,
                     "); compile it for this machine with `forge compile --cpu native`")};
 }
 
