@@ -9,16 +9,23 @@
 namespace forge {
 namespace {
 
+// The largest relative error of a function at multiples of 2^-14.
+template <class Function, class Exact>
+double worst_error(int from, int to, Function function, Exact exact) {
+  double worst = 0;
+  for (int i = from * 16384; i <= to * 16384; ++i) {
+    const float at = static_cast<float>(i) / 16384.0F;
+    const double expected = exact(static_cast<double>(at));
+    worst = std::max(worst, std::fabs(static_cast<double>(function(at)) - expected) / expected);
+  }
+  return worst;
+}
+
 // Roundings, relative to e^x: the last sum 2^-24, r and the fma before the sum 2^-26 each of values up to
 // 2^-1.5 beside a result of at least 2^-0.5, the polynomial's own error and that of its terms 2^-26. Together
 // less than 2^-23; a unit in the last place is between 2^-24 and 2^-23 of a number.
 TEST(KernelExp, IsWithinTwoUnitsInTheLastPlace) {
-  double worst = 0;
-  for (int i = -87 * 16384; i <= 88 * 16384; ++i) {
-    const float at = static_cast<float>(i) / 16384.0F;
-    const double exact = std::exp(static_cast<double>(at));
-    worst = std::max(worst, std::fabs(static_cast<double>(kernel_exp(at)) - exact) / exact);
-  }
+  const double worst = worst_error(-87, 88, kernel_exp, [](double x) { return std::exp(x); });
   EXPECT_LT(worst, 0x1p-23);
   EXPECT_GT(worst, 0x1p-26);  // the loop saw something
 }
@@ -38,12 +45,7 @@ TEST(KernelExp, Ends) {
 
 // The polynomial's own error 2^-18.4, and roundings of 2^-23.
 TEST(KernelExp2, IsWithinItsBound) {
-  double worst = 0;
-  for (int i = -126 * 16384; i <= 0; ++i) {
-    const float at = static_cast<float>(i) / 16384.0F;
-    const double exact = std::exp2(static_cast<double>(at));
-    worst = std::max(worst, std::fabs(static_cast<double>(kernel_exp2_of_negative(at)) - exact) / exact);
-  }
+  const double worst = worst_error(-126, 0, kernel_exp2_of_negative, [](double x) { return std::exp2(x); });
   EXPECT_LT(worst, 0x1p-18);
   EXPECT_GT(worst, 0x1p-20);  // the loop saw something
 }
