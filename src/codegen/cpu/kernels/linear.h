@@ -49,8 +49,9 @@ FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16
   const uint8_t* q = group + kScaleStreamBytes<F, K>;
   for (uint32_t block = 0; block < K / F::kBlock; ++block, s += F::kScaleBytes, q += F::kCodeBytes) {
     for (uint32_t sub = 0; sub < kSubs; ++sub) {
-      const uint32_t b = block * kSubs + sub;           // of the activation
-      if constexpr (M <= 8) prefetch_codes<F>(q, sub);  // where rows are few the weights come from memory
+      const uint32_t b = block * kSubs + sub;  // of the activation
+      // Where rows are few the weights come from memory; eight may be all of a batch, as they are a prompt's block.
+      if constexpr (M <= 8) prefetch_codes<F>(q, sub);
       u8x64 space[8];
       const auto tiles = factors<F::kTop>(F::tiles(q, sub, space));
       const Scales w = F::scales(s, sub);
