@@ -84,7 +84,10 @@ FORGE_INLINE void multiply(const Panel<F, K>& panel, const Q8Row<K>* rows, uint3
     _tile_loadd(a, x + 16 * h, sizeof(Q8Row<K>));
     _tile_loadd(t, w + 4 * h, 64);
     _tile_dpbssd(c, a, t);
+    let_go<a>();
+    let_go<t>();
     _tile_stored(c, sum[h], 64);
+    let_go<c>();
   };
   if constexpr (F::kHalves) {
     run.template operator()<turn % 2 * 2, 0>();

@@ -32,10 +32,13 @@ struct Bf16Rows {
   alignas(64) Tile tile[K / 32];
 };
 
-// Panels are made a piece of the columns at a time where rows are long, so that two blocks of panels stay in the second cache
-// beside the rows' piece: a sum goes through memory from one piece to the next.
+// Long rows are multiplied a piece of the columns at a time, so that 32 rows' piece stays in the first cache and all rows' beside
+// two blocks of panels in the second: a sum goes through memory from one piece to the next.
 template <uint32_t K>
-constexpr uint32_t kPieceTiles = K <= 2048 ? K / 32 : 32;
+constexpr uint32_t kPieceTiles = [] {
+  constexpr uint32_t tiles = K / 32, whole = 18, fit = 16;
+  return tiles <= whole ? tiles : (tiles - 1) / ((tiles + fit - 1) / fit) + 1;
+}();
 
 // A piece of sixteen outputs' weights.
 template <uint32_t K>
@@ -48,7 +51,7 @@ struct Bf16Panel {
 template <uint32_t K>
 constexpr uint32_t kPanels = [] {
   constexpr uint32_t bytes = 256 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2;
-  return fit < 2 ? 2 : fit > 8 ? 8 : fit;
+  return fit < 2 ? 2 : fit > 16 ? 16 : fit;
 }();
 
 // Asks for a line that will be written: a store that finds it waits for no one.
@@ -180,23 +183,29 @@ FORGE_INLINE void begin_sums(const float (*sums)[16]) {
     _tile_zero(i);
 }
 
-template <uint32_t lines>
 FORGE_INLINE void prefetch_tile(const void* tile) {
 #pragma clang loop unroll(full)
-  for (uint32_t i = 0; i < lines; ++i) __builtin_prefetch((const uint8_t*)tile + sizeof(Tile) / lines * i);
+  for (uint32_t at = 0; at < sizeof(Tile); at += 64) __builtin_prefetch((const uint8_t*)tile + at);
+}
+
+// A tile register that holds no more than zeros, which takes none of the registers behind the names.
+//
+// While the other thread of a core runs, each has half of those, and a product that finds none left waits until one before it
+// has retired: 30 million products a second instead of 143 with all eight names in use (bench/NOTES.md). So names are few, and
+// an operand is let go as soon as its last product is asked for.
+template <int i>
+FORGE_INLINE void let_go() {
+  _tile_zero(i);
 }
 
 // sums[b][16 a + r] = (add ? sums[b][16 a + r] : 0) + row r of tiles first .. first + n of rows a with panel b, a < A;
 // step() after each of the n.
 //
-// Where a neighbour on the same core slows the unit down, products wait a third less for operands that were asked for between
-// the products before (bench/NOTES.md). All lines of all operands cost a tenth where nothing is slowed down; of panels
-// beside short rows, which fit the nearest cache, a quarter is asked for, and they are loaded with the hint not to stay.
+// Rows stay in the first cache while panels pass by, which are loaded with the hint not to. The next rows are asked for
+// between the products.
 template <int A, bool add, uint32_t K, class Step>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
                                             const Bf16Panel<K>* panels, PairSums* sums, Step& step) {
-  constexpr uint32_t kLines = sizeof(Tile) / 64, kNearBytes = 40 << 10,
-                     kPanelLines = sizeof(Bf16Rows<K>[2]) <= kNearBytes ? kLines / 4 : kLines;
   begin_sums<0, add>(sums[0]);
   begin_sums<1, add>(sums[1]);
   if constexpr (A == 2) begin_sums<2, add>(sums[0] + kTileRows);
@@ -204,23 +213,26 @@ template <int A, bool add, uint32_t K, class Step>
   for (uint32_t k = 0; k < n; ++k) {
     const Tile* a0 = rows[0].tile + first + k;
     const WeightTile *b0 = panels[0].tile + k, *b1 = panels[1].tile + k;
-    _tile_stream_loadd(6, b0, 64);
+    _tile_stream_loadd(5, b0, 64);
     _tile_loadd(4, a0, 64);
-    prefetch_tile<kPanelLines>(b0 + 1);
-    _tile_dpbf16ps(0, 4, 6);
-    _tile_stream_loadd(7, b1, 64);
-    prefetch_tile<kPanelLines>(b1 + 1);
-    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(0, 4, 5);
+    if constexpr (A == 1) let_go<5>();
+    _tile_stream_loadd(6, b1, 64);
+    _tile_dpbf16ps(1, 4, 6);
+    let_go<4>();
     if constexpr (A == 2) {
       const Tile* a1 = rows[1].tile + first + k;
-      _tile_loadd(5, a1, 64);
-      prefetch_tile<kLines>(a0 + 1);
-      _tile_dpbf16ps(2, 5, 6);
-      prefetch_tile<kLines>(a1 + 1);
-      _tile_dpbf16ps(3, 5, 7);
+      _tile_loadd(4, a1, 64);
+      prefetch_tile(a0 + 1);
+      _tile_dpbf16ps(2, 4, 5);
+      let_go<5>();
+      prefetch_tile(a1 + 1);
+      _tile_dpbf16ps(3, 4, 6);
+      let_go<4>();
     } else {
-      prefetch_tile<kLines>(a0 + 1);
+      prefetch_tile(a0 + 1);
     }
+    let_go<6>();
     step();
   }
   _tile_stored(0, sums[0], 64);
@@ -245,7 +257,9 @@ FORGE_INLINE void multiply_tiles(const Tile* a, const WeightTile (*b)[K], SumTil
       for_each_index<n>([&]<uint32_t i>() __attribute__((always_inline)) {
         _tile_loadd(5 + i % 3, b[first + i][k], 64);
         _tile_dpbf16ps(i, 4, 5 + i % 3);
+        let_go<5 + i % 3>();
       });
+      let_go<4>();
     }
     for_each_index<n>([&]<uint32_t i>()
                           __attribute__((always_inline)) { _tile_stored(i, c[first + i], 64); });
