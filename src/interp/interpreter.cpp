@@ -256,24 +256,33 @@ struct Run {
         if (bf16 != nullptr) floats.load(t, o, true);
         for (uint32_t r = 0; r < rows; ++r) {
           const uint64_t at = uint64_t{r} * x->cols;
-          float y = bf16 != nullptr && args.row_class[r] == rt::RowClass::prompt
-                        ? floats.bf16_dot(bf16->row(r))
+          const bool in_bf16 = bf16 != nullptr && args.row_class[r] == rt::RowClass::prompt;
+          float y = in_bf16 ? floats.bf16_dot(bf16->row(r))
                     : as_floats ? w.dot(x->f.data() + at)
                                 : w.dot(x->q.data() + at, x->d.data() + at / kBlock);
           if (!bias.empty()) y += bias[o];
           if (n.has("scale")) y *= static_cast<float>(n.number("scale"));
           if (n.has("softcap")) y = kernel_softcap(y, static_cast<float>(n.number("softcap")));
           float& to = out.row(r)[o];
+          const auto silu = in_bf16 ? kernel_silu_of_prompt : kernel_silu,
+                     gelu = in_bf16 ? kernel_gelu_of_prompt : kernel_gelu;
           switch (n.epilogue) {
             case Epilogue::none: to = y; break;
             case Epilogue::add: to = y + addend->row(r)[o]; break;
             case Epilogue::gelu: to = kernel_gelu(y); break;
-            case Epilogue::silu_mul: to = s == 1 ? kernel_silu(to) * y : y; break;
-            case Epilogue::gelu_mul: to = s == 1 ? kernel_gelu(to) * y : y; break;
+            case Epilogue::silu_mul: to = s == 1 ? silu(to) * y : y; break;
+            case Epilogue::gelu_mul: to = s == 1 ? gelu(to) * y : y; break;
           }
         }
       }
     }
+  }
+
+  // A gated product's rows as the next linear multiplies them in prompts.
+  void round_gated(const Node& n) {
+    const Matrix& from = values[n.outputs[0]];
+    Matrix& to = values[n.outputs[1]];
+    std::ranges::transform(from.f, to.f.begin(), round_to_bf16);
   }
 
   // Rotates the heads of all rows in place.
@@ -440,7 +449,10 @@ struct Run {
       case Op::embed: embed(n); break;
       case Op::rms_norm:
       case Op::layer_norm: norm(n); break;
-      case Op::linear: linear(n); break;
+      case Op::linear:
+        linear(n);
+        if (is_gated(n.epilogue) && n.outputs.size() == 2) round_gated(n);
+        break;
       case Op::rope:
         make(n.outputs[0]).f = values[n.inputs[0]].f;
         rotate_heads(n, values[n.outputs[0]]);
@@ -462,7 +474,8 @@ struct Run {
       case Op::quantize:
         for (ValueId v : n.outputs) make(v);
         for (uint32_t r = 0; r < n_rows(g.values[n.outputs[0]]); ++r)
-          put_forms(n, r, values[n.inputs[0]].row(r));
+          if (!n.has("rows") || args.row_class[r] == rt::RowClass::generated)
+            put_forms(n, r, values[n.inputs[0]].row(r));
         break;
       case Op::select_rows: {
         Matrix& out = make(n.outputs[0]);

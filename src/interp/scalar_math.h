@@ -43,12 +43,28 @@ inline float kernel_exp2_of_negative(float x) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23));
 }
 
-inline float kernel_silu(float x) { return x / (kernel_exp(-x) + 1.0F); }
-
-inline float kernel_gelu(float x) {
-  const float u = (x + 0.044715F * (x * x * x)) * 1.5957691216F;
-  return x / (kernel_exp(-u) + 1.0F);
+inline float kernel_sigmoid_for_bf16(float x) {
+  x = x < 80.0F ? x : 80.0F;
+  x = x > -80.0F ? x : -80.0F;
+  const float shifted = std::fmaf(x, -kLog2E, 12582912.0F), r = std::fmaf(x, -kLog2E, 12582912.0F - shifted);
+  float p = 9.582829661667347e-3F;
+  p = std::fmaf(p, r, 5.5906400084495544e-2F);
+  p = std::fmaf(p, r, 2.4024099111557007e-1F);
+  p = std::fmaf(p, r, 6.931241750717163e-1F);
+  p = std::fmaf(p, r, 1.0F);
+  const float y =
+      std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23)) + 1.0F;
+  auto inverse = std::bit_cast<float>(0x7EF311C7U - std::bit_cast<uint32_t>(y));
+  for (int i = 0; i < 2; ++i) inverse *= std::fmaf(-y, inverse, 2.0F);
+  return inverse;
 }
+
+inline float kernel_silu(float x) { return x / (kernel_exp(-x) + 1.0F); }
+inline float kernel_silu_of_prompt(float x) { return x * kernel_sigmoid_for_bf16(x); }
+
+inline float kernel_gelu_argument(float x) { return (x + 0.044715F * (x * x * x)) * 1.5957691216F; }
+inline float kernel_gelu(float x) { return x / (kernel_exp(-kernel_gelu_argument(x)) + 1.0F); }
+inline float kernel_gelu_of_prompt(float x) { return x * kernel_sigmoid_for_bf16(kernel_gelu_argument(x)); }
 
 inline float kernel_tanh(float x) {
   const float a = std::fabs(x), z = x * x;

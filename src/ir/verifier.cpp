@@ -50,6 +50,10 @@ struct Verifier {
   void is_f32(const Value& v, uint64_t cols) const {
     if (v.element != ElementType::f32 || v.cols != cols) error("%{} must be f32[{}]", v.name, cols);
   }
+  void are_rounded(const Value& v, uint32_t cols) const {
+    if (v.element != ElementType::bf16 || v.cols != cols || cols % 32 != 0)
+      error("%{} must be bf16[{}], in blocks of 32", v.name, cols);
+  }
   // Values that are one activation in its forms: f32, q8, and bf16 beside q8, each at most once.
   void are_forms(std::span<const ValueId> ids, uint32_t cols) const {
     for (size_t i = 0; i < ids.size(); ++i) {
@@ -137,7 +141,10 @@ struct Verifier {
                has_bf16 = has_form(activation, ElementType::bf16);
     const bool gated = is_gated(node->epilogue);
     const size_t n_out = gated ? 1 : node->segments.size();
-    require(node->outputs.size() == n_out, "needs one output a segment");
+    if (gated && has_bf16 && node->outputs.size() == 2)
+      are_rounded(out(1), weight(node->segments[0].weight).rows);
+    else
+      require(node->outputs.size() == n_out, "needs one output a segment");
     if (gated)
       require(node->segments.size() == 2 && node->segments[0].bias == kNoWeight &&
                   node->segments[1].bias == kNoWeight,
@@ -273,6 +280,8 @@ struct Verifier {
         is_f32(in(0), in(0).cols);
         require(out(0).element == ElementType::q8, "gives q8");
         are_forms(n.outputs, in(0).cols);
+        require(!n.has("rows") || (n.string("rows") == "generated" && n.outputs.size() == 1),
+                "rows must be generated, and of q8 alone");
         break;
     }
     if (n.op == Op::select_rows) {

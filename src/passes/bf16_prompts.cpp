@@ -11,6 +11,18 @@ bool is_linear_of_blocks(const Graph& g, const Node& n) {
          });
 }
 
+bool has_bf16(const Graph& g, const std::vector<ValueId>& values) {
+  return std::ranges::any_of(values, [&](ValueId v) { return g.values[v].element == ElementType::bf16; });
+}
+
+// The gated product that gives the value, where it multiplies bf16 itself: it finishes prompts' rows apart from the others.
+Node* gated_in_bf16(const Graph& g, std::vector<Node>& nodes, ValueId v) {
+  const auto n = std::ranges::find_if(nodes, [&](const Node& node) {
+    return node.op == Op::linear && is_gated(node.epilogue) && node.outputs[0] == v && has_bf16(g, node.inputs);
+  });
+  return n == nodes.end() ? nullptr : &*n;
+}
+
 // Whether all that read the value are such linears: then a prompt's rows need no q8.
 bool can_be_bf16(const Graph& g, ValueId v) {
   if (g.values[v].element != ElementType::q8 || g.values[v].rows != RowSet::all) return false;
@@ -26,16 +38,19 @@ void bf16_prompts(Graph& graph) {
   for_each_part(graph, [&](std::vector<Node>& nodes) {
     for (Node& n : nodes) {
       if (n.op == Op::attention && n.inputs.size() == 1) n.attributes["prompts"] = std::string("bf16");
-      if (std::ranges::any_of(n.outputs,
-                              [&](ValueId v) { return graph.values[v].element == ElementType::bf16; }))
-        continue;
+      if (has_bf16(graph, n.outputs) || (n.op == Op::quantize && n.has("rows"))) continue;
       const auto q8 = std::ranges::find_if(n.outputs, [&](ValueId v) { return can_be_bf16(graph, v); });
       if (q8 == n.outputs.end()) continue;
       const ValueId old = *q8;
       Value twin = graph.values[old];
       twin.name = twin.name.substr(0, twin.name.rfind("_q8")) + "_bf16";
       const ValueId bf16 = graph.add_value(twin.name, ElementType::bf16, twin.cols);
-      n.outputs.push_back(bf16);
+      if (Node* const source = n.op == Op::quantize ? gated_in_bf16(graph, nodes, n.inputs[0]) : nullptr) {
+        source->outputs.push_back(bf16);
+        n.attributes["rows"] = std::string("generated");
+      } else {
+        n.outputs.push_back(bf16);
+      }
       for_each_part(graph, [&](std::vector<Node>& readers) {
         for (Node& reader : readers) {
           const auto at = std::ranges::find(reader.inputs, old);

@@ -49,6 +49,7 @@ Graph without_prompts(Graph g) {
     for (Node& n : *part) {
       drop(n.inputs);
       drop(n.outputs);
+      if (n.op == Op::quantize) n.attributes.erase("rows");
     }
   return g;
 }

@@ -42,7 +42,11 @@ struct MixedCall {
   LinearCall linear;
   const void* bf16;  // as Bf16Kernel::put_row made it
   const rt::RowClass* classes;
+  // Of a gated product: where prompts' rows go in tiles of kGatedColumns, and whether they go to out as well.
+  void* prompts = nullptr;
+  bool with_floats = true;
 };
+inline constexpr uint32_t kGatedColumns = 320;
 struct MixedKernel {
   uint32_t type, up_type;  // up_type: of the gated product
   uint32_t cols;
@@ -134,6 +138,8 @@ struct RowKernels {
   void (*exp2_of_negative)(const float* x, float* y, uint32_t n);  // positive ones: as zero
   void (*silu)(const float* x, float* y, uint32_t n);
   void (*gelu)(const float* x, float* y, uint32_t n);
+  void (*silu_of_prompt)(const float* x, float* y, uint32_t n);
+  void (*gelu_of_prompt)(const float* x, float* y, uint32_t n);
   void (*tanh)(const float* x, float* y, uint32_t n);
   void (*rope_angles)(const rt::StepArgs& args, uint32_t begin, uint32_t end, const double* frequency,
                       uint32_t n, float magnitude, float* table, uint32_t stride);

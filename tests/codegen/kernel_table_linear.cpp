@@ -22,7 +22,7 @@ void run_linear(const LinearCall& c) {
 template <class Gate, class Up, uint32_t K>
 void run_gated(const LinearCall& c) {
   linear_gated<Gate, Up, K>({c.group_begin, c.group_end}, c.n_rows, c.weight, c.up, activation<Gate, K>(c),
-                            {c.out, c.out_stride}, [](f32x16 x) { return silu(x); });
+                            {c.out, c.out_stride}, Silu{});
 }
 
 template <uint32_t K>

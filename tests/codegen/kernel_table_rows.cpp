@@ -150,6 +150,11 @@ void run_multiply(uint32_t begin, uint32_t end, const float* a, const float* b, 
 
 f32x16 exp2_of_at_most_zero(f32x16 x) { return exp2_of_negative(x > 0.0F ? splat(0.0F) : x); }
 
+template <class Activate>
+f32x16 of_prompt(f32x16 x) {
+  return Activate{}.template of_prompt<1>(x);
+}
+
 template <class T, uint32_t n>
 constexpr Table<T> table(const T (&data)[n]) {
   return {data, n};
@@ -168,6 +173,8 @@ const RowKernels kRows = {table(kNormKernels),
                           run_each<exp2_of_at_most_zero>,
                           run_each<silu>,
                           run_each<gelu>,
+                          run_each<of_prompt<Silu>>,
+                          run_each<of_prompt<Gelu>>,
                           run_each<tanh>,
                           run_rope_angles,
                           run_select_rows,

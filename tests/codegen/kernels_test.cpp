@@ -403,8 +403,9 @@ class MixedReference {
     const auto sum = [&](size_t i, uint32_t n) {
       return of == rt::RowClass::prompt ? bf16_dot(w_[i], n, from) : dot(w_[i], n, from, q);
     };
+    const auto silu = of == rt::RowClass::prompt ? kernel_silu_of_prompt : kernel_silu;
     for (uint32_t n = 0; n < kMixedOutputs; ++n)
-      out.push_back(gated_ ? kernel_silu(sum(0, n)) * sum(1, n) : sum(0, n));
+      out.push_back(gated_ ? silu(sum(0, n)) * sum(1, n) : sum(0, n));
     return out;
   }
   const uint8_t* weight() const { return w_.front().packed.data; }
@@ -467,6 +468,9 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
         Aligned<float> out(size_t{n_rows + 1} * kStride);
         // Nothing, a bias and an addend, an addend in place.
         const uint32_t added = kernel.gated ? 0 : ++turn % 3;
+        // Prompts' rows of a gated product in tiles, and as floats as well or not.
+        Aligned<uint16_t> tiles(size_t{(n_rows + 31) / 32 * 32} * kGatedColumns);
+        const bool with_floats = !kernel.gated || ++turn % 2 == 0;
         if (added == 2) std::copy_n(other.data(), size_t{n_rows} * kStride, out.data);
         const auto run = [&](uint32_t begin, uint32_t end) {
           kernel.run({.linear = {.group_begin = begin,
@@ -484,7 +488,9 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
                                            : added == 2 ? out.data
                                                         : nullptr},
                       .bf16 = bf16.data,
-                      .classes = classes.data()});
+                      .classes = classes.data(),
+                      .prompts = tiles.data,
+                      .with_floats = with_floats});
         };
         run(kGroups - 1, kGroups);  // a single group
         run(0, 3);                  // a pair and a single one
@@ -496,10 +502,21 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
           std::vector<float> expected = reference.outputs(r, classes[r]);
           for (uint32_t n = 0; n < kMixedOutputs && added != 0; ++n)
             expected[n] = (added == 1 ? expected[n] + bias[n] : expected[n]) + other[size_t{r} * kStride + n];
-          expect_bits(out.data + size_t{r} * kStride, expected.data(), kMixedOutputs,
-                      level_.name + ", " + std::string(info(static_cast<DType>(kernel.type)).name) + " x " +
-                          std::to_string(cols) + ", row " + std::to_string(r) + " of " +
-                          std::to_string(n_rows));
+          const std::string what = level_.name + ", " +
+                                   std::string(info(static_cast<DType>(kernel.type)).name) + " x " +
+                                   std::to_string(cols) + ", row " + std::to_string(r) + " of " +
+                                   std::to_string(n_rows);
+          if (kernel.gated && classes[r] == prompt) {
+            const uint16_t* row = tiles.data + r / 16 * 16 * kGatedColumns + r % 16 * 32;
+            for (uint32_t n = 0; n < kMixedOutputs; ++n) {
+              const float got = bfloat16_to_float(row[n / 32 * 512 + n % 32]), rounded = round_to_bf16(expected[n]);
+              expect_bits(&got, &rounded, 1, what + " in tiles, output " + std::to_string(n));
+            }
+          }
+          if (with_floats || classes[r] != prompt)
+            expect_bits(out.data + size_t{r} * kStride, expected.data(), kMixedOutputs, what);
+          else
+            EXPECT_TRUE(std::isnan(out.data[size_t{r} * kStride])) << what << ": floats that nobody asked for";
         }
         EXPECT_TRUE(std::isnan(out.data[size_t{n_rows} * kStride]))
             << level_.name << ": wrote beyond its rows";
@@ -680,6 +697,8 @@ TEST_P(Kernels, FunctionsAreTheInterpreters) {
           [](float v) { return kernel_exp2_of_negative(std::min(v, 0.0F)); });
   compare("silu", level_.rows.silu, kernel_silu);
   compare("gelu", level_.rows.gelu, kernel_gelu);
+  compare("silu of prompts", level_.rows.silu_of_prompt, kernel_silu_of_prompt);
+  compare("gelu of prompts", level_.rows.gelu_of_prompt, kernel_gelu_of_prompt);
   compare("tanh", level_.rows.tanh, kernel_tanh);
 }
 

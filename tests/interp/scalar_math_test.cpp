@@ -70,6 +70,26 @@ TEST(KernelSilu, IsXTimesItsSigmoid) {
   EXPECT_TRUE(std::isnan(kernel_silu(std::numeric_limits<float>::quiet_NaN())));
 }
 
+// The reciprocal's line is off by less than 5.06%, which two steps make 2^-17.2; the power adds 2^-18.4, and the rounded
+// logarithm, up to 115 times, 2^-18.7.
+TEST(KernelSigmoidForBf16, IsWithinItsBound) {
+  const double worst = worst_error(-80, 80, kernel_sigmoid_for_bf16,
+                                   [](double x) { return 1.0 / (1.0 + std::exp(-x)); });
+  EXPECT_LT(worst, 0x1p-16);
+  EXPECT_GT(worst, 0x1p-19);  // the loop saw something
+}
+
+TEST(KernelSigmoidForBf16, Ends) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(kernel_sigmoid_for_bf16(-infinity), kernel_sigmoid_for_bf16(-80.0F));
+  EXPECT_EQ(kernel_sigmoid_for_bf16(infinity), kernel_sigmoid_for_bf16(80.0F));
+  for (const auto of_prompt : {kernel_silu_of_prompt, kernel_gelu_of_prompt}) {
+    EXPECT_EQ(of_prompt(0.0F), 0.0F);
+    EXPECT_EQ(of_prompt(infinity), infinity);
+    EXPECT_TRUE(std::isnan(of_prompt(std::numeric_limits<float>::quiet_NaN())));
+  }
+}
+
 TEST(LaneSum, AddsHalves) {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;

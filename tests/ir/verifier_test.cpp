@@ -160,8 +160,12 @@ TEST(Verifier, PromptsInBf16) {
                          std::initializer_list<std::string_view> parts) { refused(from, to, parts, text); };
   wrong("linear(%gated_q8, %gated_bf16, %attn_residual)", "linear(%gated_bf16, %attn_residual)",
         {"bf16 must stand beside q8"});
-  wrong("%gated_q8: q8[96], %gated_bf16: bf16[96]", "%gated_q8: q8[96], %gated_bf16: bf16[64]",
-        {"%gated_bf16 must have 96 columns"});
+  wrong("%gated_bf16: bf16[96]", "%gated_bf16: bf16[64]", {"%gated_bf16 must be bf16[96]"});
+  wrong("%gated_bf16: bf16[96]", "%gated_bf16: f32[96]", {"%gated_bf16 must be bf16[96]"});
+  wrong("linear(%attn_residual_q8, %attn_residual_bf16) @ffn_gate", "linear(%attn_residual_q8) @ffn_gate",
+        {"needs one output a segment"});
+  wrong("rows=generated", "rows=prompt", {"rows must be generated"});
+  wrong("%attn_norm_bf16: bf16[64]", "%attn_norm_bf16: bf16[32]", {"%attn_norm_bf16 must have 64 columns"});
   wrong("ffn_down.weight\" : q8_0*2", "ffn_down.weight\" : q8_0 f16",
         {"@ffn_down is f16 in a layer but the node has no f32 input"});
   wrong("prompts=bf16", "prompts=f16", {"prompts must be bf16"});

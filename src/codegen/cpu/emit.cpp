@@ -187,11 +187,14 @@ struct Emitter {
       return fmt::format("Output{{{}, {}}}", name(p, v), stride(v));
     };
     if (is_gated(n.epilogue)) {
-      put("{}linear_gated<{}, {}, {}>(split(w, {}), {}, {}, {}, {},\n{}    {}, [](f32x16 x) {{ return {}(x); "
-          "}});\n",
+      const std::string prompts =
+          n.outputs.size() == 1 ? ""
+                                : fmt::format(", PromptOutput<{}>{{{}, w.args.trace != nullptr}}",
+                                              g.values[n.outputs[1]].cols, name(p, n.outputs[1]));
+      put("{}linear_gated<{}, {}, {}>(split(w, {}), {}, {}, {}, {},\n{}    {}, {}{{}}{});\n",
           indent, type(p, n.segments[0].weight), type(p, n.segments[1].weight), k, stride(n.outputs[0]) / 16,
           n_rows, weight(p, n.segments[0].weight), weight(p, n.segments[1].weight), activation, indent,
-          to(n.outputs[0]), n.epilogue == Epilogue::silu_mul ? "silu" : "gelu");
+          to(n.outputs[0]), n.epilogue == Epilogue::silu_mul ? "Silu" : "Gelu", prompts);
       mark(s, p, indent, output_name(s), linear_cost(p, n.segments));
       return;
     }
@@ -228,6 +231,7 @@ struct Emitter {
         default: y = fmt::format("{} + r * {}", name(p, v), stride(v));
       }
     }
+    if (n.has("rows")) return fmt::format("{}, generated_row(w, {}, r)", y, q);
     if (!bf16.empty()) return fmt::format("{}, generated_row(w, {}, r), prompt_row(w, {}, r)", y, q, bf16);
     return fmt::format("{}, {}{}", y, q, q == "nullptr" ? "" : " + r");
   }

@@ -83,14 +83,29 @@ FORGE_INLINE u32x16 pair_of_bf16(f32x16 a, f32x16 b) {
 #endif
 }
 
+// 16 columns of a row to half of its line of a tile.
+FORGE_INLINE void store_bf16(f32x16 x, uint16_t* half) {
+#if defined(__AVX512BF16__)
+  store(half, _mm512_cvtneps_pbh((__m512)x));
+#else
+  store(half, __builtin_convertvector(round_to_bf16(x) >> 16, u16x16));
+#endif
+}
+
 // 32 columns of a row to its line of a tile.
 FORGE_INLINE void store_bf16(f32x16 x0, f32x16 x1, uint16_t* line) {
 #if defined(__AVX512BF16__)
   store(line, _mm512_cvtne2ps_pbh((__m512)x1, (__m512)x0));
 #else
-  store(line, __builtin_convertvector(round_to_bf16(x0) >> 16, u16x16));
-  store(line + 16, __builtin_convertvector(round_to_bf16(x1) >> 16, u16x16));
+  store_bf16(x0, line);
+  store_bf16(x1, line + 16);
 #endif
+}
+
+// Sixteen columns, number g of them, of row r; those of the tile's next row are a line, 32 elements, further on.
+template <uint32_t K>
+FORGE_INLINE uint16_t* half_line(Bf16Rows<K>* rows, uint64_t r, uint32_t g) {
+  return rows[r / kTileRows].tile[g / 2][r % kTileRows] + g % 2 * 16;
 }
 
 // Where row r lies: its piece of the first tile, 512 elements before that of the next one. A row is kept in the form that
@@ -124,6 +139,22 @@ FORGE_INLINE void for_runs(const rt::RowClass* classes, Range rows, rt::RowClass
   }
 }
 
+// Byte j of each lane, less the zero point.
+template <int zero>
+FORGE_INLINE f32x16 level_of_byte(u8x64 bytes, uint32_t j) {
+#if defined(__AVX512BW__)
+  // Into the lowest bits of 2^23, where a step is one. A shuffle has a port that products leave alone; written as such, since
+  // the compiler makes another instruction of what the shuffle leaves in place.
+  constexpr float kBase = 8388608.0F;
+  const u32x16 lane = {0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12, 0, 4, 8, 12}, from = lane + j;
+  f32x16 x = splat(kBase);
+  asm("vpshufb %2, %1, %0 %{%3%}" : "+v"(x) : "v"(bytes), "v"(from), "Yk"((uint64_t)0x1111111111111111));
+  return x - (kBase + (float)zero);
+#else
+  return to_f32((i32x16)((u32x16)bytes >> (8 * j) & 0xFF) - zero);
+#endif
+}
+
 // Tile number k of the group's weights as the type's reference decoding gives them, rounded.
 template <class F, uint32_t K>
 [[gnu::noinline]] static void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
@@ -140,12 +171,7 @@ template <class F, uint32_t K>
     const uint32_t half = F::kHalves ? t / 4 : 0;
     const u8x64 levels = load<u8x64>(tiles + 64 * t);
     const auto weight = [&](uint32_t j) __attribute__((always_inline)) {
-#if defined(__AVX512VNNI__)
-      const i32x16 level = dot4(splat(-kZero<F>), levels, 1 << (8 * j));  // picks a byte of each lane
-#else
-      const i32x16 level = (i32x16)((u32x16)levels >> (8 * j) & 0xFF) - kZero<F>;
-#endif
-      const f32x16 v = w.half[half] * to_f32(level);
+      const f32x16 v = w.half[half] * level_of_byte<kZero<F>>(levels, j);
       if constexpr (F::kMinimum) return v + w.minimum[half];
       return v;
     };
@@ -323,23 +349,26 @@ FORGE_INLINE Range piece_of(Range all, uint32_t begin, uint32_t most) {
 
 // What the vector unit does between products, a little at each step of k: it makes tiles of the next portion, finishes rows of
 // the last product, and asks for the lines where those of this one will go, which are no nearer than the third cache by then.
+// Few products may be under way at once, and the next ones begin only when what stands before them is done: so rows are
+// finished four together, which takes little longer than one.
 template <uint32_t K, class Fill, class Prefetch, class Finish>
 struct Overlapped {
   const Fill& fill;
   const Prefetch& prefetch;
   const Finish& finish;
   const rt::RowClass* classes;
+  static constexpr uint32_t kTogether = 4;
   // Tiles to make, one panel behind the other, so many for so many steps.
   Portion<K> next = {};
   Bf16Panel<K> (*panels)[2] = nullptr;
   uint32_t at_item = 0, at_panel = 0, at_tile = 0, n_left = 0, n_tiles = 0, n_steps = 1, owed = 0;
-  // A product, which of its rows is next, and how many rows at a step.
+  // A product, which of its rows is next, how many rows at a step, and how many of the last are due.
   struct Product {
     uint32_t item, first_row, row, end;
     const PairSums* sums;
   };
   Product last = {}, now = {};
-  uint32_t at_a_step = 0;
+  uint32_t at_a_step = 0, owed_rows = 0;
 
   inline __attribute__((always_inline)) void make_tile() {
     fill(next.items.begin + at_item, at_panel, next.first + at_tile, panels[at_item][at_panel].tile[at_tile]);
@@ -349,9 +378,23 @@ struct Overlapped {
     at_item += at_panel;
     at_panel ^= 1;
   }
-  inline __attribute__((always_inline)) void finish_row() {
-    const uint32_t r = last.row++, i = r - last.first_row;
-    if (classes[r] == rt::RowClass::prompt) finish(last.item, r, last.sums[0][i], last.sums[1][i]);
+  // Returns how many.
+  inline __attribute__((always_inline)) uint32_t finish_rows() {
+    const uint32_t r = last.row, i = r - last.first_row;
+    const float(*sums0)[16] = last.sums[0] + i, (*sums1)[16] = last.sums[1] + i;
+    if (r % kTogether == 0 && last.end - r >= kTogether && n_prompt_rows(r, kTogether) == kTogether) {
+      finish.template operator()<kTogether>(last.item, r, sums0, sums1);
+      last.row += kTogether;
+      return kTogether;
+    }
+    if (classes[r] == rt::RowClass::prompt) finish.template operator()<1>(last.item, r, sums0, sums1);
+    ++last.row;
+    return 1;
+  }
+  inline __attribute__((always_inline)) uint32_t n_prompt_rows(uint32_t r, uint32_t n) const {
+    uint32_t count = 0;
+    for (uint32_t i = r; i < r + n; ++i) count += classes[i] == rt::RowClass::prompt;
+    return count;
   }
   void make(const Portion<K>& portion, Bf16Panel<K> (*to)[2], uint32_t steps) {
     next = portion;
@@ -364,6 +407,7 @@ struct Overlapped {
   void begin(uint32_t item, Range rows, const PairSums* sums, bool is_whole, uint32_t steps) {
     now = {item, rows.begin, rows.begin, is_whole ? rows.end : rows.begin, sums};
     at_a_step = (rows.end - rows.begin + steps - 1) / steps;
+    owed_rows = 0;
   }
   void end() {
     finish_all();
@@ -372,12 +416,12 @@ struct Overlapped {
   }
   [[gnu::noinline]] void operator()() {
     for (uint32_t i = 0; i < at_a_step && now.row < now.end; ++i) prefetch(now.item, now.row++);
-    for (uint32_t i = 0; i < at_a_step && last.row < last.end; ++i) finish_row();
+    for (owed_rows += at_a_step; owed_rows >= kTogether && last.row < last.end;) owed_rows -= finish_rows();
     for (owed += n_tiles; owed >= n_steps && n_left != 0; owed -= n_steps) make_tile();
   }
   // What is left.
   [[gnu::noinline]] void finish_all() {
-    while (last.row < last.end) finish_row();
+    while (last.row < last.end) finish_rows();
   }
   [[gnu::noinline]] void make_all() {
     while (n_left != 0) make_tile();
@@ -385,7 +429,7 @@ struct Overlapped {
 };
 
 // For each item a pair of panels and all prompt rows: fill(item, panel, k, tile) makes tile k of one, prefetch(item, row) asks
-// for the lines that finish(item, row, sums0, sums1) will need, which has the sums of a row with both panels.
+// for the lines that finish<n>(item, row, sums0, sums1) will need, which has the sums of n rows of a tile with both panels.
 template <uint32_t K, class Fill, class Prefetch, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<K>* rows,
                                    const rt::RowClass* classes, Fill fill, Prefetch prefetch, Finish finish) {

@@ -198,10 +198,10 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight,
             if (addend != nullptr && addend != to.out) __builtin_prefetch(addend + at);
           }
         },
-        [&](uint32_t pair, uint32_t row, const float(&sums0)[16], const float(&sums1)[16])
+        [&]<uint32_t n>(uint32_t pair, uint32_t row, const float(*sums0)[16], const float(*sums1)[16])
             __attribute__((always_inline)) {
-              finish(first(pair), row, 1, &sums0);
-              if (count(pair) == 2) finish(first(pair) + 1, row, 1, &sums1);
+              finish(first(pair), row, n, sums0);
+              if (count(pair) == 2) finish(first(pair) + 1, row, n, sums1);
             });
     for_runs(x.classes, {0, n_rows}, rt::RowClass::generated,
              [&](uint32_t begin, uint32_t end)
@@ -211,15 +211,24 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight,
   }
 }
 
-// activation(gate) * up of two weights of equal shape.
-template <class FGate, class FUp, uint32_t K, class F, bool with_bf16>
+// Where a gated product's prompt rows go as what the next linear multiplies; with_floats: to the output as well.
+template <uint32_t N>
+struct PromptOutput {
+  Bf16Rows<N>* rows;
+  bool with_floats;
+};
+
+// activate(gate) * up of two weights of equal shape. prompts: null, or a PromptOutput.
+template <class FGate, class FUp, uint32_t K, class Activate, bool with_bf16, class Prompts = decltype(nullptr)>
 FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gate, const uint8_t* up,
-                               const Activation<K, with_bf16>& x, Output to, F activation) {
+                               const Activation<K, with_bf16>& x, Output to, Activate activate,
+                               Prompts prompts = nullptr) {
+  constexpr bool for_next = !__is_same(Prompts, decltype(nullptr));
   const auto finish = [&](uint32_t g, uint32_t row, uint32_t n, const float(*a)[16], const float(*b)[16])
                           __attribute__((always_inline)) {
                             for (uint32_t m = 0; m < n; ++m)
                               store(to.out + (uint64_t)(row + m) * to.stride + 16 * g,
-                                    activation(load<f32x16>(a[m])) * load<f32x16>(b[m]));
+                                    activate(load<f32x16>(a[m])) * load<f32x16>(b[m]));
                           };
   const auto tile = [&](uint32_t g, uint32_t row, uint32_t n) __attribute__((always_inline)) {
     alignas(64) float a[kPassRows<K>][16], b[kPassRows<K>][16];
@@ -237,10 +246,23 @@ FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gat
             fill<FUp, K>(tile, up + g * kGroupBytes<FUp, K>, k);
         },
         [&](uint32_t g, uint32_t row) __attribute__((always_inline)) {
-          prefetch_to_write(to.out + (uint64_t)row * to.stride + 16 * g);
+          if constexpr (for_next)
+            prefetch_to_write(half_line(prompts.rows, row, g));
+          else
+            prefetch_to_write(to.out + (uint64_t)row * to.stride + 16 * g);
         },
-        [&](uint32_t g, uint32_t row, const float(&of_gate)[16], const float(&of_up)[16])
-            __attribute__((always_inline)) { finish(g, row, 1, &of_gate, &of_up); });
+        [&]<uint32_t n>(uint32_t g, uint32_t row, const float(*of_gate)[16], const float(*of_up)[16])
+            __attribute__((always_inline)) {
+              typedef typename Rows<n>::F32 F32;
+              const F32 v = activate.template of_prompt<n>(load<F32>(of_gate)) * load<F32>(of_up);
+              for (uint32_t m = 0; m < n; ++m) {
+                const f32x16 of_row = ((const f32x16*)&v)[m];
+                if constexpr (for_next) store_bf16(of_row, half_line(prompts.rows, row, g) + 32 * m);
+                if constexpr (for_next)
+                  if (__builtin_expect(!prompts.with_floats, 1)) continue;
+                store(to.out + (uint64_t)(row + m) * to.stride + 16 * g, of_row);
+              }
+            });
     for_runs(x.classes, {0, n_rows}, rt::RowClass::generated,
              [&](uint32_t begin, uint32_t end)
                  __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });
