@@ -271,7 +271,7 @@ void attention(benchmark::State& state) {
       attention_heads<Shape, kContext>(worker, everything(Shape::n_kv_heads), Conversation::kPageBytes, 0,
                                        scoring, q.data(), out.data(), kWidth, scores.data());
     else
-      attention_blocks<Shape, kContext>(worker, Conversation::kPageBytes, 0, scoring, q.data(), out.data(),
+      attention_blocks<Shape, kContext>(worker, 0, Conversation::kPageBytes, 0, scoring, q.data(), out.data(),
                                         kWidth, scores.data());
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();

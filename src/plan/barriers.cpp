@@ -1,5 +1,6 @@
 // What stands between stages: derived from what they touch.
 #include "plan/plan.h"
+#include "runtime/core/step.h"
 
 namespace forge {
 namespace {
@@ -64,10 +65,23 @@ void derive(Phase& phase, bool deep) {
   walk(phase, phase.epilogue, pending, deep);
 }
 
+// Numbers what is dealt since the last barrier, with another barrier where numbers run out or where it isn't known what was
+// dealt before.
+void number_deals(std::vector<Stage>& stages) {
+  uint32_t next = rt::Barrier::kDeals;
+  for (Stage& s : stages) {
+    s.barrier |= s.n_deals() != 0 && next + s.n_deals() > rt::Barrier::kDeals;
+    if (s.barrier) next = 0;
+    s.first_deal = next;
+    next += s.n_deals();
+  }
+}
+
 }  // namespace
 
 void derive_barriers(Phase& phase) {
   for (const bool deep : {false, true}) derive(phase, deep);
+  for (auto* stages : {&phase.prologue, &phase.body, &phase.epilogue}) number_deals(*stages);
 }
 
 }  // namespace forge

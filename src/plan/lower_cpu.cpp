@@ -134,7 +134,7 @@ struct Lowering {
         break;
       case Op::linear:
         s.kernel = Kernel::linear;
-        s.division = Division::groups;
+        s.division = few ? Division::groups : Division::dealt_groups;
         break;
       case Op::silu:
       case Op::gelu:
@@ -175,11 +175,12 @@ struct Lowering {
     switch (s.kernel) {
       case Kernel::linear: {
         const bool adds = n.epilogue == Epilogue::add;
+        const Part part = few ? Part::groups : Part::all;
         for (size_t i = 0; i < n.inputs.size(); ++i) {
           const bool addend = adds && i + 1 == n.inputs.size();
-          access(s, n.inputs[i], false, addend ? Part::groups : Part::all, addend ? groups(n.outputs[0]) : 0);
+          access(s, n.inputs[i], false, addend ? part : Part::all, addend ? groups(n.outputs[0]) : 0);
         }
-        for (ValueId v : n.outputs) access(s, v, true, Part::groups, groups(v));
+        for (ValueId v : n.outputs) access(s, v, true, part, groups(v));
         break;
       }
       case Kernel::rope_kv: {

@@ -43,7 +43,8 @@ enum class Division : uint8_t {
   heads,          // contiguous ranges of kv heads with their queries, all rows
   pages,          // contiguous ranges of the pages of all kv heads and rows
   heads_or_dims,  // in a deep step contiguous ranges of the dimensions of all kv heads and rows, otherwise as heads
-  blocks,         // blocks of rows times kv heads, dealt out in turn
+  blocks,         // blocks of rows times kv heads, each to the worker that comes for it
+  dealt_groups,   // ranges of groups of 16 outputs, all rows, likewise
   every_worker,  // each worker does all of it, into memory of its own
 };
 
@@ -83,6 +84,14 @@ struct Stage {
   bool barrier = false;       // all workers wait here before the stage
   bool deep_barrier = false;  // likewise, in a deep step alone
   bool only_deep = false;     // there is nothing to do in other steps
+  uint32_t first_deal = 0;    // of what is dealt: its number since the last barrier, the first of n_deals()
+
+  // What is dealt at a time: a linear's outputs one by one.
+  uint32_t n_deals() const {
+    if (division == Division::blocks) return 1;
+    if (division != Division::dealt_groups) return 0;
+    return is_gated(node.epilogue) ? 1 : static_cast<uint32_t>(node.segments.size());
+  }
 };
 
 // A step of the decode phase is deep where attention takes longer than waiting for each other does: then it is divided

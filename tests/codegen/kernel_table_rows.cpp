@@ -53,7 +53,7 @@ void run_heads(const AttentionCall& c) {
 }
 template <class S>
 void run_blocks(const AttentionCall& c) {
-  attention_blocks<S, kAttentionContext>(Worker{c.args, c.worker}, c.page_bytes, c.layer_offset,
+  attention_blocks<S, kAttentionContext>(Worker{c.args, c.worker}, 0, c.page_bytes, c.layer_offset,
                                          {c.scale, c.softcap, c.window}, c.q, c.out, c.q_stride, c.scores);
 }
 

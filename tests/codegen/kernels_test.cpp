@@ -13,6 +13,7 @@
 #include <random>
 #include <set>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "interp/scalar_math.h"
@@ -1050,10 +1051,20 @@ TEST_P(Kernels, RopeKvAndAttention) {
       expect_columns(by_heads.data, &c.expected[begin * c.q_stride], n, c.q_cols, c.q_stride, what);
       call.out = by_blocks.data;
       args.n_workers = 3;
-      for (const uint32_t worker : {2U, 0U, 1U}) {
-        call.worker = worker;
-        kernel.blocks(call);
-      }
+      rt::Barrier barrier;
+      args.barrier = &barrier;
+      const auto run_dealt = [&](void (*blocks)(const AttentionCall&)) {
+        barrier.dealt[0] = 0;
+        std::vector<std::jthread> workers;
+        for (uint32_t worker = 0; worker < args.n_workers; ++worker)
+          workers.emplace_back([&, worker, mine = call]() mutable {
+            const Aligned<float> own_scores(kernel.score_floats);
+            mine.worker = worker;
+            mine.scores = own_scores.data;
+            blocks(mine);
+          });
+      };
+      run_dealt(kernel.blocks);
       expect_columns(by_blocks.data, &c.expected[begin * c.q_stride], n, c.q_cols, c.q_stride,
                      what + ", in blocks");
       // Prompts in bf16, and a generated row where one stood.
@@ -1062,10 +1073,7 @@ TEST_P(Kernels, RopeKvAndAttention) {
         if ((begin + i) % 29 == 5 || end == 64) classes[i] = rt::RowClass::generated;
       args.row_class = classes.data();
       call.out = mixed.data;
-      for (const uint32_t worker : {2U, 0U, 1U}) {
-        call.worker = worker;
-        kernel.mixed_blocks(call);
-      }
+      run_dealt(kernel.mixed_blocks);
       for (uint32_t i = 0; i < n; ++i)
         expect_bits(mixed.data + i * c.q_stride,
                     &(classes[i] == rt::RowClass::prompt ? c.in_bf16 : c.expected)[(begin + i) * c.q_stride],

@@ -69,7 +69,8 @@ struct Simulated {
     return {h * queries * head, (h + 1) * queries * head};
   }
 
-  Touched of(const Stage& s, uint32_t worker) const {
+  // Of what is dealt any worker may get any part; dealt: one way to deal it out, in which none get the same.
+  Touched of(const Stage& s, uint32_t worker, bool dealt) const {
     Touched t;
     const Node& n = s.node;
     const uint32_t all = s.rows == RowSet::wanted ? n_out : n_rows;
@@ -82,7 +83,10 @@ struct Simulated {
         for (size_t i = 0; i < n.inputs.size(); ++i)
           if (!adds || i + 1 < n.inputs.size()) add_value(t.reads, n.inputs[i], worker, every);
         for (const ValueId v : n.outputs) {
-          const Interval groups = share((g.values[v].cols + 15) / 16, worker, n_workers);
+          const uint32_t n_groups = (g.values[v].cols + 15) / 16;
+          const Interval groups = s.division == Division::dealt_groups && !dealt
+                                      ? Interval{0, n_groups}
+                                      : share(n_groups, worker, n_workers);
           const Interval cols = {groups.begin * 16, groups.end * 16};
           if (adds) add_value(t.reads, n.inputs.back(), worker, every, cols);
           add_value(t.writes, v, worker, every, cols);
@@ -140,7 +144,7 @@ struct Simulated {
           uint32_t item = 0;
           for (uint32_t r = 0; r < all; r += 16)
             for (uint32_t h = 0; h < kv; ++h, ++item)
-              if (item % n_workers == worker) attend({r, std::min(r + 16, all)}, h);
+              if (!dealt || item % n_workers == worker) attend({r, std::min(r + 16, all)}, h);
         }
         break;
       }
@@ -205,18 +209,23 @@ struct Hazards {
     const bool decode = p.max_rows < 16;
     const Simulated batch{g, p, decode ? 4U : 35U, decode ? 3U : 16U, n_workers, deep};
     const std::vector<Stage*> stages = stages_of(p);
-    std::vector<std::vector<Touched>> touched(stages.size());
+    std::vector<std::vector<Touched>> any(stages.size()), one_of_it(stages.size());
     for (size_t i = 0; i < stages.size(); ++i)
-      for (uint32_t w = 0; w < n_workers; ++w) touched[i].push_back(batch.of(*stages[i], w));
+      for (uint32_t w = 0; w < n_workers; ++w) {
+        any[i].push_back(batch.of(*stages[i], w, false));
+        one_of_it[i].push_back(batch.of(*stages[i], w, true));
+      }
     pair.assign(stages.size(), std::vector<bool>(stages.size()));
     for (size_t i = 0; i < stages.size(); ++i)
-      for (size_t j = 0; j < stages.size(); ++j)
+      for (size_t j = 0; j < stages.size(); ++j) {
+        const auto& touched = i == j ? one_of_it : any;
         for (uint32_t a = 0; a < n_workers; ++a)
           for (uint32_t b = 0; b < n_workers; ++b)
             if (a != b && (meet(touched[i][a].writes, touched[j][b].reads) ||
                            meet(touched[i][a].writes, touched[j][b].writes) ||
                            meet(touched[i][a].reads, touched[j][b].writes)))
               pair[i][j] = true;
+      }
   }
 
   // Runs the stages with the barriers that they have now: the first two that meet, if any.

@@ -22,8 +22,8 @@ std::string kernel_type(DType t) {
 }
 
 constexpr std::string_view kIfLogits = "if (w.args.logits != nullptr) ";
-constexpr std::string_view kDivisions[] = {"rows",   "groups",      "heads", "pages", "heads or dimensions",
-                                           "blocks", "every worker"};
+constexpr std::string_view kDivisions[] = {
+    "rows", "groups", "heads", "pages", "heads or dimensions", "blocks, dealt", "groups, dealt", "every worker"};
 
 // The code of the highest level, which the runtime knows; those below it are numbered.
 constexpr std::string_view kFirstSymbol = "forge_model_code";
@@ -163,6 +163,16 @@ struct Emitter {
     return std::string(s.node.outputs.empty() ? kernel_name(s.kernel) : g.values[s.node.outputs[0]].name);
   }
 
+  // The beginning of a linear's call, `function` and its groups: what is dealt is called in a loop.
+  void call_linear(const Stage& s, size_t call, std::string_view indent, std::string_view condition,
+                   std::string_view function, uint32_t n_groups) {
+    if (s.division == Division::dealt_groups)
+      put("{}{}for (Range groups = {{}}; deal(w, {}, {}, groups);)\n{}  {}(groups", indent, condition,
+          s.first_deal + call, n_groups, indent, function);
+    else
+      put("{}{}{}(split(w, {})", indent, condition, function, n_groups);
+  }
+
   void linear(const Stage& s, const Place& p, std::string_view indent) {
     const Node& n = s.node;
     const uint32_t k = g.weights[n.segments[0].weight].cols;
@@ -191,10 +201,13 @@ struct Emitter {
           n.outputs.size() == 1 ? ""
                                 : fmt::format(", PromptOutput<{}>{{{}, w.args.trace != nullptr}}",
                                               g.values[n.outputs[1]].cols, name(p, n.outputs[1]));
-      put("{}linear_gated<{}, {}, {}>(split(w, {}), {}, {}, {}, {},\n{}    {}, {}{{}}{});\n",
-          indent, type(p, n.segments[0].weight), type(p, n.segments[1].weight), k, stride(n.outputs[0]) / 16,
-          n_rows, weight(p, n.segments[0].weight), weight(p, n.segments[1].weight), activation, indent,
-          to(n.outputs[0]), n.epilogue == Epilogue::silu_mul ? "Silu" : "Gelu", prompts);
+      call_linear(s, 0, indent, "",
+                  fmt::format("linear_gated<{}, {}, {}>", type(p, n.segments[0].weight),
+                              type(p, n.segments[1].weight), k),
+                  stride(n.outputs[0]) / 16);
+      put(", {}, {}, {}, {},\n{}      {}, {}{{}}{});\n", n_rows, weight(p, n.segments[0].weight),
+          weight(p, n.segments[1].weight), activation, indent, to(n.outputs[0]),
+          n.epilogue == Epilogue::silu_mul ? "Silu" : "Gelu", prompts);
       mark(s, p, indent, output_name(s), linear_cost(p, n.segments));
       return;
     }
@@ -203,9 +216,11 @@ struct Emitter {
       const Segment& segment = n.segments[i];
       const bool has_bias = segment.bias != kNoWeight;
       const std::string_view condition = n.outputs[i] == g.logits ? kIfLogits : "";
-      put("{}{}linear<{}, {}{}>(split(w, {}), {}, {}, {},\n{}    {}, {}, {}{});\n", indent, condition,
-          type(p, segment.weight), k, has_bias ? fmt::format(", {}", type(p, segment.bias)) : "",
-          pad16(g.weights[segment.weight].rows) / 16, n_rows, weight(p, segment.weight), activation, indent,
+      call_linear(s, i, indent, condition,
+                  fmt::format("linear<{}, {}{}>", type(p, segment.weight), k,
+                              has_bias ? fmt::format(", {}", type(p, segment.bias)) : ""),
+                  pad16(g.weights[segment.weight].rows) / 16);
+      put(", {}, {}, {},\n{}      {}, {}, {}{});\n", n_rows, weight(p, segment.weight), activation, indent,
           to(n.outputs[i]), has_bias ? weight(p, segment.bias) : "nullptr",
           n.epilogue == Epilogue::add ? name(p, n.inputs.back()) : "nullptr", map);
       mark(s, p, indent, g.values[n.outputs[i]].name, linear_cost(p, {&segment, 1}), condition);
@@ -349,7 +364,7 @@ struct Emitter {
               indent, indent, tail);
           mark(s, p, indent, output_name(s), cost_of(s, p), "if (!b.deep) ");
         } else {
-          put("{}attention_blocks<AttentionShape, kCtx>(w, {}, b.scores);\n", indent, tail);
+          put("{}attention_blocks<AttentionShape, kCtx>(w, {}, {}, b.scores);\n", indent, s.first_deal, tail);
           mark(s, p, indent, output_name(s), cost_of(s, p));
         }
         break;

@@ -17,6 +17,9 @@ enum class RowClass : uint8_t { prompt, generated };
 // A barrier for the workers of one team. Workers spin briefly; then `sleep` (may be null: keep spinning)
 // waits until `generation` differs from its argument, and `wake` wakes sleepers.
 struct Barrier {
+  // How much of each piece of work between two barriers has been taken by workers: zero behind every barrier.
+  static constexpr uint32_t kDeals = 8;
+  alignas(64) uint32_t dealt[kDeals] = {};
   alignas(64) uint32_t arrived = 0;
   alignas(64) uint32_t generation = 0;
   uint32_t sleepers = 0;
@@ -43,6 +46,7 @@ static inline void barrier_wait(Barrier& b) {
   const uint32_t generation = __atomic_load_n(&b.generation, __ATOMIC_RELAXED);
   if (__atomic_add_fetch(&b.arrived, 1, __ATOMIC_ACQ_REL) == b.n_workers) {
     __atomic_store_n(&b.arrived, 0, __ATOMIC_RELAXED);
+    for (uint32_t& dealt : b.dealt) __atomic_store_n(&dealt, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&b.generation, generation + 1, __ATOMIC_SEQ_CST);
     if (b.wake != nullptr && __atomic_load_n(&b.sleepers, __ATOMIC_SEQ_CST) != 0) b.wake(&b);
     return;

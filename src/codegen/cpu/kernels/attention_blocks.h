@@ -228,12 +228,12 @@ template <class Shape>
   }
 }
 
-// Blocks of rows of one sequence and class times kv heads, dealt out in turn, since later rows see more positions.
+// Blocks of rows of one sequence and class times kv heads, for whoever comes: later rows see more positions.
 template <class Shape, uint32_t ctx_max>
-FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_t layer_offset,
+FORGE_INLINE void attention_blocks(const Worker& w, uint32_t deal, uint64_t page_bytes, uint64_t layer_offset,
                                    const Scoring& scoring, const float* q, float* out, uint32_t stride,
                                    float* scores) {
-  uint32_t item = 0;
+  uint32_t item = 0, mine = deal_one(w, deal, ~0U);
   for (uint32_t r = 0; r < w.args.n_rows;) {
     const bool prompt = Shape::bf16_prompts && w.args.row_class[r] == rt::RowClass::prompt;
     const uint32_t most = prompt ? PromptBlock<Shape>::kRows : 16;
@@ -245,7 +245,8 @@ FORGE_INLINE void attention_blocks(const Worker& w, uint64_t page_bytes, uint64_
     while (n < most && r + n < w.args.n_rows && alike(r + n)) ++n;
     const KvView kv = kv_view(w, r, page_bytes, layer_offset);
     for (uint32_t h = 0; h < Shape::n_kv_heads; ++h, ++item) {
-      if (item % w.args.n_workers != w.index) continue;
+      if (item != mine) continue;
+      mine = deal_one(w, deal, mine);
       if constexpr (Shape::bf16_prompts) {
         if (prompt) {
           attend_prompt<Shape>(w, r, n, h, kv, scoring, q, out, stride);

@@ -53,5 +53,34 @@ FORGE_INLINE Range split(const Worker& w, uint32_t n) {
 }
 FORGE_INLINE Range everything(uint32_t n) { return {0, n}; }
 
+// Items of a long stage for whoever comes: next becomes what this worker has to do, false when nothing is left. deal: the
+// number of the piece of work since the last barrier. A worker gets half of its share of what is left, so that one on a slow
+// core, or one that was interrupted, keeps the others waiting for a small piece only; of few items its share at once, since
+// each piece costs a start. Pairs stay together.
+FORGE_INLINE bool deal(const Worker& w, uint32_t deal, uint32_t n, Range& next) {
+  constexpr uint32_t kLeast = 8;
+  const uint32_t n_workers = w.args.n_workers;
+  if (n_workers == 1) {
+    const bool first = next.end == 0;
+    next = {0, n};
+    return first;
+  }
+  uint32_t* const dealt = w.args.barrier->dealt + deal;
+  uint32_t begin = __atomic_load_n(dealt, __ATOMIC_RELAXED), end;
+  do {
+    if (begin >= n) return false;
+    const uint32_t left = n - begin, share = (n + n_workers - 1) / n_workers, half = left / (2 * n_workers),
+                   size = share <= 2 * kLeast ? share : half > kLeast ? half : kLeast;
+    end = size + size % 2 < left ? begin + size + size % 2 : n;
+  } while (!__atomic_compare_exchange_n(dealt, &begin, end, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+  next = {begin, end};
+  return true;
+}
+// Likewise one item at a time: the number of the next one.
+FORGE_INLINE uint32_t deal_one(const Worker& w, uint32_t deal, uint32_t last) {
+  return w.args.n_workers == 1 ? last + 1
+                               : __atomic_fetch_add(w.args.barrier->dealt + deal, 1, __ATOMIC_RELAXED);
+}
+
 }  // namespace
 }  // namespace forge::kernels
