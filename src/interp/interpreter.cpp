@@ -257,7 +257,7 @@ struct Run {
         for (uint32_t r = 0; r < rows; ++r) {
           const uint64_t at = uint64_t{r} * x->cols;
           const bool in_bf16 = bf16 != nullptr && args.row_class[r] == rt::RowClass::prompt;
-          float y = in_bf16 ? floats.bf16_dot(bf16->row(r))
+          float y = in_bf16     ? floats.bf16_dot(bf16->row(r))
                     : as_floats ? w.dot(x->f.data() + at)
                                 : w.dot(x->q.data() + at, x->d.data() + at / kBlock);
           if (!bias.empty()) y += bias[o];

@@ -18,7 +18,8 @@ bool has_bf16(const Graph& g, const std::vector<ValueId>& values) {
 // The gated product that gives the value, where it multiplies bf16 itself: it finishes prompts' rows apart from the others.
 Node* gated_in_bf16(const Graph& g, std::vector<Node>& nodes, ValueId v) {
   const auto n = std::ranges::find_if(nodes, [&](const Node& node) {
-    return node.op == Op::linear && is_gated(node.epilogue) && node.outputs[0] == v && has_bf16(g, node.inputs);
+    return node.op == Op::linear && is_gated(node.epilogue) && node.outputs[0] == v &&
+           has_bf16(g, node.inputs);
   });
   return n == nodes.end() ? nullptr : &*n;
 }

@@ -44,7 +44,7 @@ enum class Division : uint8_t {
   pages,          // contiguous ranges of the pages of all kv heads and rows
   heads_or_dims,  // in a deep step contiguous ranges of the dimensions of all kv heads and rows, otherwise as heads
   blocks,         // blocks of rows times kv heads, each to the worker that comes for it
-  dealt_groups,   // ranges of groups of 16 outputs, all rows, likewise
+  dealt_groups,  // ranges of groups of 16 outputs, all rows, likewise
   every_worker,  // each worker does all of it, into memory of its own
 };
 

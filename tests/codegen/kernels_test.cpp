@@ -503,21 +503,22 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
           std::vector<float> expected = reference.outputs(r, classes[r]);
           for (uint32_t n = 0; n < kMixedOutputs && added != 0; ++n)
             expected[n] = (added == 1 ? expected[n] + bias[n] : expected[n]) + other[size_t{r} * kStride + n];
-          const std::string what = level_.name + ", " +
-                                   std::string(info(static_cast<DType>(kernel.type)).name) + " x " +
-                                   std::to_string(cols) + ", row " + std::to_string(r) + " of " +
-                                   std::to_string(n_rows);
+          const std::string what =
+              level_.name + ", " + std::string(info(static_cast<DType>(kernel.type)).name) + " x " +
+              std::to_string(cols) + ", row " + std::to_string(r) + " of " + std::to_string(n_rows);
           if (kernel.gated && classes[r] == prompt) {
             const uint16_t* row = tiles.data + r / 16 * 16 * kGatedColumns + r % 16 * 32;
             for (uint32_t n = 0; n < kMixedOutputs; ++n) {
-              const float got = bfloat16_to_float(row[n / 32 * 512 + n % 32]), rounded = round_to_bf16(expected[n]);
+              const float got = bfloat16_to_float(row[n / 32 * 512 + n % 32]),
+                          rounded = round_to_bf16(expected[n]);
               expect_bits(&got, &rounded, 1, what + " in tiles, output " + std::to_string(n));
             }
           }
           if (with_floats || classes[r] != prompt)
             expect_bits(out.data + size_t{r} * kStride, expected.data(), kMixedOutputs, what);
           else
-            EXPECT_TRUE(std::isnan(out.data[size_t{r} * kStride])) << what << ": floats that nobody asked for";
+            EXPECT_TRUE(std::isnan(out.data[size_t{r} * kStride]))
+                << what << ": floats that nobody asked for";
         }
         EXPECT_TRUE(std::isnan(out.data[size_t{n_rows} * kStride]))
             << level_.name << ": wrote beyond its rows";

@@ -73,8 +73,8 @@ TEST(KernelSilu, IsXTimesItsSigmoid) {
 // The reciprocal's line is off by less than 5.06%, which two steps make 2^-17.2; the power adds 2^-18.4, and the rounded
 // logarithm, up to 115 times, 2^-18.7.
 TEST(KernelSigmoidForBf16, IsWithinItsBound) {
-  const double worst = worst_error(-80, 80, kernel_sigmoid_for_bf16,
-                                   [](double x) { return 1.0 / (1.0 + std::exp(-x)); });
+  const double worst =
+      worst_error(-80, 80, kernel_sigmoid_for_bf16, [](double x) { return 1.0 / (1.0 + std::exp(-x)); });
   EXPECT_LT(worst, 0x1p-16);
   EXPECT_GT(worst, 0x1p-19);  // the loop saw something
 }

@@ -23,7 +23,8 @@ std::string kernel_type(DType t) {
 
 constexpr std::string_view kIfLogits = "if (w.args.logits != nullptr) ";
 constexpr std::string_view kDivisions[] = {
-    "rows", "groups", "heads", "pages", "heads or dimensions", "blocks, dealt", "groups, dealt", "every worker"};
+    "rows",          "groups",        "heads",       "pages", "heads or dimensions",
+    "blocks, dealt", "groups, dealt", "every worker"};
 
 // The code of the highest level, which the runtime knows; those below it are numbered.
 constexpr std::string_view kFirstSymbol = "forge_model_code";
@@ -197,10 +198,10 @@ struct Emitter {
       return fmt::format("Output{{{}, {}}}", name(p, v), stride(v));
     };
     if (is_gated(n.epilogue)) {
-      const std::string prompts =
-          n.outputs.size() == 1 ? ""
-                                : fmt::format(", PromptOutput<{}>{{{}, w.args.trace != nullptr}}",
-                                              g.values[n.outputs[1]].cols, name(p, n.outputs[1]));
+      const std::string prompts = n.outputs.size() == 1
+                                      ? ""
+                                      : fmt::format(", PromptOutput<{}>{{{}, w.args.trace != nullptr}}",
+                                                    g.values[n.outputs[1]].cols, name(p, n.outputs[1]));
       call_linear(s, 0, indent, "",
                   fmt::format("linear_gated<{}, {}, {}>", type(p, n.segments[0].weight),
                               type(p, n.segments[1].weight), k),

@@ -50,8 +50,8 @@ struct Bf16Panel {
 // fit the nearer caches. One block is made while another is multiplied with.
 template <uint32_t K>
 constexpr uint32_t kPanels = [] {
-  constexpr uint32_t bytes = 256 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2;
-  return fit < 2 ? 2 : fit > 16 ? 16 : fit;
+  constexpr uint32_t bytes = 192 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2;
+  return fit > 12 ? 12 : fit;
 }();
 
 // Asks for a line that will be written: a store that finds it waits for no one.
@@ -162,7 +162,6 @@ template <class F, uint32_t K>
   const uint32_t sub = k % kSubs;
   const uint8_t* s = group + k / kSubs * F::kScaleBytes;
   const uint8_t* q = group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes;
-  prefetch_codes<F>(q, sub);
   u8x64 space[8];
   const uint8_t* tiles = F::tiles(q, sub, space);
   const Scales w = F::scales(s, sub);
@@ -177,6 +176,14 @@ template <class F, uint32_t K>
     };
     for (uint32_t j = 0; j < 4; j += 2, to += 64) store(to, pair_of_bf16(weight(j), weight(j + 1)));
   }
+}
+
+// Asks for what fill will read.
+template <class F, uint32_t K>
+FORGE_INLINE void prefetch_weights(const uint8_t* group, uint32_t k) {
+  constexpr uint32_t kSubs = F::kBlock / 32;
+  __builtin_prefetch(group + k / kSubs * F::kScaleBytes);
+  prefetch_codes<F>(group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes, k % kSubs);
 }
 
 // body<0>(), body<1>(), ..., body<n - 1>(): registers are numbers in instructions.
@@ -256,7 +263,10 @@ template <int A, bool add, uint32_t K, class Step>
       _tile_dpbf16ps(3, 4, 6);
       let_go<4>();
     } else {
+      // Few rows: what makes the panels has filled the first cache since.
       prefetch_tile(a0 + 1);
+      prefetch_tile(b0 + 1);
+      prefetch_tile(b1 + 1);
     }
     let_go<6>();
     step();
@@ -351,17 +361,23 @@ FORGE_INLINE Range piece_of(Range all, uint32_t begin, uint32_t most) {
 // the last product, and asks for the lines where those of this one will go, which are no nearer than the third cache by then.
 // Few products may be under way at once, and the next ones begin only when what stands before them is done: so rows are
 // finished four together, which takes little longer than one.
-template <uint32_t K, class Fill, class Prefetch, class Finish>
+template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
 struct Overlapped {
+  const Ask& ask;
   const Fill& fill;
   const Prefetch& prefetch;
   const Finish& finish;
   const rt::RowClass* classes;
   static constexpr uint32_t kTogether = 4;
-  // Tiles to make, one panel behind the other, so many for so many steps.
+  // Tiles to make, one panel behind the other, so many for so many steps. Their weights are asked for a few tiles ahead.
+  struct TileOf {
+    uint32_t item = 0, panel = 0, tile = 0;
+  };
+  static constexpr uint32_t kAhead = 8;
   Portion<K> next = {};
   Bf16Panel<K> (*panels)[2] = nullptr;
-  uint32_t at_item = 0, at_panel = 0, at_tile = 0, n_left = 0, n_tiles = 0, n_steps = 1, owed = 0;
+  TileOf to_make = {}, to_ask = {};
+  uint32_t n_made = 0, n_asked = 0, n_tiles = 0, n_steps = 1, owed = 0;
   // A product, which of its rows is next, how many rows at a step, and how many of the last are due.
   struct Product {
     uint32_t item, first_row, row, end;
@@ -370,13 +386,24 @@ struct Overlapped {
   Product last = {}, now = {};
   uint32_t at_a_step = 0, owed_rows = 0;
 
+  inline __attribute__((always_inline)) void advance(TileOf& t) const {
+    if (++t.tile < next.n_tiles()) return;
+    t.tile = 0;
+    t.item += t.panel;
+    t.panel ^= 1;
+  }
+  inline __attribute__((always_inline)) void ask_for_tile() {
+    if (n_asked == n_tiles) return;
+    ++n_asked;
+    ask(next.items.begin + to_ask.item, to_ask.panel, next.first + to_ask.tile);
+    advance(to_ask);
+  }
   inline __attribute__((always_inline)) void make_tile() {
-    fill(next.items.begin + at_item, at_panel, next.first + at_tile, panels[at_item][at_panel].tile[at_tile]);
-    --n_left;
-    if (++at_tile < next.n_tiles()) return;
-    at_tile = 0;
-    at_item += at_panel;
-    at_panel ^= 1;
+    ask_for_tile();
+    ++n_made;
+    const TileOf t = to_make;
+    fill(next.items.begin + t.item, t.panel, next.first + t.tile, panels[t.item][t.panel].tile[t.tile]);
+    advance(to_make);
   }
   // Returns how many.
   inline __attribute__((always_inline)) uint32_t finish_rows() {
@@ -399,9 +426,11 @@ struct Overlapped {
   void make(const Portion<K>& portion, Bf16Panel<K> (*to)[2], uint32_t steps) {
     next = portion;
     panels = to;
-    at_item = at_panel = at_tile = owed = 0;
-    n_left = n_tiles = 2 * portion.n_items() * portion.n_tiles();
+    to_make = to_ask = {};
+    n_made = n_asked = owed = 0;
+    n_tiles = 2 * portion.n_items() * portion.n_tiles();
     n_steps = steps;
+    for (uint32_t i = 0; i < kAhead; ++i) ask_for_tile();
   }
   // is_whole: behind it the sums of these rows are.
   void begin(uint32_t item, Range rows, const PairSums* sums, bool is_whole, uint32_t steps) {
@@ -417,22 +446,24 @@ struct Overlapped {
   [[gnu::noinline]] void operator()() {
     for (uint32_t i = 0; i < at_a_step && now.row < now.end; ++i) prefetch(now.item, now.row++);
     for (owed_rows += at_a_step; owed_rows >= kTogether && last.row < last.end;) owed_rows -= finish_rows();
-    for (owed += n_tiles; owed >= n_steps && n_left != 0; owed -= n_steps) make_tile();
+    for (owed += n_tiles; owed >= n_steps && n_made != n_tiles; owed -= n_steps) make_tile();
   }
   // What is left.
   [[gnu::noinline]] void finish_all() {
     while (last.row < last.end) finish_rows();
   }
   [[gnu::noinline]] void make_all() {
-    while (n_left != 0) make_tile();
+    while (n_made != n_tiles) make_tile();
   }
 };
 
-// For each item a pair of panels and all prompt rows: fill(item, panel, k, tile) makes tile k of one, prefetch(item, row) asks
+// For each item a pair of panels and all prompt rows: ask(item, panel, k) asks for what fill(item, panel, k, tile) reads to
+// make tile k of one, prefetch(item, row) asks
 // for the lines that finish<n>(item, row, sums0, sums1) will need, which has the sums of n rows of a tile with both panels.
-template <uint32_t K, class Fill, class Prefetch, class Finish>
+template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<K>* rows,
-                                   const rt::RowClass* classes, Fill fill, Prefetch prefetch, Finish finish) {
+                                   const rt::RowClass* classes, Ask ask, Fill fill, Prefetch prefetch,
+                                   Finish finish) {
   using P = Portion<K>;
   constexpr uint32_t kBoth = 2 * kTileRows;
   // Rows are finished while the next sums are made. Where there are several pieces, those of all rows of a pass are kept.
@@ -457,7 +488,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
   // Nothing is multiplied while the first block is made: it is one item.
   P now = {piece_of(items, items.begin, 1), pass_from(0), 0};
   if (items.begin == items.end || now.rows.begin == n_rows) return;
-  Overlapped<K, Fill, Prefetch, Finish> overlapped{fill, prefetch, finish, classes};
+  Overlapped<K, Ask, Fill, Prefetch, Finish> overlapped{ask, fill, prefetch, finish, classes};
   overlapped.make(now, panels[0], 1);
   overlapped.make_all();
   configure_bf16_tiles();

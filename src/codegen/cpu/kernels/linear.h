@@ -51,7 +51,7 @@ FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16
     for (uint32_t sub = 0; sub < kSubs; ++sub) {
       const uint32_t b = block * kSubs + sub;  // of the activation
       // Where rows are few the weights come from memory; eight may be all of a batch, as they are a prompt's block.
-      if constexpr (M <= 8) prefetch_codes<F>(q, sub);
+      if constexpr (M <= 8) prefetch_codes<F>(q + kPrefetch, sub);
       u8x64 space[8];
       const auto tiles = factors<F::kTop>(F::tiles(q, sub, space));
       const Scales w = F::scales(s, sub);
@@ -185,12 +185,16 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight,
     const auto first = [&](uint32_t pair) __attribute__((always_inline)) { return groups.begin + 2 * pair; };
     const auto count = [&](uint32_t pair)
                            __attribute__((always_inline)) { return groups.end - first(pair) > 1 ? 2U : 1U; };
+    // A lone group is both; the second's sums are dropped.
+    const auto group = [&](uint32_t pair, uint32_t panel) __attribute__((always_inline)) {
+      return weight + (first(pair) + panel % count(pair)) * kGroupBytes<F, K>;
+    };
     for_prompt_tiles<K>(
         pairs, n_rows, x.bf16, x.classes,
-        [&](uint32_t pair, uint32_t panel, uint32_t k, WeightTile& tile) __attribute__((always_inline)) {
-          // A lone group is both; the second's sums are dropped.
-          fill<F, K>(tile, weight + (first(pair) + panel % count(pair)) * kGroupBytes<F, K>, k);
-        },
+        [&](uint32_t pair, uint32_t panel, uint32_t k)
+            __attribute__((always_inline)) { prefetch_weights<F, K>(group(pair, panel), k); },
+        [&](uint32_t pair, uint32_t panel, uint32_t k, WeightTile& tile)
+            __attribute__((always_inline)) { fill<F, K>(tile, group(pair, panel), k); },
         [&](uint32_t pair, uint32_t row) __attribute__((always_inline)) {
           for (uint32_t i = 0; i < count(pair); ++i) {
             const uint64_t at = (uint64_t)row * to.stride + 16 * (first(pair) + i);
@@ -219,7 +223,8 @@ struct PromptOutput {
 };
 
 // activate(gate) * up of two weights of equal shape. prompts: null, or a PromptOutput.
-template <class FGate, class FUp, uint32_t K, class Activate, bool with_bf16, class Prompts = decltype(nullptr)>
+template <class FGate, class FUp, uint32_t K, class Activate, bool with_bf16,
+          class Prompts = decltype(nullptr)>
 FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gate, const uint8_t* up,
                                const Activation<K, with_bf16>& x, Output to, Activate activate,
                                Prompts prompts = nullptr) {
@@ -239,6 +244,12 @@ FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gat
   if constexpr (with_bf16) {
     for_prompt_tiles<K>(
         groups, n_rows, x.bf16, x.classes,
+        [&](uint32_t g, uint32_t panel, uint32_t k) __attribute__((always_inline)) {
+          if (panel == 0)
+            prefetch_weights<FGate, K>(gate + g * kGroupBytes<FGate, K>, k);
+          else
+            prefetch_weights<FUp, K>(up + g * kGroupBytes<FUp, K>, k);
+        },
         [&](uint32_t g, uint32_t panel, uint32_t k, WeightTile& tile) __attribute__((always_inline)) {
           if (panel == 0)
             fill<FGate, K>(tile, gate + g * kGroupBytes<FGate, K>, k);

@@ -468,7 +468,8 @@ FORGE_INLINE typename Rows<n>::F32 sigmoid_for_bf16(typename Rows<n>::F32 x) {
   typedef typename Rows<n>::F32 F;
   typedef typename Rows<n>::U32 U;
   const auto all = [](float v) __attribute__((always_inline)) { return F{} + v; };
-  const auto fma = [](F a, F b, F c) __attribute__((always_inline)) { return __builtin_elementwise_fma(a, b, c); };
+  const auto fma = [](F a, F b, F c)
+                       __attribute__((always_inline)) { return __builtin_elementwise_fma(a, b, c); };
   x = x < 80.0F ? x : all(80.0F);  // in this order a NaN becomes 80
   x = x > -80.0F ? x : all(-80.0F);
   const F shifted = fma(x, all(-kLog2E), all(12582912.0F));

@@ -70,7 +70,9 @@ FORGE_INLINE bool deal(const Worker& w, uint32_t deal, uint32_t n, Range& next) 
   do {
     if (begin >= n) return false;
     const uint32_t left = n - begin, share = (n + n_workers - 1) / n_workers, half = left / (2 * n_workers),
-                   size = share <= 2 * kLeast ? share : half > kLeast ? half : kLeast;
+                   size = share <= 2 * kLeast ? share
+                          : half > kLeast     ? half
+                                              : kLeast;
     end = size + size % 2 < left ? begin + size + size % 2 : n;
   } while (!__atomic_compare_exchange_n(dealt, &begin, end, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
   next = {begin, end};

@@ -286,12 +286,12 @@ constexpr uint64_t kGroupBytes<F, K> = (K * 16 * sizeof(typename F::Element) + 6
 // Bytes ahead at which weights are asked for: the hardware's prefetcher stops at page boundaries.
 constexpr uint32_t kPrefetch = 4096;
 
-// Asks for this part's share of the lines of a block's codes, that far behind q.
+// Asks for this part's share of the lines of a block's codes.
 template <class F>
 FORGE_INLINE void prefetch_codes(const uint8_t* q, uint32_t sub) {
   constexpr uint32_t kSubs = F::kBlock / 32, kLine = 64, kLines = F::kCodeBytes / kLine;
   for (uint32_t i = kLines * sub / kSubs; i < kLines * (sub + 1) / kSubs; ++i)
-    __builtin_prefetch(q + kPrefetch + kLine * i);
+    __builtin_prefetch(q + kLine * i);
 }
 
 // One row of a packed matrix as floats, exactly as the type's reference decoding gives them: what embed
