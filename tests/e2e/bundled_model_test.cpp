@@ -61,7 +61,7 @@ TEST_F(BundledModel, PortableProgramTakesTheBestLevelThatThereIs) {
     const std::string chosen = fmt::format("FORGE_LEVEL={} ./portable", level->name);
     if (const std::string_view missing = missing_feature(*level); !missing.empty()) {
       EXPECT_EQ(
-          error(chosen + " info", 1),
+          error(chosen + " info", 2),
           fmt::format("portable: FORGE_LEVEL={}: this processor lacks {}, which that level needs; unset "
                       "FORGE_LEVEL, and the best level it has is taken",
                       level->name, missing));
@@ -72,7 +72,7 @@ TEST_F(BundledModel, PortableProgramTakesTheBestLevelThatThereIs) {
     EXPECT_NE(output(chosen + " info").find(fmt::format(" {}, plan", level->name)), std::string::npos);
   }
   EXPECT_EQ(
-      error("FORGE_LEVEL=mips ./portable info", 1),
+      error("FORGE_LEVEL=mips ./portable info", 2),
       "portable: FORGE_LEVEL=mips: the program was not compiled for that level, but for sapphirerapids, "
       "x86-64-v4+vnni, x86-64-v4, x86-64-v3+avxvnni, x86-64-v3, x86-64");
   if (find_on_path("qemu-x86_64").empty())

@@ -104,10 +104,8 @@ int run_program(Program& program, std::vector<std::string> args) {
 namespace {
 
 // The code that is to run, of those that `best` leads to: the first that the processor has all features for, or the one
-// that FORGE_LEVEL names.
-Result<const ModelCode*> choose_code(const ModelCode* best) {
-  const char* wanted = std::getenv("FORGE_LEVEL");
-  if (wanted != nullptr && *wanted == '\0') wanted = nullptr;
+// that is wanted, if not null.
+Result<const ModelCode*> choose_code(const ModelCode* best, const char* wanted) {
   std::string levels;
   const char* missing = nullptr;
   for (const ModelCode* code = best; code != nullptr; code = code->next) {
@@ -133,8 +131,10 @@ int program_main(const ModelCode* code, int argc, char** argv) {
   Program program;
   program.name = argc > 0 && *argv[0] != '\0' ? argv[0] : "program";
   program.name.erase(0, program.name.rfind('/') + 1);  // npos + 1 is 0
-  const auto chosen = choose_code(code);
-  if (!chosen) return fail(program, chosen.error());
+  const char* wanted_level = std::getenv("FORGE_LEVEL");
+  if (wanted_level != nullptr && *wanted_level == '\0') wanted_level = nullptr;
+  const auto chosen = choose_code(code, wanted_level);
+  if (!chosen) return fail(program, chosen.error(), wanted_level != nullptr ? kMisuse : 1);
   program.own_path = own_path();
   if (program.own_path.empty()) {
     return fail(program, Error{"the program can't open its own file; start it by its path, or mount /proc"});
