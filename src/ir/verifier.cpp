@@ -50,10 +50,6 @@ struct Verifier {
   void is_f32(const Value& v, uint64_t cols) const {
     if (v.element != ElementType::f32 || v.cols != cols) error("%{} must be f32[{}]", v.name, cols);
   }
-  void are_rounded(const Value& v, uint32_t cols) const {
-    if (v.element != ElementType::bf16 || v.cols != cols || cols % 32 != 0)
-      error("%{} must be bf16[{}], in blocks of 32", v.name, cols);
-  }
   // Values that are one activation in its forms: f32, q8, and bf16 beside q8, each at most once.
   void are_forms(std::span<const ValueId> ids, uint32_t cols) const {
     for (size_t i = 0; i < ids.size(); ++i) {
@@ -125,6 +121,19 @@ struct Verifier {
     if (!node->segments.empty()) vector_weight(node->segments[0].weight, static_cast<uint32_t>(rotated / 2));
   }
 
+  // A gated product that gives prompts' rows in bf16 gives only the others as floats.
+  void check_rounded() const {
+    const uint32_t cols = weight(node->segments[0].weight).rows;
+    const Value& v = out(1);
+    if (v.element != ElementType::bf16 || v.cols != cols || cols % 32 != 0)
+      error("%{} must be bf16[{}], in blocks of 32", v.name, cols);
+    for (const auto* part : {&g.prologue, &g.body, &g.epilogue})
+      for (const Node& reader : *part)
+        if (std::ranges::find(reader.inputs, node->outputs[0]) != reader.inputs.end() &&
+            !(reader.op == Op::quantize && reader.has("rows")))
+          error("%{} has no floats of prompts: only quantize of generated rows may read it", out(0).name);
+  }
+
   void check_linear() const {
     require(!node->segments.empty(), "no segment");
     const uint32_t k = weight(node->segments[0].weight).cols;
@@ -142,7 +151,7 @@ struct Verifier {
     const bool gated = is_gated(node->epilogue);
     const size_t n_out = gated ? 1 : node->segments.size();
     if (gated && has_bf16 && node->outputs.size() == 2)
-      are_rounded(out(1), weight(node->segments[0].weight).rows);
+      check_rounded();
     else
       require(node->outputs.size() == n_out, "needs one output a segment");
     if (gated)

@@ -15,8 +15,10 @@ bool has_bf16(const Graph& g, const std::vector<ValueId>& values) {
   return std::ranges::any_of(values, [&](ValueId v) { return g.values[v].element == ElementType::bf16; });
 }
 
-// The gated product that gives the value, where it multiplies bf16 itself: it finishes prompts' rows apart from the others.
+// The gated product that gives the value to one reader, where it multiplies bf16 itself: it finishes prompts' rows apart from
+// the others, and does not write them as floats.
 Node* gated_in_bf16(const Graph& g, std::vector<Node>& nodes, ValueId v) {
+  if (count_uses(g, v) != 1) return nullptr;
   const auto n = std::ranges::find_if(nodes, [&](const Node& node) {
     return node.op == Op::linear && is_gated(node.epilogue) && node.outputs[0] == v &&
            has_bf16(g, node.inputs);

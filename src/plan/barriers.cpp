@@ -1,4 +1,5 @@
 // What stands between stages: derived from what they touch.
+#include "core/error.h"
 #include "plan/plan.h"
 #include "runtime/core/step.h"
 
@@ -70,6 +71,8 @@ void derive(Phase& phase, bool deep) {
 void number_deals(std::vector<Stage>& stages) {
   uint32_t next = rt::Barrier::kDeals;
   for (Stage& s : stages) {
+    if (s.n_deals() > rt::Barrier::kDeals)
+      fail("plan: a linear of {} outputs, {} can be dealt at a time", s.n_deals(), rt::Barrier::kDeals);
     s.barrier |= s.n_deals() != 0 && next + s.n_deals() > rt::Barrier::kDeals;
     if (s.barrier) next = 0;
     s.first_deal = next;

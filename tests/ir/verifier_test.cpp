@@ -165,6 +165,7 @@ TEST(Verifier, PromptsInBf16) {
   wrong("linear(%attn_residual_q8, %attn_residual_bf16) @ffn_gate", "linear(%attn_residual_q8) @ffn_gate",
         {"needs one output a segment"});
   wrong("rows=generated", "rows=prompt", {"rows must be generated"});
+  wrong(" {rows=generated}", "", {"%gated has no floats of prompts"});
   wrong("%attn_norm_bf16: bf16[64]", "%attn_norm_bf16: bf16[32]", {"%attn_norm_bf16 must have 64 columns"});
   wrong("ffn_down.weight\" : q8_0*2", "ffn_down.weight\" : q8_0 f16",
         {"@ffn_down is f16 in a layer but the node has no f32 input"});

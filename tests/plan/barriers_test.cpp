@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <numeric>
 #include <optional>
+#include <set>
 
+#include "runtime/core/step.h"
 #include "tests/plan/plans.h"
 
 namespace forge {
@@ -292,6 +294,26 @@ TEST(Barriers, NoneIsSuperfluous) {
         ++at;
       }
     }
+}
+
+// The counts of two pieces of work must not be one while both may be dealt.
+TEST(Barriers, WhatIsDealtSinceOneHasItsOwnNumber) {
+  size_t n_dealt = 0;
+  for (NamedPlan& named : all_plans())
+    for (Phase& p : named.plan.phases) {
+      std::set<uint32_t> since;
+      for (const auto* part : {&p.prologue, &p.body, &p.body, &p.epilogue})
+        for (const Stage& s : *part) {
+          if (s.barrier) since.clear();
+          for (uint32_t deal = s.first_deal; deal < s.first_deal + s.n_deals(); ++deal, ++n_dealt) {
+            EXPECT_LT(deal, rt::Barrier::kDeals);
+            EXPECT_TRUE(since.insert(deal).second)
+                << named.name << ", " << p.name << ": number " << deal << "\n"
+                << print(named.plan, named.graph);
+          }
+        }
+    }
+  EXPECT_GT(n_dealt, 0U);
 }
 
 // What a llama's token costs in waiting. A larger number is a regression; a smaller one a gain to be kept.

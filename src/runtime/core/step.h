@@ -189,6 +189,6 @@ struct ModelCode {
   uint32_t n_stages;
   uint32_t max_stage_events;
 };
-inline constexpr uint32_t kModelCodeAbi = 2;
+inline constexpr uint32_t kModelCodeAbi = 3;
 
 }  // namespace forge::rt

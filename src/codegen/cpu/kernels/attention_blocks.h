@@ -246,14 +246,10 @@ FORGE_INLINE void attention_blocks(const Worker& w, uint32_t deal, uint64_t page
     const KvView kv = kv_view(w, r, page_bytes, layer_offset);
     for (uint32_t h = 0; h < Shape::n_kv_heads; ++h, ++item) {
       if (item != mine) continue;
+      if (!prompt) attention_rows<Shape, ctx_max, false>(w, r, n, h, kv, scoring, q, out, stride, scores);
+      if constexpr (Shape::bf16_prompts)
+        if (prompt) attend_prompt<Shape>(w, r, n, h, kv, scoring, q, out, stride);
       mine = deal_one(w, deal, mine);
-      if constexpr (Shape::bf16_prompts) {
-        if (prompt) {
-          attend_prompt<Shape>(w, r, n, h, kv, scoring, q, out, stride);
-          continue;
-        }
-      }
-      attention_rows<Shape, ctx_max, false>(w, r, n, h, kv, scoring, q, out, stride, scores);
     }
     r += n;
   }

@@ -458,8 +458,8 @@ struct Overlapped {
 };
 
 // For each item a pair of panels and all prompt rows: ask(item, panel, k) asks for what fill(item, panel, k, tile) reads to
-// make tile k of one, prefetch(item, row) asks
-// for the lines that finish<n>(item, row, sums0, sums1) will need, which has the sums of n rows of a tile with both panels.
+// make tile k of one; prefetch(item, row) for the lines that finish<n>(item, row, sums0, sums1) will need, which has the sums
+// of n rows of a tile with both panels.
 template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<K>* rows,
                                    const rt::RowClass* classes, Ask ask, Fill fill, Prefetch prefetch,
