@@ -20,6 +20,7 @@ std::vector<std::vector<Range>> deal_twice(uint32_t n, uint32_t n_workers, uint3
   std::vector<std::vector<Range>> got(n_workers);
   {
     std::vector<std::jthread> workers;
+    workers.reserve(n_workers);
     for (uint32_t i = 0; i < n_workers; ++i)
       workers.emplace_back([&, i] {
         const Worker w{args, i};

@@ -1057,6 +1057,7 @@ TEST_P(Kernels, RopeKvAndAttention) {
       const auto run_dealt = [&](void (*blocks)(const AttentionCall&)) {
         barrier.dealt[0] = 0;
         std::vector<std::jthread> workers;
+        workers.reserve(args.n_workers);
         for (uint32_t worker = 0; worker < args.n_workers; ++worker)
           workers.emplace_back([&, worker, mine = call]() mutable {
             const Aligned<float> own_scores(kernel.score_floats);
