@@ -32,28 +32,26 @@ inline float kernel_exp(float x) {
   return e * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
 }
 
+// 2^(n + r), shifted = kRounder + n.
+constexpr float kRounder = 12582912.0F;
+inline float kernel_exp2_of_parts(float shifted, float r) {
+  float p = 9.582829661667347e-3F;
+  for (const float c : {5.5906400084495544e-2F, 2.4024099111557007e-1F, 6.931241750717163e-1F, 1.0F})
+    p = std::fmaf(p, r, c);
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23));
+}
+
 inline float kernel_exp2_of_negative(float x) {
   x = x > -126.0F ? x : -126.0F;
-  const float shifted = x + 12582912.0F, r = x - (shifted - 12582912.0F);
-  float p = 9.582829661667347e-3F;
-  p = std::fmaf(p, r, 5.5906400084495544e-2F);
-  p = std::fmaf(p, r, 2.4024099111557007e-1F);
-  p = std::fmaf(p, r, 6.931241750717163e-1F);
-  p = std::fmaf(p, r, 1.0F);
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23));
+  const float shifted = x + kRounder;
+  return kernel_exp2_of_parts(shifted, x - (shifted - kRounder));
 }
 
 inline float kernel_sigmoid_for_bf16(float x) {
   x = x < 80.0F ? x : 80.0F;
   x = x > -80.0F ? x : -80.0F;
-  const float shifted = std::fmaf(x, -kLog2E, 12582912.0F), r = std::fmaf(x, -kLog2E, 12582912.0F - shifted);
-  float p = 9.582829661667347e-3F;
-  p = std::fmaf(p, r, 5.5906400084495544e-2F);
-  p = std::fmaf(p, r, 2.4024099111557007e-1F);
-  p = std::fmaf(p, r, 6.931241750717163e-1F);
-  p = std::fmaf(p, r, 1.0F);
-  const float y =
-      std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23)) + 1.0F;
+  const float shifted = std::fmaf(x, -kLog2E, kRounder);
+  const float y = kernel_exp2_of_parts(shifted, std::fmaf(x, -kLog2E, kRounder - shifted)) + 1.0F;
   auto inverse = std::bit_cast<float>(0x7EF311C7U - std::bit_cast<uint32_t>(y));
   for (int i = 0; i < 2; ++i) inverse *= std::fmaf(-y, inverse, 2.0F);
   return inverse;

@@ -48,6 +48,9 @@ enum class Division : uint8_t {
   every_worker,  // each worker does all of it, into memory of its own
 };
 
+// As the dump and the source show it.
+std::string_view division_name(Division division);
+
 // The part of a buffer that one worker touches. Two accesses of one worker's parts can't meet another
 // worker's when they are divided alike.
 struct Access {

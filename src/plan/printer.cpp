@@ -21,8 +21,7 @@ void print_stages(const Phase& p, const Graph& g, const std::vector<Stage>& stag
   for (const Stage& s : stages) {
     if (s.barrier || s.deep_barrier)
       fmt::format_to(to, "{}-- barrier{}\n", indent, s.barrier ? "" : " in a deep step");
-    fmt::format_to(to, "{}{:<16} by {:<13}", indent, kernel_name(s.kernel),
-                   kDivisionNames[static_cast<size_t>(s.division)]);
+    fmt::format_to(to, "{}{:<16} by {:<13}", indent, kernel_name(s.kernel), division_name(s.division));
     for (const bool write : {false, true}) {
       const char* arrow = write ? " ->" : "  ";
       for (const Access& a : s.accesses) {
@@ -38,6 +37,8 @@ void print_stages(const Phase& p, const Graph& g, const std::vector<Stage>& stag
 }
 
 }  // namespace
+
+std::string_view division_name(Division division) { return kDivisionNames[static_cast<size_t>(division)]; }
 
 std::string_view kernel_name(Kernel kernel) { return kKernelNames[static_cast<size_t>(kernel)]; }
 

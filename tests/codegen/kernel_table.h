@@ -42,7 +42,7 @@ struct MixedCall {
   LinearCall linear;
   const void* bf16;  // as Bf16Kernel::put_row made it
   const rt::RowClass* classes;
-  // Of a gated product: where prompts' rows go in tiles of kGatedColumns, and whether they go to out as well.
+  // Of a gated product: where prompts' rows go in tiles of kGatedColumns, if not null, and whether they go to out as well.
   void* prompts = nullptr;
   bool with_floats = true;
 };

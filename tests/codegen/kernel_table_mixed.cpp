@@ -22,9 +22,14 @@ void run_linear(const MixedCall& c) {
 template <class Gate, class Up, uint32_t K>
 void run_gated(const MixedCall& c) {
   const LinearCall& l = c.linear;
-  linear_gated<Gate, Up, K>({l.group_begin, l.group_end}, l.n_rows, l.weight, l.up, activation<K>(c),
-                            {l.out, l.out_stride}, Silu{},
-                            PromptOutput<kGatedColumns>{(Bf16Rows<kGatedColumns>*)c.prompts, c.with_floats});
+  const auto run = [&](auto prompts) {
+    linear_gated<Gate, Up, K>({l.group_begin, l.group_end}, l.n_rows, l.weight, l.up, activation<K>(c),
+                              {l.out, l.out_stride}, Silu{}, prompts);
+  };
+  if (c.prompts == nullptr)
+    run(nullptr);
+  else
+    run(PromptOutput<kGatedColumns>{(Bf16Rows<kGatedColumns>*)c.prompts, c.with_floats});
 }
 
 template <uint32_t K>

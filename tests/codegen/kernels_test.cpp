@@ -469,9 +469,10 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
         Aligned<float> out(size_t{n_rows + 1} * kStride);
         // Nothing, a bias and an addend, an addend in place.
         const uint32_t added = kernel.gated ? 0 : ++turn % 3;
-        // Prompts' rows of a gated product in tiles, and as floats as well or not.
+        // Prompts' rows of a gated product as floats, in tiles, as both.
         Aligned<uint16_t> tiles(size_t{(n_rows + 31) / 32 * 32} * kGatedColumns);
-        const bool with_floats = !kernel.gated || ++turn % 2 == 0;
+        const uint32_t form = kernel.gated ? ++turn % 3 : 0;
+        const bool with_floats = form != 1, in_tiles = form != 0;
         if (added == 2) std::copy_n(other.data(), size_t{n_rows} * kStride, out.data);
         const auto run = [&](uint32_t begin, uint32_t end) {
           kernel.run({.linear = {.group_begin = begin,
@@ -490,7 +491,7 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
                                                         : nullptr},
                       .bf16 = bf16.data,
                       .classes = classes.data(),
-                      .prompts = tiles.data,
+                      .prompts = in_tiles ? tiles.data : nullptr,
                       .with_floats = with_floats});
         };
         run(kGroups - 1, kGroups);  // a single group
@@ -506,7 +507,7 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
           const std::string what =
               level_.name + ", " + std::string(info(static_cast<DType>(kernel.type)).name) + " x " +
               std::to_string(cols) + ", row " + std::to_string(r) + " of " + std::to_string(n_rows);
-          if (kernel.gated && classes[r] == prompt) {
+          if (in_tiles && classes[r] == prompt) {
             const uint16_t* row = tiles.data + r / 16 * 16 * kGatedColumns + r % 16 * 32;
             for (uint32_t n = 0; n < kMixedOutputs; ++n) {
               const float got = bfloat16_to_float(row[n / 32 * 512 + n % 32]),

@@ -22,10 +22,6 @@ std::string kernel_type(DType t) {
 }
 
 constexpr std::string_view kIfLogits = "if (w.args.logits != nullptr) ";
-constexpr std::string_view kDivisions[] = {
-    "rows",          "groups",        "heads",       "pages", "heads or dimensions",
-    "blocks, dealt", "groups, dealt", "every worker"};
-
 // The code of the highest level, which the runtime knows; those below it are numbered.
 constexpr std::string_view kFirstSymbol = "forge_model_code";
 std::string code_symbol(size_t i) {
@@ -95,7 +91,7 @@ struct Emitter {
       for (size_t i = 0; i < s.node.segments.size(); ++i)
         put("{} {}", i ? "," : "", g.weights[s.node.segments[i].weight].name);
     }
-    put(", by {}\n", kDivisions[static_cast<size_t>(s.division)]);
+    put(", by {}\n", division_name(s.division));
   }
 
   // What a call must read and compute, as rt::StageInfo says.

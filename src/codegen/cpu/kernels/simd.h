@@ -438,49 +438,52 @@ FORGE_INLINE f32x16 exp(f32x16 x) {
   return e * (f32x16)scale;
 }
 
-// 2^x for x <= 0, relative error below 2^-18: for weights that are rounded to bfloat16, where that is next to nothing.
-// Below -126 the smallest normal number, likewise for a NaN; of 0 exactly 1. x = n + r with |r| <= 1/2; adding 1.5 * 2^23
-// leaves n in the lowest bits; the polynomial is a minimax one with 1 at 0.
-FORGE_INLINE f32x16 exp2_of_negative(f32x16 x) {
-  x = max(x, splat(-126.0F));
-  const f32x16 shifted = x + 12582912.0F, r = x - (shifted - 12582912.0F);
-  f32x16 p = splat(9.582829661667347e-3F);
-  p = fma(p, r, splat(5.5906400084495544e-2F));
-  p = fma(p, r, splat(2.4024099111557007e-1F));
-  p = fma(p, r, splat(6.931241750717163e-1F));
-  p = fma(p, r, splat(1.0F));
-  return (f32x16)((u32x16)p + ((u32x16)shifted << 23));
-}
-
 // Sixteen columns of n rows. What is computed of them together waits less: a step of one row needs nothing of the others.
 template <uint32_t n>
 struct Rows {
   typedef float F32 __attribute__((vector_size(64 * n), aligned(64)));
   typedef uint32_t U32 __attribute__((vector_size(64 * n), aligned(64)));
 };
+template <class V>
+FORGE_INLINE V fma(V a, V b, V c) {
+  return __builtin_elementwise_fma(a, b, c);
+}
 
-// 1 / (1 + e^-x), relative error below 2^-16 where |x| < 80: for values that are rounded to bfloat16, where that is next to
-// nothing. The power is that of exp2_of_negative. The reciprocal begins with the bits of y taken from a constant, a line
-// through the logarithm that is 5% off at most, and squares that error in each of two steps of Newton's: no division, which
-// takes as long as all the rest.
+// 1.5 * 2^23: what is added to it is rounded to an integer, which is left in the lowest bits.
+constexpr float kRounder = 12582912.0F;
+
+// 2^(m + r) for |r| <= 1/2 and shifted = kRounder + m, relative error below 2^-18: for values that are rounded to bfloat16,
+// where that is next to nothing. The polynomial is a minimax one with 1 at 0.
+template <uint32_t n>
+FORGE_INLINE typename Rows<n>::F32 exp2_of_parts(typename Rows<n>::F32 shifted, typename Rows<n>::F32 r) {
+  typedef typename Rows<n>::F32 F;
+  typedef typename Rows<n>::U32 U;
+  constexpr float kCoefficients[] = {5.5906400084495544e-2F, 2.4024099111557007e-1F, 6.931241750717163e-1F,
+                                     1.0F};
+  F p = F{} + 9.582829661667347e-3F;
+  for (const float c : kCoefficients) p = fma(p, r, F{} + c);
+  return (F)((U)p + ((U)shifted << 23));
+}
+
+// 2^x for x <= 0. Below -126 the smallest normal number, likewise for a NaN; of 0 exactly 1.
+FORGE_INLINE f32x16 exp2_of_negative(f32x16 x) {
+  x = max(x, splat(-126.0F));
+  const f32x16 shifted = x + kRounder;
+  return exp2_of_parts<1>(shifted, x - (shifted - kRounder));
+}
+
+// 1 / (1 + e^-x), relative error below 2^-16 where |x| < 80: for values that are rounded to bfloat16 next. The reciprocal
+// begins with the bits of y taken from a constant, a line through the logarithm that is 5% off at most, and squares that
+// error in each of two steps of Newton's: no division, which takes as long as all the rest.
 template <uint32_t n>
 FORGE_INLINE typename Rows<n>::F32 sigmoid_for_bf16(typename Rows<n>::F32 x) {
   typedef typename Rows<n>::F32 F;
-  typedef typename Rows<n>::U32 U;
   const auto all = [](float v) __attribute__((always_inline)) { return F{} + v; };
-  const auto fma = [](F a, F b, F c)
-                       __attribute__((always_inline)) { return __builtin_elementwise_fma(a, b, c); };
   x = x < 80.0F ? x : all(80.0F);  // in this order a NaN becomes 80
   x = x > -80.0F ? x : all(-80.0F);
-  const F shifted = fma(x, all(-kLog2E), all(12582912.0F));
-  const F r = fma(x, all(-kLog2E), 12582912.0F - shifted);
-  F p = all(9.582829661667347e-3F);
-  p = fma(p, r, all(5.5906400084495544e-2F));
-  p = fma(p, r, all(2.4024099111557007e-1F));
-  p = fma(p, r, all(6.931241750717163e-1F));
-  p = fma(p, r, all(1.0F));
-  const F y = (F)((U)p + ((U)shifted << 23)) + 1.0F;
-  F inverse = (F)(0x7EF311C7U - (U)y);
+  const F shifted = fma(x, all(-kLog2E), all(kRounder));
+  const F y = exp2_of_parts<n>(shifted, fma(x, all(-kLog2E), kRounder - shifted)) + 1.0F;
+  F inverse = (F)(0x7EF311C7U - (typename Rows<n>::U32)y);
   for (int i = 0; i < 2; ++i) inverse *= fma(-y, inverse, all(2.0F));
   return inverse;
 }
