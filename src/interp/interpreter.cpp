@@ -67,6 +67,7 @@ struct WeightRow {
   std::vector<float> values;
   std::vector<int8_t> levels;
   std::vector<uint8_t> records;  // one a block, kMaxRecord apart
+  std::vector<float> rounded;    // in bf16
 
   void load(const Tensor& t, uint64_t row, bool as_floats) {
     const uint64_t cols = static_cast<uint64_t>(t.cols());
@@ -93,9 +94,20 @@ struct WeightRow {
     return sum;
   }
 
+  // Makes `rounded` of a block type's levels and scales.
+  void round_for_prompts() {
+    const uint32_t block = info(codec->type).block_weights;
+    rounded.resize(levels.size());
+    for (size_t k = 0; k < levels.size(); ++k) {
+      const uint8_t* record = records.data() + k / block * kMaxRecord;
+      const auto run = static_cast<uint32_t>(k % block / codec->run);
+      rounded[k] = bf16_weight(levels[k], codec->scale(record, run), codec->minimum_of(record, run));
+    }
+  }
+
   // With weights and x in bf16.
   float bf16_dot(const float* x) const {
-    return bf16_sum(0, values.size(), [&](size_t k) { return std::pair(x[k], round_to_bf16(values[k])); });
+    return bf16_sum(0, rounded.size(), [&](size_t k) { return std::pair(x[k], rounded[k]); });
   }
 
   // For each run of 16 or 32 weights that share a scale: its integers' sum times scale_w * scale_x, one fused
@@ -250,14 +262,14 @@ struct Run {
       const bool as_floats = q8 == nullptr || info(t.type).block_weights == 1;
       const Matrix* x = as_floats ? f32 : q8;
       if (x == nullptr) fail("interpreter: {} has no activation of the kind its weight takes", t.name);
-      WeightRow w, floats;
+      WeightRow w;
       for (uint32_t o = 0; o < out.cols; ++o) {
         w.load(t, o, as_floats);
-        if (bf16 != nullptr) floats.load(t, o, true);
+        if (bf16 != nullptr) w.round_for_prompts();
         for (uint32_t r = 0; r < rows; ++r) {
           const uint64_t at = uint64_t{r} * x->cols;
           const bool in_bf16 = bf16 != nullptr && args.row_class[r] == rt::RowClass::prompt;
-          float y = in_bf16     ? floats.bf16_dot(bf16->row(r))
+          float y = in_bf16     ? w.bf16_dot(bf16->row(r))
                     : as_floats ? w.dot(x->f.data() + at)
                                 : w.dot(x->q.data() + at, x->d.data() + at / kBlock);
           if (!bias.empty()) y += bias[o];

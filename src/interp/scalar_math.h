@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -94,6 +95,28 @@ struct LaneSum {
 inline float round_to_bf16(float x) {
   return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0F, x)
                                                           : bfloat16_to_float(float_to_bfloat16(x));
+}
+
+// level * scale + minimum as the matrix unit gets it: in binary16, the scales divided by a power of two, then bfloat16
+// (src/codegen/cpu/kernels/bf16_weights.h).
+inline float bf16_weight(int level, float scale, std::optional<float> minimum) {
+  constexpr uint32_t exponents = 0x7F800000, least = (127 - 112) << 23, most = (127 + 112) << 23;
+  const auto exponent = [](float x) { return std::bit_cast<uint32_t>(x) & exponents; };
+  const uint32_t e = std::clamp(std::max(exponent(scale), exponent(minimum.value_or(0))), least, most);
+  const auto factor = std::bit_cast<float>((254U << 23) - e);
+  const auto rounded = [&](float x) { return double{half_to_float(float_to_half(x * factor))}; };
+  double exact = level * rounded(scale);
+  if (minimum) exact += rounded(*minimum);
+  // A float with an odd last bit where the sum is none, so that the half is rounded from the sum.
+  auto near = static_cast<float>(exact);
+  if (near != exact && (std::bit_cast<uint32_t>(near) & 1) == 0)
+    near = std::nextafterf(near, exact > near ? HUGE_VALF : -HUGE_VALF);
+  const uint16_t half = float_to_half(near);
+  const auto sign = static_cast<uint16_t>(half & 0x8000);
+  const auto magnitude = static_cast<uint16_t>(half & 0x7FFF);
+  // Eight of eleven bits, halves away from zero; the exponent is where bfloat16 has it, but for what e adds.
+  const auto bits = static_cast<uint16_t>(((magnitude + 4) >> 3) + ((e - least) >> 16));
+  return bits < 0x80 ? bfloat16_to_float(sign) : bfloat16_to_float(static_cast<uint16_t>(sign | bits));
 }
 
 // sum + the products of the pairs factors(0), ..., factors(n - 1), as a matrix unit adds them: 32 at a time, the even and the

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -28,6 +29,9 @@ struct BlockCodec {
   // Of the weights number run * r to run * r + run - 1 of a block. minimum: null for types without one.
   float (*scale)(const uint8_t* record, uint32_t r);
   float (*minimum)(const uint8_t* record, uint32_t r);
+  std::optional<float> minimum_of(const uint8_t* record, uint32_t r) const {
+    return minimum == nullptr ? std::nullopt : std::optional(minimum(record, r));
+  }
 };
 
 inline constexpr uint32_t kMaxBlock = 256, kMaxRecord = 32;

@@ -43,6 +43,7 @@ constexpr CpuFeature kAmx[] = {
     {"amx-int8", 7, 0, 'd', 25, kTile},
     {"amx-bf16", 7, 0, 'd', 22, kTile},
     {"avx512bf16", 7, 1, 'a', 5, kZmm},
+    {"avx512fp16", 7, 0, 'd', 23, kZmm},
 };
 
 // Linux, arch/arm64/include/uapi/asm/hwcap.h.

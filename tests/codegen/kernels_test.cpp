@@ -10,8 +10,10 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -189,17 +191,10 @@ struct Q8Rows {
   }
 };
 
-// One output as linear.h describes it: floats in order of k; of block types the integers of a scale, then one
-// fused step with scale_w * scale_x, then the minimum with the sum of the block's activation.
-float dot(const Weights& w, uint32_t row, const float* x, const Quantized& q) {
-  float sum = 0;
+// Calls visit(k, levels, scale, minimum) for each run of a row's weights that share a scale: those from k on.
+template <class Visit>
+void for_each_run(const Weights& w, uint32_t row, const Visit& visit) {
   const BlockCodec* codec = block_codec(w.type);
-  if (codec == nullptr) {
-    std::vector<float> decoded(w.cols);
-    info(w.type).decode(w.row(row), decoded.data(), w.cols);
-    for (uint32_t k = 0; k < w.cols; ++k) sum = std::fmaf(decoded[k], x[k], sum);
-    return sum;
-  }
   const uint32_t block = info(w.type).block_weights, run = codec->run;
   std::array<uint8_t, kMaxRecord> record{};
   std::array<uint8_t, kMaxBlock> codes{};
@@ -209,16 +204,33 @@ float dot(const Weights& w, uint32_t row, const float* x, const Quantized& q) {
       codec->split(w.row(row) + k / block * info(w.type).block_bytes, record.data(), codes.data());
       codec->levels(codes.data(), levels.data());
     }
-    int32_t product = 0, total = 0;
-    for (uint32_t i = k; i < k + run; ++i) {
-      product += levels[i % block] * q.q[i];
-      total += q.q[i];
-    }
-    const float d = q.d[k / 32];
-    sum = std::fmaf(static_cast<float>(product), codec->scale(record.data(), k % block / run) * d, sum);
-    if (codec->minimum != nullptr)
-      sum = std::fmaf(codec->minimum(record.data(), k % block / run), d * static_cast<float>(total), sum);
+    const uint32_t number = k % block / run;
+    visit(k, std::span(levels).subspan(k % block, run), codec->scale(record.data(), number),
+          codec->minimum_of(record.data(), number));
   }
+}
+
+// One output as linear.h describes it: floats in order of k; of block types the integers of a scale, then one
+// fused step with scale_w * scale_x, then the minimum with the sum of the block's activation.
+float dot(const Weights& w, uint32_t row, const float* x, const Quantized& q) {
+  float sum = 0;
+  if (block_codec(w.type) == nullptr) {
+    std::vector<float> decoded(w.cols);
+    info(w.type).decode(w.row(row), decoded.data(), w.cols);
+    for (uint32_t k = 0; k < w.cols; ++k) sum = std::fmaf(decoded[k], x[k], sum);
+    return sum;
+  }
+  for_each_run(w, row,
+               [&](uint32_t k, std::span<const int8_t> levels, float scale, std::optional<float> minimum) {
+                 int32_t product = 0, total = 0;
+                 for (uint32_t i = 0; i < levels.size(); ++i) {
+                   product += levels[i] * q.q[k + i];
+                   total += q.q[k + i];
+                 }
+                 const float d = q.d[k / 32];
+                 sum = std::fmaf(static_cast<float>(product), scale * d, sum);
+                 if (minimum) sum = std::fmaf(*minimum, d * static_cast<float>(total), sum);
+               });
   return sum;
 }
 
@@ -374,10 +386,13 @@ TEST_P(Kernels, GatedProduct) {
 
 // One output as bf16.h describes it.
 float bf16_dot(const Weights& w, uint32_t row, const float* x) {
-  std::vector<float> decoded(w.cols);
-  info(w.type).decode(w.row(row), decoded.data(), w.cols);
-  return bf16_sum(0, w.cols,
-                  [&](size_t k) { return std::pair(round_to_bf16(x[k]), round_to_bf16(decoded[k])); });
+  std::vector<float> rounded(w.cols);
+  for_each_run(w, row,
+               [&](uint32_t k, std::span<const int8_t> levels, float scale, std::optional<float> minimum) {
+                 for (uint32_t i = 0; i < levels.size(); ++i)
+                   rounded[k + i] = bf16_weight(levels[i], scale, minimum);
+               });
+  return bf16_sum(0, w.cols, [&](size_t k) { return std::pair(round_to_bf16(x[k]), rounded[k]); });
 }
 
 // Eighteen groups and a half: blocks of one, of as many and of fewer pairs than are multiplied with together.
@@ -428,8 +443,8 @@ MixedReference& mixed_reference(size_t index) {
   return *r;
 }
 
-// Runs of both classes that begin and end anywhere in tiles of 16 rows. 67 rows are two pairs of tiles and a rest, 514 more
-// than pass by at a time; sums of wide rows are kept from one piece of the columns to the next.
+// Runs of both classes that begin and end anywhere in tiles of 16 rows. Up to 64 rows pass by weights; 67 are two pairs of
+// tiles and a rest by panels, 514 more than pass by at a time; sums of wide rows are kept from one piece of the columns to the next.
 TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
   using enum rt::RowClass;
   constexpr uint32_t kStride = pad16(kMixedOutputs), kGroups = kStride / 16;
@@ -456,7 +471,7 @@ TEST_P(Kernels, PromptRowsBesideGeneratedRows) {
     ASSERT_NE(q8_rows, level_.linear.quantize.end());
     uint32_t turn = 0;
     for (const auto& is_generated : patterns) {
-      for (const uint32_t n_rows : {1U, 16U, 17U, 31U, 32U, 33U, 48U, 67U, 514U}) {
+      for (const uint32_t n_rows : {1U, 16U, 17U, 31U, 32U, 33U, 48U, 63U, 67U, 514U}) {
         if (n_rows > 67 && (is_generated(1) || (cols != 96 && cols != 2304))) continue;
         std::vector<rt::RowClass> classes(n_rows);
         for (uint32_t r = 0; r < n_rows; ++r) classes[r] = is_generated(r) ? generated : prompt;

@@ -90,6 +90,51 @@ TEST(KernelSigmoidForBf16, Ends) {
   }
 }
 
+// Scales of any size, with a minimum of about the size of the largest product, none, or one of any size.
+TEST(Bf16Weight, IsWithinItsBound) {
+  std::mt19937 random(17);
+  std::uniform_real_distribution<float> mantissa(-2, 2), exponent(-60, 60);
+  double worst = 0;
+  for (int i = 0; i < 300'000; ++i) {
+    const float scale = mantissa(random) * std::exp2(std::floor(exponent(random)));
+    const int level = static_cast<int>(random() % 256) - 128;
+    std::optional<float> minimum;
+    if (i % 3 == 1) minimum = mantissa(random) * 16 * scale;
+    if (i % 3 == 2) minimum = mantissa(random) * std::exp2(std::floor(exponent(random)));
+    const double product = level * static_cast<double>(scale), added = minimum.value_or(0),
+                 exact = product + added;
+    const double base =
+        std::exp2(std::floor(std::log2(std::max(std::fabs(static_cast<double>(scale)), std::fabs(added)))));
+    // Scale and minimum, then the sum, are rounded to eleven bits, subnormal scales to 2^-25; that to eight; and what can't
+    // be told from the smallest number is less than it.
+    const double before =
+        0x1p-11 * (std::fabs(product) + std::fabs(added)) + std::abs(level) * base * 0x1p-25;
+    const double bound = before + (0x1p-8 + 0x1.02p-11) * (std::fabs(exact) + before) + base * 0x1p-14;
+    const double error = std::fabs(bf16_weight(level, scale, minimum) - exact);
+    ASSERT_LE(error, bound) << level << " * " << scale << " + " << added;
+    worst = std::max(worst, error / bound);
+  }
+  EXPECT_GT(worst, 0.5);  // the bound is no idle one
+}
+
+TEST(Bf16Weight, Ends) {
+  EXPECT_EQ(bf16_weight(127, 0, std::nullopt), 0.0F);
+  EXPECT_EQ(bf16_weight(0, 0, 0.0F), 0.0F);
+  EXPECT_EQ(bf16_weight(0, 1, std::nullopt), 0x1p-15F);  // as near to zero as it gets
+  EXPECT_EQ(bf16_weight(0, -1, std::nullopt), -0x1p-15F);
+  EXPECT_EQ(bf16_weight(127, 0x1p-24F, std::nullopt),
+            127 * 0x1p-24F);  // the smallest scale that a file holds
+  EXPECT_EQ(bf16_weight(-128, 0x1p119F, std::nullopt), -0x1p126F);
+  EXPECT_EQ(bf16_weight(-127, 0x1p-126F, std::nullopt), -127 * 0x1p-126F);
+  EXPECT_EQ(bf16_weight(1, 0x1p-127F, std::nullopt), 0.0F);  // subnormal
+  EXPECT_EQ(bf16_weight(1, std::numeric_limits<float>::infinity(), std::nullopt),
+            std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(std::isnan(bf16_weight(1, std::numeric_limits<float>::quiet_NaN(), std::nullopt)));
+  // Halves go away from zero: 257 lies between 256 and 258.
+  EXPECT_EQ(bf16_weight(1, 257, std::nullopt), 258.0F);
+  EXPECT_EQ(bf16_weight(-1, 257, std::nullopt), -258.0F);
+}
+
 TEST(LaneSum, AddsHalves) {
   std::mt19937 random(3);
   std::normal_distribution<float> normal;

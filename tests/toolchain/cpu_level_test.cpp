@@ -112,6 +112,7 @@ TEST(CpuLevel, ProbeAgreesWithTheKernel) {
     if (name == "avxvnni") return "avx_vnni";
     if (name == "avx512vnni") return "avx512_vnni";
     if (name == "avx512bf16") return "avx512_bf16";
+    if (name == "avx512fp16") return "avx512_fp16";
     if (name.starts_with("amx-")) return "amx_" + std::string(name.substr(4));
     return std::string(name);
   };

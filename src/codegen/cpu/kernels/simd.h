@@ -35,6 +35,8 @@ typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef _Float16 f16x16 __attribute__((vector_size(32)));
 typedef uint16_t u16x16 __attribute__((vector_size(32)));
+typedef double f64x16 __attribute__((vector_size(128)));
+typedef int64_t i64x16 __attribute__((vector_size(128)));
 
 template <class V>
 FORGE_INLINE V load(const void* p) {
@@ -64,8 +66,6 @@ FORGE_INLINE f32x16 bf16_to_f32(u16x16 v) { return (f32x16)(__builtin_convertvec
 // exact, so that the second rounding, to float, is of the exact sum (Boldo and Melquiond, "Emulation of FMA and
 // correctly rounded sums", 2008).
 FORGE_INLINE f32x16 fma(f32x16 a, f32x16 b, f32x16 c) {
-  typedef double f64x16 __attribute__((vector_size(128)));
-  typedef int64_t i64x16 __attribute__((vector_size(128)));
   const f64x16 product = __builtin_convertvector(a, f64x16) * __builtin_convertvector(b, f64x16);
   const f64x16 addend = __builtin_convertvector(c, f64x16), sum = product + addend;
   const f64x16 added = sum - product,

@@ -1,0 +1,162 @@
+// Weights of block types as tiles of bfloat16, for prompts on the matrix unit (bf16.h).
+//
+// This is most of what a short prompt costs, so it is done in halves (binary16), 32 to a register:
+//
+//     e         the exponent of the run's scale, or of its minimum if that is larger, kept to -112 .. 112
+//     scale, minimum    divided by 2^e, rounded to binary16
+//     w         level * scale + minimum, one rounding to binary16
+//     bf16(w)   eight of its eleven bits, halves away from zero; e is added to the exponent
+//
+// Levels are exact in binary16, and 2^e keeps what is multiplied near one, whatever the scales are. The last rounding is the
+// one that bfloat16 asks for, by 2^-8 at most; those before it are by 2^-11. What is below 2^-14 in the third line, zeros too,
+// comes out below 2^(e-14), for its exponent can't be told from that of the smallest number.
+#pragma once
+
+#include "codegen/cpu/kernels/bf16.h"
+#include "codegen/cpu/kernels/weights.h"
+
+namespace forge::kernels {
+namespace {
+
+typedef _Float16 f16x32 __attribute__((vector_size(64)));
+
+// Of 16 outputs and a run of k, for pairs of k: lanes 2 r and 2 r + 1 are output r.
+struct TileScales {
+  f16x32 scale, minimum;
+  u16x32 exponent;  // where bf16 has it
+};
+
+FORGE_INLINE u16x32 twice(u16x16 v) {
+  return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9, 10, 10, 11,
+                                 11, 12, 12, 13, 13, 14, 14, 15, 15);
+}
+
+template <bool has_minimum>
+FORGE_INLINE TileScales tile_scales(f32x16 scale, f32x16 minimum) {
+  constexpr uint32_t exponents = 0x7F800000, least = (127 - 112) << 23, most = (127 + 112) << 23;
+  u32x16 e = (u32x16)scale & exponents;
+  if constexpr (has_minimum) {
+    const u32x16 of_minimum = (u32x16)minimum & exponents;
+    e = e > of_minimum ? e : of_minimum;
+  }
+  e = e < least ? u32x16{} + least : e;
+  e = e > most ? u32x16{} + most : e;
+  const f32x16 factor = (f32x16)((254U << 23) - e);  // 2^-e
+  const auto halves = [&](f32x16 v) __attribute__((always_inline)) {
+    return (f16x32)twice((u16x16)to_f16(v * factor));
+  };
+  TileScales r;
+  r.scale = halves(scale);
+  if constexpr (has_minimum) r.minimum = halves(minimum);
+  const u16x32 halves_of_lanes = (u16x32)(e - least);
+  r.exponent =
+      __builtin_shufflevector(halves_of_lanes, halves_of_lanes, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13,
+                              15, 15, 17, 17, 19, 19, 21, 21, 23, 23, 25, 25, 27, 27, 29, 29, 31, 31);
+  return r;
+}
+
+#if defined(__AVX512FP16__)
+// Bytes j and j + 1 of each lane, less the zero point, as halves: they go into the lowest bits of 1024, where a step is one.
+template <int zero, uint32_t j>
+FORGE_INLINE f16x32 levels_of_bytes(u8x64 bytes) {
+  struct Indexes {
+    alignas(64) uint8_t of[64];
+  };
+  static constexpr Indexes kFrom = [] {
+    Indexes x = {};
+    for (uint32_t i = 0; i < 64; ++i) x.of[i] = (uint8_t)(i % 16 / 4 * 4 + j + i / 2 % 2);
+    return x;
+  }();
+  u16x32 x = u16x32{} + (uint16_t)0x6400;
+  // Written as such: of what the shuffle leaves in place the compiler makes further instructions.
+  asm("vpshufb %2, %1, %0 %{%3%}"
+      : "+v"(x)
+      : "v"(bytes), "v"(load<u8x64>(kFrom.of)), "Yk"((uint64_t)0x5555555555555555));
+  return (f16x32)x - (_Float16)(1024 + zero);
+}
+
+template <bool has_minimum, int zero, uint32_t j>
+FORGE_INLINE u16x32 scaled_levels(u8x64 bytes, const TileScales& x) {
+  const f16x32 level = levels_of_bytes<zero, j>(bytes);
+  if constexpr (has_minimum)
+    return (u16x32)_mm512_fmadd_ph((__m512h)level, (__m512h)x.scale, (__m512h)x.minimum);
+  else
+    return (u16x32)(level * x.scale);
+}
+
+FORGE_INLINE u16x32 round_to_eight_bits(u16x32 half) {
+  return (u16x32)_mm512_mulhrs_epi16((__m512i)half, _mm512_set1_epi16(1 << 12));
+}
+FORGE_INLINE u16x32 without_subnormal(u16x32 v) { return v; }  // the unit reads them as zero
+#else
+// A float's neighbour with an odd last bit where the double is not a float, so that rounding it further rounds the double.
+FORGE_INLINE f16x16 half_of(f64x16 v) {
+  const f32x16 near = __builtin_convertvector(v, f32x16);
+  const f64x16 back = __builtin_convertvector(near, f64x16);
+  const i32x16 bits = (i32x16)near, even = (bits & 1) - 1;
+  const i32x16 inexact = __builtin_convertvector((i64x16)(back < v) | (i64x16)(back > v), i32x16);
+  const i32x16 smaller = __builtin_convertvector((i64x16)(back < v), i32x16) ^ (bits >> 31);
+  return to_f16((f32x16)(bits + (inexact & even & (smaller == 0 ? i32x16{} - 1 : i32x16{} + 1))));
+}
+
+template <bool has_minimum, int zero, uint32_t j>
+FORGE_INLINE u16x32 scaled_levels(u8x64 bytes, const TileScales& x) {
+  const auto of_outputs = [](f16x32 v) __attribute__((always_inline)) {
+    return __builtin_convertvector(
+        to_f32(__builtin_shufflevector(v, v, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)),
+        f64x16);
+  };
+  const auto scaled = [&](uint32_t byte) __attribute__((always_inline)) {
+    const f64x16 level = __builtin_convertvector((i32x16)((u32x16)bytes >> (8 * byte) & 0xFF) - zero, f64x16);
+    f64x16 v = level * of_outputs(x.scale);  // exact, and so is the sum
+    if constexpr (has_minimum) v += of_outputs(x.minimum);
+    return (u16x16)half_of(v);
+  };
+  return __builtin_shufflevector(scaled(j), scaled(j + 1), 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
+                                 23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+}
+
+FORGE_INLINE u16x32 round_to_eight_bits(u16x32 half) { return (u16x32)((((i16x32)half >> 2) + 1) >> 1); }
+FORGE_INLINE u16x32 without_subnormal(u16x32 v) { return (v & 0x7F80) == 0 ? v & 0x8000 : v; }
+#endif
+
+// Two of each lane's four weights, those of bytes j and j + 1.
+template <bool has_minimum, int zero, uint32_t j>
+FORGE_INLINE u16x32 bf16_weights(u8x64 bytes, const TileScales& x) {
+  // The sign is above five bits of exponent, where bf16 has eight.
+  const u16x32 rounded = round_to_eight_bits(scaled_levels<has_minimum, zero, j>(bytes, x));
+  return without_subnormal((rounded & 0x8FFF) + x.exponent);
+}
+
+// Tile number k of the group's weights.
+template <class F, uint32_t K>
+[[gnu::noinline]] static void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
+  constexpr uint32_t kSubs = F::kBlock / 32, kRuns = F::kHalves ? 2 : 1;
+  const uint32_t sub = k % kSubs;
+  const uint8_t* s = group + k / kSubs * F::kScaleBytes;
+  const uint8_t* q = group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes;
+  u8x64 space[8];
+  const uint8_t* tiles = F::tiles(q, sub, space);
+  const Scales w = F::scales(s, sub);
+  TileScales scales[kRuns];
+  for (uint32_t h = 0; h < kRuns; ++h)
+    scales[h] = tile_scales<F::kMinimum>(w.half[h], F::kMinimum ? w.minimum[h] : f32x16{});
+#pragma clang loop unroll(full)
+  for (uint32_t t = 0; t < 8; ++t) {
+    const u8x64 bytes = load<u8x64>(tiles + 64 * t);
+    const TileScales& x = scales[t * kRuns / 8];
+    store(tile[2 * t], bf16_weights<F::kMinimum, kZero<F>, 0>(bytes, x));
+    store(tile[2 * t + 1], bf16_weights<F::kMinimum, kZero<F>, 2>(bytes, x));
+  }
+}
+
+// Asks for what fill will read.
+template <class F, uint32_t K>
+FORGE_INLINE void prefetch_weights(const uint8_t* group, uint32_t k) {
+  constexpr uint32_t kSubs = F::kBlock / 32;
+  __builtin_prefetch(group + k / kSubs * F::kScaleBytes);
+  prefetch_codes<F>(group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes, k % kSubs);
+}
+
+}  // namespace
+}  // namespace forge::kernels

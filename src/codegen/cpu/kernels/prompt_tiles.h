@@ -1,0 +1,308 @@
+// A linear's prompt rows on the matrix unit: which tiles are made, multiplied and finished when.
+//
+// Making a tile of weights takes as long as several products. Of few rows all sums are in registers, and tiles pass by once;
+// of many, tiles are made for all of them, a block of panels ahead.
+#pragma once
+
+#include "codegen/cpu/kernels/bf16.h"
+#include "codegen/cpu/kernels/bf16_weights.h"
+
+namespace forge::kernels {
+namespace {
+
+// Long rows are multiplied a piece of the columns at a time, so that 32 rows' piece stays in the first cache and all rows' beside
+// two blocks of panels in the second: a sum goes through memory from one piece to the next.
+template <uint32_t K>
+constexpr uint32_t kPieceTiles = [] {
+  constexpr uint32_t tiles = K / 32, whole = 18, fit = 16;
+  return tiles <= whole ? tiles : (tiles - 1) / ((tiles + fit - 1) / fit) + 1;
+}();
+
+// A piece of sixteen outputs' weights.
+template <uint32_t K>
+struct Bf16Panel {
+  alignas(64) WeightTile tile[kPieceTiles<K>];
+};
+
+// Panels of a block, which the rows pass by together: each two more save reading all rows once again, from where they don't
+// fit the nearer caches. One block is made while another is multiplied with.
+template <uint32_t K>
+constexpr uint32_t kPanels = [] {
+  constexpr uint32_t bytes = 192 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2;
+  return fit > 12 ? 12 : fit;
+}();
+
+// A block of items, a piece of the columns and a pass of rows: what is multiplied at a time.
+template <uint32_t K>
+struct Portion {
+  static constexpr uint32_t kTiles = K / 32, kItems = kPanels<K> / 2, kRows = 512;
+  Range items, rows;
+  uint32_t first;  // tile of the columns
+
+  uint32_t n_items() const { return items.end - items.begin; }
+  uint32_t n_tiles() const { return kTiles - first < kPieceTiles<K> ? kTiles - first : kPieceTiles<K>; }
+  bool is_last() const { return first + n_tiles() == kTiles; }
+};
+
+FORGE_INLINE Range piece_of(Range all, uint32_t begin, uint32_t most) {
+  return {begin, all.end - begin > most ? begin + most : all.end};
+}
+
+// Tiles whose weights are asked for before they are made.
+constexpr uint32_t kTilesAhead = 8;
+
+// Finishes the first of the rows, or the first four where all are of prompts; returns how many. Four together take little
+// longer than one.
+constexpr uint32_t kTogether = 4;
+template <class Finish>
+FORGE_INLINE uint32_t finish_some(const Finish& finish, const rt::RowClass* classes, uint32_t item,
+                                  Range rows, const float (*sums0)[16], const float (*sums1)[16]) {
+  const uint32_t r = rows.begin;
+  const auto n_prompt_rows = [&](uint32_t n) __attribute__((always_inline)) {
+    uint32_t count = 0;
+    for (uint32_t i = r; i < r + n; ++i) count += classes[i] == rt::RowClass::prompt;
+    return count;
+  };
+  if (r % kTogether == 0 && rows.end - r >= kTogether && n_prompt_rows(kTogether) == kTogether) {
+    finish.template operator()<kTogether>(item, r, sums0, sums1);
+    return kTogether;
+  }
+  if (n_prompt_rows(1) == 1) finish.template operator()<1>(item, r, sums0, sums1);
+  return 1;
+}
+
+// What the vector unit does between products, a little at each step of k: it makes tiles of the next portion, finishes rows of
+// the last product, and asks for the lines where those of this one will go, which are no nearer than the third cache by then.
+// Few products may be under way at once, and the next ones begin only when what stands before them is done: so rows are
+// finished four together.
+template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
+struct Overlapped {
+  const Ask& ask;
+  const Fill& fill;
+  const Prefetch& prefetch;
+  const Finish& finish;
+  const rt::RowClass* classes;
+  // Tiles to make, one panel behind the other, so many for so many steps. Their weights are asked for a few tiles ahead.
+  struct TileOf {
+    uint32_t item = 0, panel = 0, tile = 0;
+  };
+  Portion<K> next = {};
+  Bf16Panel<K> (*panels)[2] = nullptr;
+  TileOf to_make = {}, to_ask = {};
+  uint32_t n_made = 0, n_asked = 0, n_tiles = 0, n_steps = 1, owed = 0;
+  // A product, which of its rows is next, how many rows at a step, and how many of the last are due.
+  struct Product {
+    uint32_t item, first_row, row, end;
+    const PairSums* sums;
+  };
+  Product last = {}, now = {};
+  uint32_t at_a_step = 0, owed_rows = 0;
+
+  inline __attribute__((always_inline)) void advance(TileOf& t) const {
+    if (++t.tile < next.n_tiles()) return;
+    t.tile = 0;
+    t.item += t.panel;
+    t.panel ^= 1;
+  }
+  inline __attribute__((always_inline)) void ask_for_tile() {
+    if (n_asked == n_tiles) return;
+    ++n_asked;
+    ask(next.items.begin + to_ask.item, to_ask.panel, next.first + to_ask.tile);
+    advance(to_ask);
+  }
+  inline __attribute__((always_inline)) void make_tile() {
+    ask_for_tile();
+    ++n_made;
+    const TileOf t = to_make;
+    fill(next.items.begin + t.item, t.panel, next.first + t.tile, panels[t.item][t.panel].tile[t.tile]);
+    advance(to_make);
+  }
+  // Returns how many.
+  inline __attribute__((always_inline)) uint32_t finish_rows() {
+    const uint32_t i = last.row - last.first_row;
+    const uint32_t n =
+        finish_some(finish, classes, last.item, {last.row, last.end}, last.sums[0] + i, last.sums[1] + i);
+    last.row += n;
+    return n;
+  }
+  void make(const Portion<K>& portion, Bf16Panel<K> (*to)[2], uint32_t steps) {
+    next = portion;
+    panels = to;
+    to_make = to_ask = {};
+    n_made = n_asked = owed = 0;
+    n_tiles = 2 * portion.n_items() * portion.n_tiles();
+    n_steps = steps;
+    for (uint32_t i = 0; i < kTilesAhead; ++i) ask_for_tile();
+  }
+  // is_whole: behind it the sums of these rows are.
+  void begin(uint32_t item, Range rows, const PairSums* sums, bool is_whole, uint32_t steps) {
+    now = {item, rows.begin, rows.begin, is_whole ? rows.end : rows.begin, sums};
+    at_a_step = (rows.end - rows.begin + steps - 1) / steps;
+    owed_rows = 0;
+  }
+  void end() {
+    finish_all();
+    last = now;
+    last.row = last.first_row;
+  }
+  [[gnu::noinline]] void operator()() {
+    for (uint32_t i = 0; i < at_a_step && now.row < now.end; ++i) prefetch(now.item, now.row++);
+    for (owed_rows += at_a_step; owed_rows >= kTogether && last.row < last.end;) owed_rows -= finish_rows();
+    for (owed += n_tiles; owed >= n_steps && n_made != n_tiles; owed -= n_steps) make_tile();
+  }
+  // What is left.
+  [[gnu::noinline]] void finish_all() {
+    while (last.row < last.end) finish_rows();
+  }
+  [[gnu::noinline]] void make_all() {
+    while (n_made != n_tiles) make_tile();
+  }
+};
+
+// Few rows: their sums stay in registers while all tiles of weights pass by, each made a few steps before it is
+// multiplied with and never kept.
+constexpr uint32_t kFewTiles = 4;
+
+template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class Finish>
+[[gnu::noinline]] static void for_few_prompt_tiles(Range items, Range rows, const Bf16Rows<K>* const* tiles,
+                                                   const uint32_t* first_rows, const rt::RowClass* classes,
+                                                   const Ask& ask, const Fill& fill, const Prefetch& prefetch,
+                                                   const Finish& finish) {
+  constexpr uint32_t kTiles = K / 32;
+  // More than the two in use: lines are loaded again only when they have long been stored.
+  alignas(64) WeightTile weights[4];
+  alignas(64) SumTile sums[2][A];
+  struct TileOf {
+    uint32_t item, panel = 0, k = 0;
+  };
+  const auto advance = [&](TileOf& t) __attribute__((always_inline)) {
+    if (++t.k < kTiles) return;
+    t.k = 0;
+    t.item += t.panel;
+    t.panel ^= 1;
+  };
+  TileOf to_ask = {items.begin}, to_make = {items.begin};
+  const auto ask_for_next = [&]() __attribute__((always_inline)) {
+    if (to_ask.item == items.end) return;
+    ask(to_ask.item, to_ask.panel, to_ask.k);
+    advance(to_ask);
+  };
+  const auto make_next = [&](WeightTile& to) __attribute__((always_inline)) {
+    ask_for_next();
+    if (to_make.item == items.end) return;
+    fill(to_make.item, to_make.panel, to_make.k, to);
+    advance(to_make);
+  };
+  for (uint32_t i = 0; i < kTilesAhead; ++i) ask_for_next();
+  for (uint32_t i = 0; i < 3; ++i) make_next(weights[i]);
+  configure_bf16_tiles();
+  uint32_t turn = 0;
+  for (uint32_t item = items.begin; item < items.end; ++item) {
+    for (uint32_t panel = 0; panel < 2; ++panel) {
+      begin_few<A>(sums[panel]);
+      for (uint32_t k = 0; k < kTiles; ++k, ++turn) {
+        make_next(weights[(turn + 3) % 4]);
+        add_few<A>(tiles, k, weights[turn % 4], sums[panel]);
+      }
+      end_few<A>(sums[panel]);
+      if (panel == 0)
+        for (uint32_t row = rows.begin; row < rows.end; ++row) prefetch(item, row);
+    }
+    for (uint32_t a = 0; a < A; ++a) {
+      const uint32_t begin = first_rows[a], end = piece_of({begin, rows.end}, begin, kTileRows).end;
+      for (uint32_t r = begin; r < end;)
+        r += finish_some(finish, classes, item, {r, end}, sums[0][a] + (r - begin), sums[1][a] + (r - begin));
+    }
+  }
+  release_bf16_tiles();
+}
+
+// For each item a pair of panels and all prompt rows: ask(item, panel, k) asks for what fill(item, panel, k, tile) reads to
+// make tile k of one; prefetch(item, row) for the lines that finish<n>(item, row, sums0, sums1) will need, which has the sums
+// of n rows of a tile with both panels.
+template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
+FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<K>* rows,
+                                   const rt::RowClass* classes, Ask ask, Fill fill, Prefetch prefetch,
+                                   Finish finish) {
+  using P = Portion<K>;
+  constexpr uint32_t kBoth = 2 * kTileRows;
+  // Rows are finished while the next sums are made. Where there are several pieces, those of all rows of a pass are kept.
+  constexpr bool kPieces = P::kTiles > kPieceTiles<K>;
+  constexpr uint32_t kPlaces = kPieces ? P::kRows / kBoth * P::kItems : 2;
+  alignas(64) Bf16Panel<K> panels[2][P::kItems][2];
+  alignas(64) PairSums sums[kPlaces][2];
+  const Range all = {0, n_rows};
+  if (n_rows <= kFewTiles * kTileRows) {
+    const Bf16Rows<K>* tiles[kFewTiles];
+    uint32_t first_rows[kFewTiles], n = 0;
+    for (uint32_t row = 0; row < n_rows; row += kTileRows) {
+      if (!has_prompt_rows(classes, piece_of(all, row, kTileRows))) continue;
+      tiles[n] = rows + row / kTileRows;
+      first_rows[n++] = row;
+    }
+    if (items.begin == items.end) return;
+    for_each_index<kFewTiles>([&]<uint32_t i>() __attribute__((always_inline)) {
+      if (n == i + 1)
+        for_few_prompt_tiles<K, i + 1>(items, all, tiles, first_rows, classes, ask, fill, prefetch, finish);
+    });
+    return;
+  }
+  // From `row` on, the first pass with prompt rows.
+  const auto pass_from = [&](uint32_t row) __attribute__((always_inline)) {
+    Range pass = piece_of(all, row, P::kRows);
+    while (pass.begin < n_rows && !has_prompt_rows(classes, pass)) pass = piece_of(all, pass.end, P::kRows);
+    return pass;
+  };
+  const auto after = [&](P p) __attribute__((always_inline)) {
+    const bool last = p.is_last(), wrap = last && p.items.end == items.end;
+    p.first = last ? 0 : p.first + kPieceTiles<K>;
+    if (wrap) p.rows = pass_from(p.rows.end);
+    if (last) p.items = piece_of(items, wrap ? items.begin : p.items.end, P::kItems);
+    return p;
+  };
+  // Nothing is multiplied while the first block is made: it is one item.
+  P now = {piece_of(items, items.begin, 1), pass_from(0), 0};
+  if (items.begin == items.end || now.rows.begin == n_rows) return;
+  Overlapped<K, Ask, Fill, Prefetch, Finish> overlapped{ask, fill, prefetch, finish, classes};
+  overlapped.make(now, panels[0], 1);
+  overlapped.make_all();
+  configure_bf16_tiles();
+  for (uint32_t block = 0; now.rows.begin < n_rows; block ^= 1) {
+    const P next = after(now);
+    const uint32_t n = now.n_tiles();
+    if (next.rows.begin < n_rows) {
+      uint32_t n_pairs = 0;
+      for (uint32_t row = now.rows.begin; row < now.rows.end; row += kBoth)
+        n_pairs += has_prompt_rows(classes, piece_of(now.rows, row, kBoth)) ? 1 : 0;
+      overlapped.make(next, panels[block ^ 1], n_pairs * now.n_items() * n);
+    }
+    uint32_t turn = 0;
+    for (uint32_t row = now.rows.begin; row < now.rows.end; row += kBoth) {
+      const Range both = piece_of(now.rows, row, kBoth);
+      if (!has_prompt_rows(classes, both)) continue;
+      const Bf16Rows<K>* a = rows + row / kTileRows;
+      const bool two = both.end - both.begin > kTileRows, add = now.first != 0;
+      for (uint32_t item = 0; item < now.n_items(); ++item, turn ^= 1) {
+        const Bf16Panel<K>* b = panels[block][item];
+        PairSums* to = sums[kPieces ? (row - now.rows.begin) / kBoth * P::kItems + item : turn];
+        overlapped.begin(now.items.begin + item, both, to, now.is_last(), n);
+        if (two && add)
+          tile_products<2, true>(a, now.first, n, b[0].tile, b[1].tile, to, overlapped);
+        else if (two)
+          tile_products<2, false>(a, now.first, n, b[0].tile, b[1].tile, to, overlapped);
+        else if (add)
+          tile_products<1, true>(a, now.first, n, b[0].tile, b[1].tile, to, overlapped);
+        else
+          tile_products<1, false>(a, now.first, n, b[0].tile, b[1].tile, to, overlapped);
+        overlapped.end();
+      }
+    }
+    overlapped.finish_all();
+    overlapped.make_all();
+    now = next;
+  }
+  release_bf16_tiles();
+}
+
+}  // namespace
+}  // namespace forge::kernels
