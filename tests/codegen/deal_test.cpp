@@ -60,8 +60,15 @@ TEST(Deal, PiecesGetSmaller) {
   for (Range next = {}; deal(w, 3, 96, next);) sizes.push_back(next.end - next.begin);
   EXPECT_EQ(sizes, (std::vector<uint32_t>{24, 18, 14, 10, 8, 8, 8, 6}));
   sizes.clear();
+  for (Range next = {}; deal(w, 5, 36, next);) sizes.push_back(next.end - next.begin);
+  EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 8, 8, 10}));  // no piece of two
+  sizes.clear();
   for (Range next = {}; deal(w, 4, 12, next);) sizes.push_back(next.end - next.begin);
   EXPECT_EQ(sizes, (std::vector<uint32_t>{6, 6}));
+  sizes.clear();
+  barrier.n_workers = args.n_workers = 8;
+  for (Range next = {}; deal(w, 6, 31, next);) sizes.push_back(next.end - next.begin);
+  EXPECT_EQ(sizes, (std::vector<uint32_t>{4, 4, 4, 4, 4, 4, 4, 3}));  // one each
 }
 
 TEST(Deal, OneByOne) {

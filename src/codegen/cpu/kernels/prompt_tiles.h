@@ -232,6 +232,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
   alignas(64) Bf16Panel<K> panels[2][P::kItems][2];
   alignas(64) PairSums sums[kPlaces][2];
   const Range all = {0, n_rows};
+  if (items.begin == items.end) return;
   if (n_rows <= kFewTiles * kTileRows) {
     const Bf16Rows<K>* tiles[kFewTiles];
     uint32_t first_rows[kFewTiles], n = 0;
@@ -240,13 +241,17 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
       tiles[n] = rows + row / kTileRows;
       first_rows[n++] = row;
     }
-    if (items.begin == items.end) return;
     for_each_index<kFewTiles>([&]<uint32_t i>() __attribute__((always_inline)) {
       if (n == i + 1)
         for_few_prompt_tiles<K, i + 1>(items, all, tiles, first_rows, classes, ask, fill, prefetch, finish);
     });
     return;
   }
+  // Nothing is multiplied while the first block is made, so it is one item; but if rows come from no nearer than the third cache,
+  // one item is done with them sooner than they come, and blocks are of equal size.
+  constexpr bool kRowsAreNear = P::kRows / kTileRows * sizeof(Bf16Rows<K>) <= (1U << 20);
+  const uint32_t n_items = items.end - items.begin, n_blocks = (n_items + P::kItems - 1) / P::kItems,
+                 most = kRowsAreNear ? P::kItems : (n_items + n_blocks - 1) / n_blocks;
   // From `row` on, the first pass with prompt rows.
   const auto pass_from = [&](uint32_t row) __attribute__((always_inline)) {
     Range pass = piece_of(all, row, P::kRows);
@@ -257,12 +262,11 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
     const bool last = p.is_last(), wrap = last && p.items.end == items.end;
     p.first = last ? 0 : p.first + kPieceTiles<K>;
     if (wrap) p.rows = pass_from(p.rows.end);
-    if (last) p.items = piece_of(items, wrap ? items.begin : p.items.end, P::kItems);
+    if (last) p.items = piece_of(items, wrap ? items.begin : p.items.end, most);
     return p;
   };
-  // Nothing is multiplied while the first block is made: it is one item.
-  P now = {piece_of(items, items.begin, 1), pass_from(0), 0};
-  if (items.begin == items.end || now.rows.begin == n_rows) return;
+  P now = {piece_of(items, items.begin, kRowsAreNear ? 1 : most), pass_from(0), 0};
+  if (now.rows.begin == n_rows) return;
   Overlapped<K, Ask, Fill, Prefetch, Finish> overlapped{ask, fill, prefetch, finish, classes};
   overlapped.make(now, panels[0], 1);
   overlapped.make_all();

@@ -55,8 +55,8 @@ FORGE_INLINE Range everything(uint32_t n) { return {0, n}; }
 
 // Items of a long stage for whoever comes: next becomes what this worker has to do, false when nothing is left. deal: the
 // number of the piece of work since the last barrier. A worker gets half of its share of what is left, so that one on a slow
-// core, or one that was interrupted, keeps the others waiting for a small piece only; of few items its share at once, since
-// each piece costs a start. Pairs stay together.
+// core, or one that was interrupted, keeps the others waiting for a small piece only; but each piece costs a start, so of few
+// items it gets its share at once, and of many a small rest with the last piece. Pairs stay together.
 FORGE_INLINE bool deal(const Worker& w, uint32_t deal, uint32_t n, Range& next) {
   constexpr uint32_t kLeast = 8;
   const uint32_t n_workers = w.args.n_workers;
@@ -69,11 +69,13 @@ FORGE_INLINE bool deal(const Worker& w, uint32_t deal, uint32_t n, Range& next) 
   uint32_t begin = __atomic_load_n(dealt, __ATOMIC_RELAXED), end;
   do {
     if (begin >= n) return false;
-    const uint32_t left = n - begin, share = (n + n_workers - 1) / n_workers, half = left / (2 * n_workers),
-                   size = share <= 2 * kLeast ? share
-                          : half > kLeast     ? half
-                                              : kLeast;
-    end = size + size % 2 < left ? begin + size + size % 2 : n;
+    const uint32_t left = n - begin, share = (n + n_workers - 1) / n_workers, half = left / (2 * n_workers);
+    const bool few = share <= 2 * kLeast;
+    const uint32_t size = few             ? share
+                          : half > kLeast ? half
+                                          : kLeast,
+                   even = size + size % 2, least_rest = few ? 1 : kLeast / 2;
+    end = even + least_rest <= left ? begin + even : n;
   } while (!__atomic_compare_exchange_n(dealt, &begin, end, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
   next = {begin, end};
   return true;
