@@ -39,10 +39,8 @@ constexpr CpuFeature kV4[] = {
 };
 constexpr CpuFeature kVnni = {"avx512vnni", 7, 0, 'c', 11, kZmm};
 constexpr CpuFeature kAmx[] = {
-    {"amx-tile", 7, 0, 'd', 24, kTile},
-    {"amx-int8", 7, 0, 'd', 25, kTile},
-    {"amx-bf16", 7, 0, 'd', 22, kTile},
-    {"avx512bf16", 7, 1, 'a', 5, kZmm},
+    {"amx-tile", 7, 0, 'd', 24, kTile},  {"amx-int8", 7, 0, 'd', 25, kTile},
+    {"amx-bf16", 7, 0, 'd', 22, kTile},  {"avx512bf16", 7, 1, 'a', 5, kZmm},
     {"avx512fp16", 7, 0, 'd', 23, kZmm},
 };
 
