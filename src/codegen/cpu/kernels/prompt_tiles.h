@@ -51,6 +51,19 @@ FORGE_INLINE Range piece_of(Range all, uint32_t begin, uint32_t most) {
 // Tiles whose weights are asked for before they are made.
 constexpr uint32_t kTilesAhead = 8;
 
+// A tile of weights in the order of making: all of a panel, then of the item's other one.
+struct TileOf {
+  uint32_t item = 0, panel = 0, k = 0;
+
+  // n: tiles of a panel.
+  inline __attribute__((always_inline)) void advance(uint32_t n) {
+    if (++k < n) return;
+    k = 0;
+    item += panel;
+    panel ^= 1;
+  }
+};
+
 // Finishes the first of the rows, or the first four where all are of prompts; returns how many. Four together take little
 // longer than one.
 constexpr uint32_t kTogether = 4;
@@ -83,9 +96,6 @@ struct Overlapped {
   const Finish& finish;
   const rt::RowClass* classes;
   // Tiles to make, one panel behind the other, so many for so many steps. Their weights are asked for a few tiles ahead.
-  struct TileOf {
-    uint32_t item = 0, panel = 0, tile = 0;
-  };
   Portion<K> next = {};
   Bf16Panel<K> (*panels)[2] = nullptr;
   TileOf to_make = {}, to_ask = {};
@@ -98,24 +108,18 @@ struct Overlapped {
   Product last = {}, now = {};
   uint32_t at_a_step = 0, owed_rows = 0;
 
-  inline __attribute__((always_inline)) void advance(TileOf& t) const {
-    if (++t.tile < next.n_tiles()) return;
-    t.tile = 0;
-    t.item += t.panel;
-    t.panel ^= 1;
-  }
   inline __attribute__((always_inline)) void ask_for_tile() {
     if (n_asked == n_tiles) return;
     ++n_asked;
-    ask(next.items.begin + to_ask.item, to_ask.panel, next.first + to_ask.tile);
-    advance(to_ask);
+    ask(next.items.begin + to_ask.item, to_ask.panel, next.first + to_ask.k);
+    to_ask.advance(next.n_tiles());
   }
   inline __attribute__((always_inline)) void make_tile() {
     ask_for_tile();
     ++n_made;
     const TileOf t = to_make;
-    fill(next.items.begin + t.item, t.panel, next.first + t.tile, panels[t.item][t.panel].tile[t.tile]);
-    advance(to_make);
+    fill(next.items.begin + t.item, t.panel, next.first + t.k, panels[t.item][t.panel].tile[t.k]);
+    to_make.advance(next.n_tiles());
   }
   // Returns how many.
   inline __attribute__((always_inline)) uint32_t finish_rows() {
@@ -172,26 +176,17 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
   // More than the two in use: lines are loaded again only when they have long been stored.
   alignas(64) WeightTile weights[4];
   alignas(64) SumTile sums[2][A];
-  struct TileOf {
-    uint32_t item, panel = 0, k = 0;
-  };
-  const auto advance = [&](TileOf& t) __attribute__((always_inline)) {
-    if (++t.k < kTiles) return;
-    t.k = 0;
-    t.item += t.panel;
-    t.panel ^= 1;
-  };
   TileOf to_ask = {items.begin}, to_make = {items.begin};
   const auto ask_for_next = [&]() __attribute__((always_inline)) {
     if (to_ask.item == items.end) return;
     ask(to_ask.item, to_ask.panel, to_ask.k);
-    advance(to_ask);
+    to_ask.advance(kTiles);
   };
   const auto make_next = [&](WeightTile& to) __attribute__((always_inline)) {
     ask_for_next();
     if (to_make.item == items.end) return;
     fill(to_make.item, to_make.panel, to_make.k, to);
-    advance(to_make);
+    to_make.advance(kTiles);
   };
   for (uint32_t i = 0; i < kTilesAhead; ++i) ask_for_next();
   for (uint32_t i = 0; i < 3; ++i) make_next(weights[i]);
