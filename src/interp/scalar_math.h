@@ -97,6 +97,14 @@ inline float round_to_bf16(float x) {
                                                           : bfloat16_to_float(float_to_bfloat16(x));
 }
 
+// To binary16, cut off behind its last bit; beyond its largest number that is left.
+inline uint16_t cut_off_to_half(double x) {
+  if (!std::isfinite(x)) return float_to_half(static_cast<float>(x));
+  constexpr double largest = 65504;
+  const double step = std::ldexp(1.0, (x == 0 ? -14 : std::max(std::ilogb(x), -14)) - 10);
+  return float_to_half(static_cast<float>(std::clamp(std::trunc(x / step) * step, -largest, largest)));
+}
+
 // level * scale + minimum as the matrix unit gets it: in binary16, the scales divided by a power of two, then bfloat16
 // (src/codegen/cpu/kernels/bf16_weights.h).
 inline float bf16_weight(int level, float scale, std::optional<float> minimum) {
@@ -104,17 +112,15 @@ inline float bf16_weight(int level, float scale, std::optional<float> minimum) {
   const auto exponent = [](float x) { return std::bit_cast<uint32_t>(x) & exponents; };
   const uint32_t e = std::clamp(std::max(exponent(scale), exponent(minimum.value_or(0))), least, most);
   const auto factor = std::bit_cast<float>((254U << 23) - e);
-  const auto rounded = [&](float x) { return double{half_to_float(float_to_half(x * factor))}; };
-  double exact = level * rounded(scale);
-  if (minimum) exact += rounded(*minimum);
-  // A float with an odd last bit where the sum is none, so that the half is rounded from the sum.
-  auto near = static_cast<float>(exact);
-  if (near != exact && (std::bit_cast<uint32_t>(near) & 1) == 0)
-    near = std::nextafterf(near, exact > near ? HUGE_VALF : -HUGE_VALF);
-  const uint16_t half = float_to_half(near);
-  const auto sign = static_cast<uint16_t>(half & 0x8000);
-  const auto magnitude = static_cast<uint16_t>(half & 0x7FFF);
-  // Eight of eleven bits, halves away from zero; the exponent is where bfloat16 has it, but for what e adds.
+  const auto divided = [&](float x) {
+    return std::isnan(x) ? std::numeric_limits<double>::quiet_NaN()
+                         : double{half_to_float(float_to_half(x * factor))};
+  };
+  double exact = level * divided(scale);
+  if (minimum) exact += divided(*minimum);
+  const uint16_t half = cut_off_to_half(exact);
+  const auto sign = static_cast<uint16_t>(half & 0x8000), magnitude = static_cast<uint16_t>(half & 0x7FFF);
+  // Eight of eleven bits, ties away from zero; the exponent is where bfloat16 has it, but for what e adds.
   const auto bits = static_cast<uint16_t>(((magnitude + 4) >> 3) + ((e - least) >> 16));
   return bits < 0x80 ? bfloat16_to_float(sign) : bfloat16_to_float(static_cast<uint16_t>(sign | bits));
 }

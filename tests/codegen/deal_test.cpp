@@ -63,11 +63,17 @@ TEST(Deal, PiecesGetSmaller) {
   for (Range next = {}; deal(w, 5, 36, next);) sizes.push_back(next.end - next.begin);
   EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 8, 8, 10}));  // no piece of two
   sizes.clear();
+  for (Range next = {}; deal(w, 6, 37, next);) sizes.push_back(next.end - next.begin);
+  EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 8, 8, 11}));
+  sizes.clear();
+  for (Range next = {}; deal(w, 7, 38, next);) sizes.push_back(next.end - next.begin);
+  EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 8, 8, 8, 4}));
+  sizes.clear();
   for (Range next = {}; deal(w, 4, 12, next);) sizes.push_back(next.end - next.begin);
   EXPECT_EQ(sizes, (std::vector<uint32_t>{6, 6}));
   sizes.clear();
   barrier.n_workers = args.n_workers = 8;
-  for (Range next = {}; deal(w, 6, 31, next);) sizes.push_back(next.end - next.begin);
+  for (Range next = {}; deal(w, 0, 31, next);) sizes.push_back(next.end - next.begin);
   EXPECT_EQ(sizes, (std::vector<uint32_t>{4, 4, 4, 4, 4, 4, 4, 3}));  // one each
 }
 

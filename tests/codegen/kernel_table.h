@@ -60,6 +60,13 @@ struct Bf16Kernel {
   void (*put_row)(const rt::StepArgs& args, uint32_t r, const float* x, void* q8, void* bf16);
 };
 
+// Weights of a group as tiles of bfloat16.
+struct WeightTileKernel {
+  uint32_t type, cols;
+  // Tile number k: [16 pairs of k][16 outputs][2].
+  void (*make)(const uint8_t* group, uint32_t k, uint16_t* tile);
+};
+
 struct QuantizeKernel {
   uint32_t cols;
   uint64_t row_bytes;
@@ -118,6 +125,7 @@ struct AttentionKernel {
 struct MixedKernels {
   Table<MixedKernel> linear;
   Table<Bf16Kernel> rows;
+  Table<WeightTileKernel> weights;
 };
 
 struct LinearKernels {

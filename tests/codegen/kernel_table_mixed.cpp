@@ -38,6 +38,11 @@ void put_row_of_class(const rt::StepArgs& args, uint32_t r, const float* x, void
   put_row<K>(x, nullptr, generated_row(w, (Q8Row<K>*)q8, r), prompt_row(w, (Bf16Rows<K>*)bf16, r));
 }
 
+template <class F, uint32_t K>
+void make_tile(const uint8_t* group, uint32_t k, uint16_t* tile) {
+  fill<F, K>(*(WeightTile*)tile, group, k);
+}
+
 // Zero points and none, minimums, scales of halves, levels of a table; columns in more than one piece (kPieceTiles).
 constexpr MixedKernel kLinears[] = {
     {8, 0, 96, false, run_linear<Q8_0, 96>},         {2, 0, 512, false, run_linear<Q4_0, 512>},
@@ -53,10 +58,15 @@ constexpr Bf16Kernel kRowsOf[] = {
     {512, sizeof(Bf16Rows<512>) / kTileRows, put_row_of_class<512>},
     {2304, sizeof(Bf16Rows<2304>) / kTileRows, put_row_of_class<2304>},
 };
+constexpr WeightTileKernel kWeights[] = {
+    {8, 512, make_tile<Q8_0, 512>},  {3, 512, make_tile<Q4_1, 512>},  {12, 512, make_tile<Q4_K, 512>},
+    {14, 512, make_tile<Q6_K, 512>}, {10, 512, make_tile<Q2_K, 512>}, {39, 512, make_tile<MXFP4, 512>},
+};
 
 }  // namespace
 
 const MixedKernels kMixed = {{kLinears, sizeof(kLinears) / sizeof(kLinears[0])},
-                             {kRowsOf, sizeof(kRowsOf) / sizeof(kRowsOf[0])}};
+                             {kRowsOf, sizeof(kRowsOf) / sizeof(kRowsOf[0])},
+                             {kWeights, sizeof(kWeights) / sizeof(kWeights[0])}};
 
 }  // namespace forge::test::KERNEL_LEVEL

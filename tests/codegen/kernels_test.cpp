@@ -100,6 +100,22 @@ std::vector<uint8_t> blocks(DType type, uint64_t rows, uint64_t cols, uint32_t s
   return out;
 }
 
+std::vector<uint8_t> blocks_of_any_scales(DType type, uint64_t rows, uint64_t cols, uint32_t seed) {
+  std::vector<uint8_t> out = blocks(type, rows, cols, seed);
+  std::mt19937 random(seed);
+  for (size_t at = 0; at < out.size(); at += info(type).block_bytes) {
+    if (type == DType::mxfp4) {
+      out[at] = static_cast<uint8_t>(random());
+      continue;
+    }
+    for (const size_t half : halves_of(type)) {
+      const auto bits = static_cast<uint16_t>(random());
+      std::memcpy(&out[at + half], &bits, 2);
+    }
+  }
+  return out;
+}
+
 Quantized quantize(const float* x, uint32_t n) {
   Quantized out{std::vector<int8_t>(n), std::vector<float>(n / 32)};
   for (uint32_t b = 0; b < n / 32; ++b) {

@@ -58,6 +58,8 @@ void expect_bits(const float* actual, const float* expected, size_t n, const std
 // Every bit pattern of quants and integer scales; float16 scales of either sign and moderate size, so that
 // no NaN comes up, whose payload each processor chooses. fill below 0: random quants, else this byte.
 std::vector<uint8_t> blocks(DType type, uint64_t rows, uint64_t cols, uint32_t seed, int fill = -1);
+// The same with scales of any size, NaN and infinity among them.
+std::vector<uint8_t> blocks_of_any_scales(DType type, uint64_t rows, uint64_t cols, uint32_t seed);
 
 struct Weights {
   DType type;

@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <random>
 
 namespace forge {
@@ -105,16 +108,36 @@ TEST(Bf16Weight, IsWithinItsBound) {
                  exact = product + added;
     const double base =
         std::exp2(std::floor(std::log2(std::max(std::fabs(static_cast<double>(scale)), std::fabs(added)))));
-    // Scale and minimum, then the sum, are rounded to eleven bits, subnormal scales to 2^-25; that to eight; and what can't
-    // be told from the smallest number is less than it.
+    // Scale and minimum are rounded to eleven bits, subnormal ones to 2^-25, then the sum to eight; and what can't be told from
+    // the smallest number is less than it.
     const double before =
-        0x1p-11 * (std::fabs(product) + std::fabs(added)) + std::abs(level) * base * 0x1p-25;
-    const double bound = before + (0x1p-8 + 0x1.02p-11) * (std::fabs(exact) + before) + base * 0x1p-14;
+        0x1p-11 * (std::fabs(product) + std::fabs(added)) + (std::abs(level) + 1) * base * 0x1p-25;
+    const double bound = before + 0x1p-8 * (std::fabs(exact) + before) + base * 0x1p-14;
     const double error = std::fabs(bf16_weight(level, scale, minimum) - exact);
     ASSERT_LE(error, bound) << level << " * " << scale << " + " << added;
     worst = std::max(worst, error / bound);
   }
   EXPECT_GT(worst, 0.5);  // the bound is no idle one
+}
+
+// Q8_0's weights of all scales: nearest of eight bits. A mean would not average out over k, so it is held as well: no more than
+// what exact ties, which all go one way, add to it.
+TEST(Bf16Weight, RoundsToNearestWithoutBias) {
+  double sum = 0, ties = 0, n = 0;
+  for (int mantissa = 1024; mantissa < 2048; ++mantissa)
+    for (int level = 1; level < 128; ++level, ++n) {
+      const int exact = mantissa * level;
+      const int below = std::max(std::ilogb(exact) - 7, 0), unit = 1 << below, rest = exact % unit;
+      const int nearest = exact - rest + (2 * rest >= unit && rest != 0 ? unit : 0);
+      const float scale = static_cast<float>(mantissa) * 0x1p-10F;
+      ASSERT_EQ(bf16_weight(level, scale, std::nullopt), static_cast<float>(nearest) * 0x1p-10F) << exact;
+      ASSERT_EQ(bf16_weight(-level, scale, std::nullopt), static_cast<float>(-nearest) * 0x1p-10F) << exact;
+      sum += static_cast<double>(nearest) / exact - 1;
+      ties += rest != 0 && 2 * rest == unit;
+    }
+  EXPECT_GT(ties, 0);
+  // What is no tie goes up and down alike, but for the slope of 1 / exact in between, which is of second order: 2^-16.
+  EXPECT_LT(std::fabs(sum / n), ties / n * 0x1p-8 + 0x1p-16);
 }
 
 TEST(Bf16Weight, Ends) {
@@ -130,9 +153,15 @@ TEST(Bf16Weight, Ends) {
   EXPECT_EQ(bf16_weight(1, std::numeric_limits<float>::infinity(), std::nullopt),
             std::numeric_limits<float>::infinity());
   EXPECT_TRUE(std::isnan(bf16_weight(1, std::numeric_limits<float>::quiet_NaN(), std::nullopt)));
-  // Halves go away from zero: 257 lies between 256 and 258.
+  // Ties go away from zero: 257 lies between 256 and 258.
   EXPECT_EQ(bf16_weight(1, 257, std::nullopt), 258.0F);
   EXPECT_EQ(bf16_weight(-1, 257, std::nullopt), -258.0F);
+  // What is cut off does not make a tie of what is below one: 1 + 143 * 401 * 2^-24 is 0.4375 of a step above 1.
+  EXPECT_EQ(bf16_weight(143, 401 * 0x1p-24F, 1.0F), 1.0F);
+  EXPECT_EQ(bf16_weight(-143, 401 * 0x1p-24F, -1.0F), -1.0F);
+  for (const uint16_t half : std::initializer_list<uint16_t>{0x7C01, 0x7FFC, 0x7FFF, 0xFFFF})  // NaNs
+    EXPECT_TRUE(std::isnan(bf16_weight(1, half_to_float(half), std::nullopt)));
+  EXPECT_TRUE(std::isnan(bf16_weight(0, std::numeric_limits<float>::infinity(), std::nullopt)));
 }
 
 TEST(LaneSum, AddsHalves) {

@@ -203,16 +203,18 @@ template <int A, bool add, uint32_t K, class Step>
   if constexpr (A == 2) _tile_stored(3, sums[1] + kTileRows, 64);
 }
 
-// sums[a] += tile number k of tiles[a] times b, a < A, between begin_few and end_few, behind which they are in memory.
+// sums[a] += tile number k of blocks[a] times b, a < A, between begin_few and end_few. Till then they are in registers 0 .. A - 1; 4 and 5
+// are for rows, 7 for weights.
 template <uint32_t A>
 FORGE_INLINE void begin_few(SumTile*) {
   for_each_index<A>([&]<uint32_t i>() __attribute__((always_inline)) { _tile_zero(i); });
 }
 template <uint32_t A, uint32_t K>
-FORGE_INLINE void add_few(const Bf16Rows<K>* const* tiles, uint32_t k, const WeightTile& b, SumTile*) {
+FORGE_INLINE void add_few(const Bf16Rows<K>* const* blocks, uint32_t k, const WeightTile& b, SumTile*) {
+  static_assert(A <= 4);
   _tile_loadd(7, b, 64);
   for_each_index<A>([&]<uint32_t i>() __attribute__((always_inline)) {
-    _tile_loadd(4 + i % 2, tiles[i]->tile + k, 64);
+    _tile_loadd(4 + i % 2, blocks[i]->tile + k, 64);
     _tile_dpbf16ps(i, 4 + i % 2, 7);
     let_go<4 + i % 2>();
   });
@@ -284,10 +286,10 @@ FORGE_INLINE void begin_few(SumTile* sums) {
     for (uint32_t r = 0; r < kTileRows; ++r) store(sums[i][r], f32x16{});
 }
 template <uint32_t A, uint32_t K>
-FORGE_INLINE void add_few(const Bf16Rows<K>* const* tiles, uint32_t k, const WeightTile& b, SumTile* sums) {
+FORGE_INLINE void add_few(const Bf16Rows<K>* const* blocks, uint32_t k, const WeightTile& b, SumTile* sums) {
   for (uint32_t i = 0; i < A; ++i)
     for (uint32_t r = 0; r < kTileRows; ++r)
-      store(sums[i][r], add_tile(load<f32x16>(sums[i][r]), tiles[i]->tile[k][r], b));
+      store(sums[i][r], add_tile(load<f32x16>(sums[i][r]), blocks[i]->tile[k][r], b));
 }
 template <uint32_t A>
 FORGE_INLINE void end_few(SumTile*) {}

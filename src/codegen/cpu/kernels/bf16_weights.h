@@ -1,15 +1,19 @@
 // Weights of block types as tiles of bfloat16, for prompts on the matrix unit (bf16.h).
 //
-// This is most of what a short prompt costs, so it is done in halves (binary16), 32 to a register:
+// This is most of what a short prompt costs, so it is done in binary16, 32 numbers to a register:
 //
-//     e         the exponent of the run's scale, or of its minimum if that is larger, kept to -112 .. 112
+//     e                 the exponent of the run's scale, or of its minimum if that is larger, clamped to -112 .. 112
 //     scale, minimum    divided by 2^e, rounded to binary16
-//     w         level * scale + minimum, one rounding to binary16
-//     bf16(w)   eight of its eleven bits, halves away from zero; e is added to the exponent
+//     w                 level * scale + minimum, cut off behind binary16's eleven bits
+//     bf16(w)           rounded to eight bits, ties away from zero; e is added to the exponent
 //
-// Levels are exact in binary16, and 2^e keeps what is multiplied near one, whatever the scales are. The last rounding is the
-// one that bfloat16 asks for, by 2^-8 at most; those before it are by 2^-11. What is below 2^-14 in the third line, zeros too,
-// comes out below 2^(e-14), for its exponent can't be told from that of the smallest number.
+// Levels are exact in binary16, and 2^e keeps what is multiplied near one, whatever the scales are. What is cut off is less than
+// the last of eleven bits, and a tie of eight bits differs from what is no tie by that much: so the last two steps are one rounding to
+// nearest, by 2^-8 at most, of which only exact ties are not bfloat16's. Scales that are no binary16 are rounded by 2^-11, and so
+// are minimums; what is subnormal beside a larger minimum by 2^(e-25).
+//
+// Below 2^-14 in the third line an exponent can't be told from that of the smallest number: such weights come out at 2^(e-15), which
+// zero becomes, to 2^(e-14); where e is -112, as it is of a scale of zero, they are zero.
 #pragma once
 
 #include "codegen/cpu/kernels/bf16.h"
@@ -42,46 +46,51 @@ FORGE_INLINE TileScales tile_scales(f32x16 scale, f32x16 minimum) {
   e = e < least ? u32x16{} + least : e;
   e = e > most ? u32x16{} + most : e;
   const f32x16 factor = (f32x16)((254U << 23) - e);  // 2^-e
-  const auto halves = [&](f32x16 v) __attribute__((always_inline)) {
-    return (f16x32)twice((u16x16)to_f16(v * factor));
+  const auto divided = [&](f32x16 v) __attribute__((always_inline)) {
+    // One NaN for all: others have more bits set than rounding leaves room for.
+    const f32x16 scaled = v == v ? v * factor : splat(__builtin_nanf(""));
+    return (f16x32)twice((u16x16)to_f16(scaled));
   };
   TileScales r;
-  r.scale = halves(scale);
-  if constexpr (has_minimum) r.minimum = halves(minimum);
-  const u16x32 halves_of_lanes = (u16x32)(e - least);
-  r.exponent =
-      __builtin_shufflevector(halves_of_lanes, halves_of_lanes, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13,
-                              15, 15, 17, 17, 19, 19, 21, 21, 23, 23, 25, 25, 27, 27, 29, 29, 31, 31);
+  r.scale = divided(scale);
+  if constexpr (has_minimum) r.minimum = divided(minimum);
+  const u16x32 words = (u16x32)(e - least);
+  r.exponent = __builtin_shufflevector(words, words, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15, 17,
+                                       17, 19, 19, 21, 21, 23, 23, 25, 25, 27, 27, 29, 29, 31, 31);
   return r;
 }
 
-#if defined(__AVX512FP16__)
-// Bytes j and j + 1 of each lane, less the zero point, as halves: they go into the lowest bits of 1024, where a step is one.
+#if defined(__AVX512FP16__) && defined(__AMX_BF16__)
+// For each word of a register its byte of sixteen: bytes j and j + 1 of each lane of four, in the words' lower bytes.
+template <uint32_t j>
+struct ByteOrder {
+  alignas(64) uint8_t from[64];
+  constexpr ByteOrder() : from() {
+    for (uint32_t i = 0; i < 64; ++i) from[i] = (uint8_t)(i % 16 / 4 * 4 + j + i / 2 % 2);
+  }
+};
+template <uint32_t j>
+constexpr ByteOrder<j> kByteOrder;
+
+// Bytes j and j + 1 of each lane, less the zero point: they go into the lowest bits of 1024, where a step is one.
 template <int zero, uint32_t j>
 FORGE_INLINE f16x32 levels_of_bytes(u8x64 bytes) {
-  struct Indexes {
-    alignas(64) uint8_t of[64];
-  };
-  static constexpr Indexes kFrom = [] {
-    Indexes x = {};
-    for (uint32_t i = 0; i < 64; ++i) x.of[i] = (uint8_t)(i % 16 / 4 * 4 + j + i / 2 % 2);
-    return x;
-  }();
   u16x32 x = u16x32{} + (uint16_t)0x6400;
   // Written as such: of what the shuffle leaves in place the compiler makes further instructions.
   asm("vpshufb %2, %1, %0 %{%3%}"
       : "+v"(x)
-      : "v"(bytes), "v"(load<u8x64>(kFrom.of)), "Yk"((uint64_t)0x5555555555555555));
+      : "v"(bytes), "v"(load<u8x64>(kByteOrder<j>.from)), "Yk"((uint64_t)0x5555555555555555));
   return (f16x32)x - (_Float16)(1024 + zero);
 }
 
 template <bool has_minimum, int zero, uint32_t j>
 FORGE_INLINE u16x32 scaled_levels(u8x64 bytes, const TileScales& x) {
+  constexpr int kCutOff = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
   const f16x32 level = levels_of_bytes<zero, j>(bytes);
   if constexpr (has_minimum)
-    return (u16x32)_mm512_fmadd_ph((__m512h)level, (__m512h)x.scale, (__m512h)x.minimum);
+    return (u16x32)_mm512_fmadd_round_ph((__m512h)level, (__m512h)x.scale, (__m512h)x.minimum, kCutOff);
   else
-    return (u16x32)(level * x.scale);
+    return (u16x32)_mm512_mul_round_ph((__m512h)level, (__m512h)x.scale, kCutOff);
 }
 
 FORGE_INLINE u16x32 round_to_eight_bits(u16x32 half) {
@@ -89,14 +98,15 @@ FORGE_INLINE u16x32 round_to_eight_bits(u16x32 half) {
 }
 FORGE_INLINE u16x32 without_subnormal(u16x32 v) { return v; }  // the unit reads them as zero
 #else
-// A float's neighbour with an odd last bit where the double is not a float, so that rounding it further rounds the double.
-FORGE_INLINE f16x16 half_of(f64x16 v) {
-  const f32x16 near = __builtin_convertvector(v, f32x16);
-  const f64x16 back = __builtin_convertvector(near, f64x16);
-  const i32x16 bits = (i32x16)near, even = (bits & 1) - 1;
-  const i32x16 inexact = __builtin_convertvector((i64x16)(back < v) | (i64x16)(back > v), i32x16);
-  const i32x16 smaller = __builtin_convertvector((i64x16)(back < v), i32x16) ^ (bits >> 31);
-  return to_f16((f32x16)(bits + (inexact & even & (smaller == 0 ? i32x16{} - 1 : i32x16{} + 1))));
+// What is behind the last bit of binary16 is cut off; beyond its largest number that is left.
+FORGE_INLINE f16x16 cut_off_to_f16(f64x16 v) {
+  constexpr int64_t exponents = 0x7FF0000000000000, least = (1023LL - 14) << 52;
+  const i64x16 of_v = (i64x16)v & exponents, e = of_v < least ? i64x16{} + least : of_v;
+  const f64x16 step = (f64x16)(e - (10LL << 52)), whole = __builtin_elementwise_trunc(v / step) * step,
+               magnitude = (f64x16)((i64x16)whole & INT64_MAX);
+  const f64x16 finite = magnitude < 65504.0 ? magnitude : f64x16{} + 65504.0;
+  const f64x16 with_sign = (f64x16)((i64x16)finite | ((i64x16)v & INT64_MIN));
+  return to_f16(__builtin_convertvector(of_v == exponents ? v : with_sign, f32x16));
 }
 
 template <bool has_minimum, int zero, uint32_t j>
@@ -110,7 +120,7 @@ FORGE_INLINE u16x32 scaled_levels(u8x64 bytes, const TileScales& x) {
     const f64x16 level = __builtin_convertvector((i32x16)((u32x16)bytes >> (8 * byte) & 0xFF) - zero, f64x16);
     f64x16 v = level * of_outputs(x.scale);  // exact, and so is the sum
     if constexpr (has_minimum) v += of_outputs(x.minimum);
-    return (u16x16)half_of(v);
+    return (u16x16)cut_off_to_f16(v);
   };
   return __builtin_shufflevector(scaled(j), scaled(j + 1), 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7,
                                  23, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);

@@ -7,6 +7,7 @@
 
 #include "codegen/cpu/kernels/amx.h"
 #include "codegen/cpu/kernels/bf16.h"
+#include "codegen/cpu/kernels/bf16_weights.h"
 #include "codegen/cpu/kernels/norm.h"
 #include "codegen/cpu/kernels/prompt_tiles.h"
 #include "codegen/cpu/kernels/step.h"

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "codegen/cpu/kernels/bf16.h"
-#include "codegen/cpu/kernels/bf16_weights.h"
+#include "codegen/cpu/kernels/step.h"
 
 namespace forge::kernels {
 namespace {
@@ -64,9 +64,10 @@ struct TileOf {
   }
 };
 
-// Finishes the first of the rows, or the first four where all are of prompts; returns how many. Four together take little
-// longer than one.
+// Rows that are finished together: it takes little longer than one.
 constexpr uint32_t kTogether = 4;
+
+// Finishes the first of the rows, or the first four where all are of prompts; returns how many.
 template <class Finish>
 FORGE_INLINE uint32_t finish_some(const Finish& finish, const rt::RowClass* classes, uint32_t item,
                                   Range rows, const float (*sums0)[16], const float (*sums1)[16]) {
@@ -163,19 +164,22 @@ struct Overlapped {
   }
 };
 
-// Few rows: their sums stay in registers while all tiles of weights pass by, each made a few steps before it is
+// Few blocks of sixteen rows: their sums stay in registers while all tiles of weights pass by, each made a few steps before it is
 // multiplied with and never kept.
-constexpr uint32_t kFewTiles = 4;
+constexpr uint32_t kFewBlocks = 4;
 
+// blocks[a]: their rows, a < A.
 template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class Finish>
-[[gnu::noinline]] static void for_few_prompt_tiles(Range items, Range rows, const Bf16Rows<K>* const* tiles,
-                                                   const uint32_t* first_rows, const rt::RowClass* classes,
-                                                   const Ask& ask, const Fill& fill, const Prefetch& prefetch,
-                                                   const Finish& finish) {
+[[gnu::noinline]] static void for_few_prompt_blocks(Range items, const Range* blocks, const Bf16Rows<K>* rows,
+                                                    const rt::RowClass* classes, const Ask& ask,
+                                                    const Fill& fill, const Prefetch& prefetch,
+                                                    const Finish& finish) {
   constexpr uint32_t kTiles = K / 32;
   // More than the two in use: lines are loaded again only when they have long been stored.
   alignas(64) WeightTile weights[4];
   alignas(64) SumTile sums[2][A];
+  const Bf16Rows<K>* of_blocks[A];
+  for (uint32_t a = 0; a < A; ++a) of_blocks[a] = rows + blocks[a].begin / kTileRows;
   TileOf to_ask = {items.begin}, to_make = {items.begin};
   const auto ask_for_next = [&]() __attribute__((always_inline)) {
     if (to_ask.item == items.end) return;
@@ -197,14 +201,15 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
       begin_few<A>(sums[panel]);
       for (uint32_t k = 0; k < kTiles; ++k, ++turn) {
         make_next(weights[(turn + 3) % 4]);
-        add_few<A>(tiles, k, weights[turn % 4], sums[panel]);
+        add_few<A>(of_blocks, k, weights[turn % 4], sums[panel]);
       }
       end_few<A>(sums[panel]);
       if (panel == 0)
-        for (uint32_t row = rows.begin; row < rows.end; ++row) prefetch(item, row);
+        for (uint32_t a = 0; a < A; ++a)
+          for (uint32_t row = blocks[a].begin; row < blocks[a].end; ++row) prefetch(item, row);
     }
     for (uint32_t a = 0; a < A; ++a) {
-      const uint32_t begin = first_rows[a], end = piece_of({begin, rows.end}, begin, kTileRows).end;
+      const auto [begin, end] = blocks[a];
       for (uint32_t r = begin; r < end;)
         r += finish_some(finish, classes, item, {r, end}, sums[0][a] + (r - begin), sums[1][a] + (r - begin));
     }
@@ -228,17 +233,17 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
   alignas(64) PairSums sums[kPlaces][2];
   const Range all = {0, n_rows};
   if (items.begin == items.end) return;
-  if (n_rows <= kFewTiles * kTileRows) {
-    const Bf16Rows<K>* tiles[kFewTiles];
-    uint32_t first_rows[kFewTiles], n = 0;
-    for (uint32_t row = 0; row < n_rows; row += kTileRows) {
-      if (!has_prompt_rows(classes, piece_of(all, row, kTileRows))) continue;
-      tiles[n] = rows + row / kTileRows;
-      first_rows[n++] = row;
-    }
-    for_each_index<kFewTiles>([&]<uint32_t i>() __attribute__((always_inline)) {
-      if (n == i + 1)
-        for_few_prompt_tiles<K, i + 1>(items, all, tiles, first_rows, classes, ask, fill, prefetch, finish);
+  // The blocks that have prompt rows, if they are few.
+  Range blocks[kFewBlocks + 1];
+  uint32_t n_found = 0;
+  for (uint32_t row = 0; row < n_rows && n_found <= kFewBlocks; row += kTileRows) {
+    const Range block = piece_of(all, row, kTileRows);
+    if (has_prompt_rows(classes, block)) blocks[n_found++] = block;
+  }
+  if (n_found <= kFewBlocks) {
+    for_each_index<kFewBlocks>([&]<uint32_t i>() __attribute__((always_inline)) {
+      if (n_found == i + 1)
+        for_few_prompt_blocks<K, i + 1>(items, blocks, rows, classes, ask, fill, prefetch, finish);
     });
     return;
   }
@@ -261,7 +266,6 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
     return p;
   };
   P now = {piece_of(items, items.begin, kRowsAreNear ? 1 : most), pass_from(0), 0};
-  if (now.rows.begin == n_rows) return;
   Overlapped<K, Ask, Fill, Prefetch, Finish> overlapped{ask, fill, prefetch, finish, classes};
   overlapped.make(now, panels[0], 1);
   overlapped.make_all();
