@@ -48,7 +48,8 @@ FORGE_INLINE TileScales tile_scales(f32x16 scale, f32x16 minimum) {
   const f32x16 factor = (f32x16)((254U << 23) - e);  // 2^-e
   const auto divided = [&](f32x16 v) __attribute__((always_inline)) {
     // One NaN for all: others have more bits set than rounding leaves room for.
-    const f32x16 scaled = v == v ? v * factor : splat(__builtin_nanf(""));
+    const auto is_nan = ((u32x16)v & 0x7FFFFFFF) > exponents;
+    const f32x16 scaled = is_nan ? splat(__builtin_nanf("")) : v * factor;
     return (f16x32)twice((u16x16)to_f16(scaled));
   };
   TileScales r;
