@@ -1,6 +1,7 @@
 #include "cli/build.h"
 
 #include "cli/system_prompt.h"
+#include "cli/tune.h"
 
 #include <filesystem>
 #include <string_view>
@@ -99,6 +100,7 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   }
   const Compiler compiler = find_compiler();
   const CompileOptions compile = compile_options(options, compiler.version);
+  if (options.tune) check_tunable(compile.target);
   const ForgeFiles files = find_forge_files(compile.target.triple(), options.tls);
   const Log log = [&](std::string_view line) {
     if (options.verbose) print_to_stderr("{}\n", line);
@@ -112,12 +114,23 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
   BuildReport report = {.target = target_text(compile.target), .weights_bytes = model.payload.weights_bytes};
   const Progress bytes = [&](uint64_t done, uint64_t total) { progress.bytes(done, total); };
 
+  const auto note = [&](std::string_view line) {
+    progress.erase();
+    print_note(line);
+  };
+  if (options.tune) {
+    progress.begin("tune");
+    const Schedules schedules =
+        tune(compiler, files, model, compile.target,
+             {.run = [&](uint64_t done, uint64_t total) { progress.count(done, total, "runs"); },
+              .note = note,
+              .log = log});
+    model.sources = sources_with(schedules, model, compile.target);
+    if (!schedules.empty()) model.payload.manifest["schedules"] = schedules_text(schedules);
+  }
   if (!compile.system_prompt.empty()) {
     progress.begin("system prompt");
-    model.payload.prompt = system_prompt_image(checkpoint, compile, model, [&](std::string_view line) {
-      progress.erase();
-      print_note(line);
-    });
+    model.payload.prompt = system_prompt_image(checkpoint, compile, model, note);
   }
   if (output == Output::source) {
     progress.begin("pack");

@@ -17,6 +17,7 @@ struct BuildOptions {
   uint32_t ctx = 0;                    // 0: the default of CompileOptions
   std::string kv = "f16";              // the KV cache: f16 or q8_0
   bool tls = false;                    // `serve` can speak TLS
+  bool tune = false;                   // with the schedules that are fastest on this machine
   std::string default_args;            // what the program does when started with nothing
   std::string chat_template_file;      // empty: the model's own template
   std::string system_prompt_file;      // what conversations begin with, its KV in the program; may be empty

@@ -64,6 +64,10 @@ void add_compile(CLI::App& forge) {
       "--triple", flags->build.triple,
       "x86_64-linux-gnu or aarch64-linux-gnu: what the program runs on (default: what --cpu says, or "
       "this machine's)");
+  command->add_flag(
+      "--tune", flags->build.tune,
+      "try a few schedules of the linears on this machine, for a minute or more, and take for each "
+      "number of columns the one that is faster beyond the noise; what was found stays in the cache");
   add_kv(*command, flags->build.kv);
   command
       ->add_option("--emit", flags->emit,

@@ -200,4 +200,10 @@ CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& 
   return m;
 }
 
+std::map<std::string, std::string> sources_with(const Schedules& schedules, const CompiledModel& model,
+                                                const CpuTarget& target) {
+  return {{target.source(0),
+           emit_cpu(model.optimized, model.plan, model.payload.plan_hash, target, 0, schedules)}};
+}
+
 }  // namespace forge

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "codegen/cpu/schedule.h"
 #include "formats/checkpoint.h"
 #include "ir/graph.h"
 #include "passes/passes.h"
@@ -42,5 +43,9 @@ struct CompiledModel {
 // All of them. `phase` is told "parse", "optimize", "generate" as they begin; may be null. Throws Error.
 CompiledModel compile_model(const Checkpoint& checkpoint, const CompileOptions& options,
                             const std::function<void(std::string_view phase)>& phase);
+
+// CompiledModel::sources of a target of one level, but with these schedules.
+std::map<std::string, std::string> sources_with(const Schedules& schedules, const CompiledModel& model,
+                                                const CpuTarget& target);
 
 }  // namespace forge

@@ -18,7 +18,7 @@ namespace forge {
 namespace {
 namespace fs = std::filesystem;
 
-constexpr std::string_view kKinds[] = {"code", "program"};
+constexpr std::string_view kKinds[] = {"code", "program", "schedules"};
 constexpr uint64_t kDefaultMaxBytes = 20'000'000'000;
 
 using Digest = Sha256::Digest;
@@ -92,19 +92,19 @@ void Cache::touch(const std::string& path) {
   fs::last_write_time(path, fs::file_time_type::clock::now(), ignored);
 }
 
-// A code entry is the program followed by its SHA-256.
-std::optional<std::vector<uint8_t>> Cache::load_code(const std::string& name) const {
-  const auto path = entry_path("code", name);
+// The bytes are followed by their SHA-256.
+std::optional<std::vector<uint8_t>> Cache::load(std::string_view kind, const std::string& name) const {
+  const auto path = entry_path(kind, name);
   std::error_code error;
   if (!path || !fs::is_regular_file(*path, error)) return std::nullopt;
   try {
     const MappedFile map(*path);
     const auto bytes = map.bytes();
-    if (bytes.size() > sizeof(Digest)) {
-      const auto program = bytes.first(bytes.size() - sizeof(Digest));
-      if (std::ranges::equal(digest_of(program), bytes.last(sizeof(Digest)))) {
+    if (bytes.size() >= sizeof(Digest)) {
+      const auto content = bytes.first(bytes.size() - sizeof(Digest));
+      if (std::ranges::equal(digest_of(content), bytes.last(sizeof(Digest)))) {
         touch(*path);
-        return std::vector<uint8_t>(program.begin(), program.end());
+        return std::vector<uint8_t>(content.begin(), content.end());
       }
     }
   } catch (const Error&) {  // removed or emptied by another process: absent
@@ -114,8 +114,8 @@ std::optional<std::vector<uint8_t>> Cache::load_code(const std::string& name) co
   return std::nullopt;
 }
 
-void Cache::store_code(const std::string& name, std::vector<uint8_t> bytes) const {
-  const auto path = entry_path("code", name);
+void Cache::store(std::string_view kind, const std::string& name, std::vector<uint8_t> bytes) const {
+  const auto path = entry_path(kind, name);
   if (!path) return;
   const Digest digest = digest_of(bytes);
   bytes.insert(bytes.end(), digest.begin(), digest.end());

@@ -13,7 +13,8 @@ namespace forge {
 std::string hash_parts(const std::vector<std::string_view>& parts);
 
 struct CacheEntry {
-  std::string kind;  // "code": a linked program without payload; "program": a whole artifact
+  // "code": a linked program without payload; "program": a whole artifact; "schedules": what --tune chose.
+  std::string kind;
   std::string name;  // what it is and the hash of everything that shaped it
   std::string path;
   uint64_t bytes = 0;
@@ -35,9 +36,9 @@ class Cache {
   const std::string& directory() const { return directory_; }
   uint64_t max_bytes() const { return max_bytes_; }
 
-  // A "code" entry's bytes; one that was altered is removed and counts as absent.
-  std::optional<std::vector<uint8_t>> load_code(const std::string& name) const;
-  void store_code(const std::string& name, std::vector<uint8_t> bytes) const;
+  // The bytes of a "code" or "schedules" entry; one that was altered is removed and counts as absent.
+  std::optional<std::vector<uint8_t>> load(std::string_view kind, const std::string& name) const;
+  void store(std::string_view kind, const std::string& name, std::vector<uint8_t> bytes) const;
 
   // Where the "program" entry of that name is or belongs; its folder exists. nullopt when there can be none.
   std::optional<std::string> program_path(const std::string& name) const;

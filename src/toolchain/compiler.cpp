@@ -275,7 +275,7 @@ LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, c
     parts.emplace_back(text);
   }
   const std::string name = fmt::format("{}-{}", target.name, hash_parts(parts).substr(0, 32));
-  if (auto bytes = cache.load_code(name)) {
+  if (auto bytes = cache.load("code", name)) {
     if (log) log(fmt::format("cached code: {}", name));
     return {.bytes = std::move(*bytes), .cached = true};
   }
@@ -287,7 +287,7 @@ LinkedProgram build_program(const Compiler& compiler, const ForgeFiles& files, c
   run(compiler.clang, {link_arguments(target, compiler.linker, files.archives(), "program")}, scratch.path(),
       "linking the program", log);
   LinkedProgram program = {.bytes = read_file(scratch.path() + "/program")};
-  cache.store_code(name, program.bytes);
+  cache.store("code", name, program.bytes);
   return program;
 }
 

@@ -58,8 +58,8 @@ void expect_same_bits(const std::vector<float>& a, const std::vector<float>& b, 
 // All that must hold for one model at one level: the interpreter's bits, from one and from three workers, in
 // cuts of one row, of a few (the decode phase) and of many (the batch phase), and beside neighbours.
 void check_model(const Checkpoint& checkpoint, const CpuLevel& level, const std::string& what,
-                 uint32_t ctx = 0, KvType kv = KvType::f16) {
-  const LoadedModel compiled(checkpoint, level, ctx, kv);
+                 uint32_t ctx = 0, KvType kv = KvType::f16, const Schedules& schedules = {}) {
+  const LoadedModel compiled(checkpoint, level, ctx, kv, schedules);
   ASSERT_EQ(compiled.code().missing_cpu_feature(), nullptr);
 
   const uint32_t n_vocab = compiled.code().n_vocab;
@@ -120,6 +120,19 @@ Checkpoint half_quantized(Checkpoint checkpoint) {
     checkpoint.storage.push_back(encoded);
   }
   return checkpoint;
+}
+
+// Beyond what --tune tries: less ahead than a block's codes, more groups.
+TEST(Compiled, SchedulesChangeNoBit) {
+  TinyModel tiny;
+  tiny.type = [](const std::string& name) {
+    return name.find("ffn_down") != std::string::npos ? DType::q6_k : DType::q4_0;
+  };
+  const Checkpoint checkpoint = make_checkpoint(tiny);
+  const Schedules schedules = {{tiny.n_hidden, {64, 2}}, {tiny.n_ff, {16384, 24}}};
+  for (const CpuLevel& level : {levels_here().back(), bf16_level()})
+    check_model(checkpoint, level, std::string(level.kernel_level) + ", schedules", 0, KvType::f16,
+                schedules);
 }
 
 // Architectures whose stages no other test has: layer_norm, gelu, positions and parts of tensors (gpt2), windows, caps and

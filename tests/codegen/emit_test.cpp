@@ -88,6 +88,39 @@ TEST(Emit, SourceFollowsThePlan) {
   EXPECT_NE(text.find(".level = \"x86-64-v3\""), std::string::npos);
 }
 
+TEST(Emit, SchedulesAreConstantsOfTheKernels) {
+  const Checkpoint checkpoint = make_checkpoint(mixed_model());
+  const Schedules schedules = {{256, {8192, 16}}, {512, {0, 2}}};
+  for (const auto& [level, groups] :
+       {std::pair("x86-64-v4+vnni", "kGroupBlock"), std::pair("sapphirerapids", "kPanels")}) {
+    const CpuTarget target = cpu_target(level);
+    const CompiledModel m = compiled(checkpoint, cpu_level(level));
+    EXPECT_EQ(sources_with({}, m, target), m.sources);
+    const std::string text = sources_with(schedules, m, target).at("model.cpp");
+    EXPECT_NE(text.find(fmt::format("namespace forge::kernels {{\nnamespace {{\n"
+                                    "template <>\nconstexpr uint32_t kPrefetch<256> = 8192;\n"
+                                    "template <>\nconstexpr uint32_t {0}<256> = 16;\n"
+                                    "template <>\nconstexpr uint32_t {0}<512> = 2;\n}}",
+                                    groups)),
+              std::string::npos)
+        << text.substr(0, 1000);
+  }
+}
+
+TEST(Emit, SchedulesAsText) {
+  const Schedules schedules = {{256, {8192, 16}}, {512, {0, 2}}};
+  const std::string text = "256: prefetch 8192 prompt_groups 16, 512: prefetch 0 prompt_groups 2";
+  EXPECT_EQ(schedules_text(schedules), text);
+  EXPECT_EQ(parse_schedules(text), schedules);
+  EXPECT_EQ(schedules_text({}), "");
+  EXPECT_EQ(parse_schedules(""), Schedules{});
+  for (const std::string& wrong :
+       {text + ",", text + text, text + ", " + text, std::string("256"), text.substr(0, 20),
+        std::string("256: prefetch 99999999999 prompt_groups 16"),
+        std::string("256: prefetch -1 prompt_groups 16")})
+    EXPECT_EQ(parse_schedules(wrong), std::nullopt) << wrong;
+}
+
 TEST(Emit, SourceCompilesWithoutAWarning) {
   const Compiler compiler = find_compiler();
   for (const TinyModel& tiny : {mixed_model(), odd_qwen2()}) {

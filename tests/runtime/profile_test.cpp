@@ -68,20 +68,20 @@ StageRun a_run() {
 TEST(Profile, SumsUpTimesBytesAndOperations) {
   const Profile p = sum_up(a_run(), kStages);
   ASSERT_EQ(p.rows.size(), 4U);
-  const auto expect = [&](size_t row, const char* name, const char* types, uint64_t calls, double ticks,
-                          double bytes, double operations) {
-    EXPECT_EQ(p.rows[row].name, name);
-    EXPECT_EQ(p.rows[row].types, types);
+  const auto expect = [&](size_t row, const char* kernel, const char* weights, const char* types,
+                          uint64_t calls, double ticks, double bytes, double operations) {
+    const std::string name = text(kernel, " ", weights, " ", types);
+    EXPECT_EQ(text(p.rows[row].kernel, " ", p.rows[row].weights, " ", p.rows[row].types), name);
     EXPECT_EQ(p.rows[row].n_calls, calls) << name;
     EXPECT_NEAR(p.rows[row].seconds, ticks / 2 / 100, 1e-12) << name;
     EXPECT_EQ(p.rows[row].bytes, bytes) << name;
     EXPECT_EQ(p.rows[row].operations, operations) << name;
   };
-  expect(0, "embed table", "q8_0", 1, 5 + 5, 3 * 10, 0);
-  expect(1, "linear a", "q4_k", 2, 10 + 4 + 30 + 50, 2000, 3 * 7 + 7);
-  expect(2, "linear a", "q6_k", 1, 6 + 4, 3000, 0);
+  expect(0, "embed", "table", "q8_0", 1, 5 + 5, 3 * 10, 0);
+  expect(1, "linear", "a", "q4_k", 2, 10 + 4 + 30 + 50, 2000, 3 * 7 + 7);
+  expect(2, "linear", "a", "q6_k", 1, 6 + 4, 3000, 0);
   // Rows at 4, 5, 6 see 5, 6 and (of 7) 6 positions; together all 7 of the cache.
-  expect(3, "attention", "", 1, 10 + 10, 7 * 2, (5 + 6 + 6) * 4);
+  expect(3, "attention", "", "", 1, 10 + 10, 7 * 2, (5 + 6 + 6) * 4);
   EXPECT_NEAR(p.waiting_seconds, (4.0 + 2) / 200, 1e-12);
   EXPECT_NEAR(p.outside_seconds, (5.0 + 10 + 20 + 15 + 10 + 0) / 200, 1e-12);
   EXPECT_NEAR(p.seconds, 1, 1e-12);

@@ -14,7 +14,8 @@ namespace forge::test {
 LoadedModel::LoadedModel(const Checkpoint& checkpoint, std::string_view level, uint32_t ctx, KvType kv)
     : LoadedModel(checkpoint, cpu_level(level), ctx, kv) {}
 
-LoadedModel::LoadedModel(const Checkpoint& checkpoint, const CpuLevel& level, uint32_t ctx, KvType kv) {
+LoadedModel::LoadedModel(const Checkpoint& checkpoint, const CpuLevel& level, uint32_t ctx, KvType kv,
+                         const Schedules& schedules) {
   setenv("FORGE_HOME", FORGE_BUILD_DIR, 0);
   CompileOptions options;
   options.target = cpu_target(level);
@@ -22,6 +23,7 @@ LoadedModel::LoadedModel(const Checkpoint& checkpoint, const CpuLevel& level, ui
   options.kv = kv;
   options.compiler = "test";
   model_ = compile_model(checkpoint, options, nullptr);
+  if (!schedules.empty()) model_.sources = sources_with(schedules, model_, options.target);
   std::string directory = (std::filesystem::temp_directory_path() / "forge-test-XXXXXX").string();
   if (mkdtemp(directory.data()) == nullptr) fail("{}: can't be made", directory);
   const std::string path = directory + "/model.so";

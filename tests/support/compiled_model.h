@@ -15,7 +15,8 @@ class LoadedModel {
  public:
   LoadedModel(const Checkpoint& checkpoint, std::string_view level, uint32_t ctx = 0,
               KvType kv = KvType::f16);
-  LoadedModel(const Checkpoint& checkpoint, const CpuLevel& level, uint32_t ctx = 0, KvType kv = KvType::f16);
+  LoadedModel(const Checkpoint& checkpoint, const CpuLevel& level, uint32_t ctx = 0, KvType kv = KvType::f16,
+              const Schedules& schedules = {});
   ~LoadedModel();
   LoadedModel(const LoadedModel&) = delete;
   LoadedModel& operator=(const LoadedModel&) = delete;

@@ -31,10 +31,14 @@ TEST(Cache, HashSeparatesItsParts) {
 TEST(Cache, CodeComesBackAsStored) {
   const TemporaryDirectory directory;
   const Cache cache(directory.file("deep/cache"), 1000);
-  EXPECT_EQ(cache.load_code("x"), std::nullopt);
-  cache.store_code("x", {1, 2, 3});
-  EXPECT_EQ(cache.load_code("x"), (Bytes{1, 2, 3}));
-  EXPECT_EQ(cache.load_code("y"), std::nullopt);
+  EXPECT_EQ(cache.load("code", "x"), std::nullopt);
+  cache.store("code", "x", {1, 2, 3});
+  EXPECT_EQ(cache.load("code", "x"), (Bytes{1, 2, 3}));
+  EXPECT_EQ(cache.load("code", "y"), std::nullopt);
+  EXPECT_EQ(cache.load("schedules", "x"), std::nullopt);
+  cache.store("schedules", "x", {});
+  EXPECT_EQ(cache.load("schedules", "x"), Bytes{});
+  EXPECT_EQ(cache.list().size(), 2U);
 }
 
 TEST(Cache, AlteredCodeIsAbsentAndRemoved) {
@@ -42,19 +46,19 @@ TEST(Cache, AlteredCodeIsAbsentAndRemoved) {
   const Cache cache(directory.path(), 1000);
   const std::string path = directory.file("code/x");
   for (size_t byte = 0; byte < 3 + 32; ++byte) {
-    cache.store_code("x", {1, 2, 3});
+    cache.store("code", "x", {1, 2, 3});
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
     file.seekg(static_cast<std::streamoff>(byte));
     const char changed = static_cast<char>(file.get() ^ 1);
     file.seekp(static_cast<std::streamoff>(byte));
     file.put(changed);
     file.close();
-    EXPECT_EQ(cache.load_code("x"), std::nullopt) << byte;
+    EXPECT_EQ(cache.load("code", "x"), std::nullopt) << byte;
     EXPECT_FALSE(std::filesystem::exists(path));
   }
-  cache.store_code("x", {1, 2, 3});
+  cache.store("code", "x", {1, 2, 3});
   std::filesystem::resize_file(path, 10);
-  EXPECT_EQ(cache.load_code("x"), std::nullopt);
+  EXPECT_EQ(cache.load("code", "x"), std::nullopt);
 }
 
 TEST(Cache, ManyWritersAtOnce) {
@@ -65,8 +69,8 @@ TEST(Cache, ManyWritersAtOnce) {
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([&] {
       for (int i = 0; i < 20; ++i) {
-        cache.store_code("x", Bytes(1000, 5));
-        const auto loaded = cache.load_code("x");
+        cache.store("code", "x", Bytes(1000, 5));
+        const auto loaded = cache.load("code", "x");
         EXPECT_TRUE(loaded && *loaded == Bytes(1000, 5));
       }
     });
@@ -78,44 +82,44 @@ TEST(Cache, ManyWritersAtOnce) {
 TEST(Cache, PruneRemovesWhatIsLongestUnused) {
   const TemporaryDirectory directory;
   const Cache cache(directory.path(), 300);
-  cache.store_code("old", Bytes(68));  // 100 bytes with its hash
-  cache.store_code("middle", Bytes(68));
+  cache.store("code", "old", Bytes(68));  // 100 bytes with its hash
+  cache.store("code", "middle", Bytes(68));
   const std::string program = *cache.program_path("program");
   std::ofstream(program) << std::string(100, 'x');
   set_used(directory.file("code/old"), 1000);
   set_used(directory.file("code/middle"), 3000);
   set_used(program, 2000);
-  cache.store_code("new", Bytes(68));
+  cache.store("code", "new", Bytes(68));
   std::vector<std::string> names;
   for (const CacheEntry& entry : cache.list()) names.push_back(entry.kind + "/" + entry.name);
   EXPECT_EQ(names, (std::vector<std::string>{"program/program", "code/middle", "code/new"}));
   set_used(directory.file("code/middle"), 1000);
-  EXPECT_TRUE(cache.load_code("middle"));  // used now
-  cache.store_code("newer", Bytes(68));
-  EXPECT_TRUE(cache.load_code("middle"));
+  EXPECT_TRUE(cache.load("code", "middle"));  // used now
+  cache.store("code", "newer", Bytes(68));
+  EXPECT_TRUE(cache.load("code", "middle"));
   EXPECT_FALSE(std::filesystem::exists(program));
 }
 
 TEST(Cache, AnEntryAboveTheLimitStaysWhileItIsTheNewest) {
   const TemporaryDirectory directory;
   const Cache cache(directory.path(), 50);
-  cache.store_code("one", Bytes(68));
-  EXPECT_TRUE(cache.load_code("one"));
-  cache.store_code("two", Bytes(68));
-  EXPECT_FALSE(cache.load_code("one"));
-  EXPECT_TRUE(cache.load_code("two"));
+  cache.store("code", "one", Bytes(68));
+  EXPECT_TRUE(cache.load("code", "one"));
+  cache.store("code", "two", Bytes(68));
+  EXPECT_FALSE(cache.load("code", "one"));
+  EXPECT_TRUE(cache.load("code", "two"));
   const std::string program = *cache.program_path("program");
   std::ofstream(program) << std::string(100, 'x');
   set_used(program, 1000);
   cache.prune(program);
   EXPECT_TRUE(std::filesystem::exists(program));
-  EXPECT_FALSE(cache.load_code("two"));
+  EXPECT_FALSE(cache.load("code", "two"));
 }
 
 TEST(Cache, ClearSaysWhatItFreed) {
   const TemporaryDirectory directory;
   const Cache cache(directory.path(), 1000);
-  cache.store_code("x", Bytes(68));
+  cache.store("code", "x", Bytes(68));
   std::ofstream(*cache.program_path("p")) << "12345";
   EXPECT_EQ(cache.clear(), 105u);
   EXPECT_TRUE(cache.list().empty());
@@ -124,8 +128,8 @@ TEST(Cache, ClearSaysWhatItFreed) {
 TEST(Cache, OneThatCannotBeWrittenIsNoError) {
   for (const char* directory : {"", "/proc/forge", "/dev/null/forge"}) {
     const Cache cache(directory, 1000);
-    cache.store_code("x", {1});
-    EXPECT_EQ(cache.load_code("x"), std::nullopt);
+    cache.store("code", "x", {1});
+    EXPECT_EQ(cache.load("code", "x"), std::nullopt);
     EXPECT_EQ(cache.program_path("x"), std::nullopt);
     EXPECT_TRUE(cache.list().empty());
   }

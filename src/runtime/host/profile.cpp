@@ -8,9 +8,10 @@
 namespace forge::rt {
 namespace {
 
-// "linear ffn_gate, ffn_up", "attention".
-std::string label(const StageInfo& stage) {
-  return *stage.weights == '\0' ? std::string(stage.kernel) : text(stage.kernel, " ", stage.weights);
+// "linear ffn_gate, ffn_up", "attention": of a StageInfo or a ProfileRow.
+std::string label(const auto& stage) {
+  const std::string_view weights = stage.weights;
+  return weights.empty() ? std::string(stage.kernel) : text(stage.kernel, " ", weights);
 }
 
 double bytes_of_call(const StageInfo& s, const StepShape& step) {
@@ -98,12 +99,13 @@ Profile sum_up(const StageRun& run, std::span<const StageInfo> stages) {
   const auto row = [&](uint32_t stage) -> ProfileRow& {
     size_t& at = row_of[stage];
     if (at == SIZE_MAX) {
-      const std::string name = label(stages[stage]);
+      const StageInfo& info = stages[stage];
       const auto known = std::find_if(out.rows.begin(), out.rows.end(), [&](const ProfileRow& r) {
-        return r.name == name && r.types == stages[stage].types;
+        return r.kernel == info.kernel && r.weights == info.weights && r.types == info.types;
       });
       at = static_cast<size_t>(known - out.rows.begin());
-      if (known == out.rows.end()) out.rows.push_back({.name = name, .types = stages[stage].types});
+      if (known == out.rows.end())
+        out.rows.push_back({.kernel = info.kernel, .weights = info.weights, .types = info.types});
     }
     return out.rows[at];
   };
@@ -130,7 +132,7 @@ Profile sum_up(const StageRun& run, std::span<const StageInfo> stages) {
 std::string profile_table(const Profile& profile, double per, double bandwidth) {
   size_t name_width = 5, types_width = 4;
   for (const ProfileRow& r : profile.rows) {
-    name_width = std::max(name_width, r.name.size());
+    name_width = std::max(name_width, label(r).size());
     types_width = std::max(types_width, r.types.size());
   }
   std::string out;
@@ -161,7 +163,7 @@ std::string profile_table(const Profile& profile, double per, double bandwidth) 
   for (const ProfileRow& r : profile.rows) {
     const double calls = static_cast<double>(r.n_calls) / per;
     const bool whole = calls == static_cast<double>(static_cast<uint64_t>(calls));
-    totals(r.name, r.types, fixed(calls, whole ? 0 : 1), r.seconds, r.bytes, r.operations);
+    totals(label(r), r.types, fixed(calls, whole ? 0 : 1), r.seconds, r.bytes, r.operations);
     bytes += r.bytes;
     operations += r.operations;
   }
@@ -175,7 +177,9 @@ JsonObject profile_json(const Profile& profile, double bandwidth) {
   std::vector<JsonObject> rows;
   for (const ProfileRow& r : profile.rows) {
     JsonObject& o = rows.emplace_back();
-    o.add("stage", std::string_view(r.name));
+    o.add("stage", label(r));
+    o.add("kernel", r.kernel);
+    o.add("weights", r.weights);
     o.add("types", std::string_view(r.types));
     o.add("calls", static_cast<int64_t>(r.n_calls));
     o.add("seconds", r.seconds);

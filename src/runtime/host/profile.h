@@ -47,8 +47,7 @@ class StageRecorder {
 
 // Calls that are alike: one kernel on the same matrices of the same types, of all layers.
 struct ProfileRow {
-  std::string name;   // "linear ffn_down"
-  std::string types;  // "q4_k"
+  std::string kernel, weights, types;  // "linear", "ffn_gate, ffn_up", "q4_k"
   uint64_t n_calls = 0;
   double seconds = 0;  // a worker's mean
   double bytes = 0;    // of weights and KV cache, as StageInfo counts them

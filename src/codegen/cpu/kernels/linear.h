@@ -32,7 +32,7 @@ FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16
   for (uint32_t k = 0; k < K; ++k) {
     const f32x16 w = load_as_f32<F>(group + 16 * k * sizeof(typename F::Element));
     if constexpr (M == 1)
-      if (k % 4 == 0) __builtin_prefetch(group + 16 * k * sizeof(typename F::Element) + kPrefetch);
+      if (k % 4 == 0) __builtin_prefetch(group + 16 * k * sizeof(typename F::Element) + kPrefetch<K>);
     for (int m = 0; m < M; ++m) acc[m] = fma(w, splat(x.f32[(uint64_t)(row + m) * x.stride + k]), acc[m]);
   }
 }
@@ -53,7 +53,7 @@ FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16
     for (uint32_t sub = 0; sub < kSubs; ++sub) {
       const uint32_t b = block * kSubs + sub;  // of the activation
       // Where rows are few the weights come from memory; eight may be all of a batch, as they are a prompt's block.
-      if constexpr (M <= 8) prefetch_codes<F>(q + kPrefetch, sub);
+      if constexpr (M <= 8) prefetch_codes<F>(q + kPrefetch<K>, sub);
       u8x64 space[8];
       const auto tiles = factors<F::kTop>(F::tiles(q, sub, space));
       const Scales w = F::scales(s, sub);
@@ -121,6 +121,7 @@ constexpr uint32_t kPassRows = [] {
   constexpr uint32_t row_bytes = 13 * K / 8, fit = (1 << 20) / row_bytes / kTileRows * kTileRows;
   return fit > 512 ? 512 : fit < kTileRows ? kTileRows : fit;
 }();
+template <uint32_t K>
 constexpr uint32_t kGroupBlock = ~0u;
 #else
 template <class F, uint32_t K>
@@ -132,6 +133,7 @@ template <uint32_t K>
 constexpr uint32_t kPassRows = kRowBlock;
 
 // Groups that share a pass over the rows, so that activations come from the nearest cache more often.
+template <uint32_t K>
 constexpr uint32_t kGroupBlock = 4;
 #endif
 
@@ -139,7 +141,7 @@ constexpr uint32_t kGroupBlock = 4;
 template <uint32_t K, class Tile>
 FORGE_INLINE void for_tiles(Range groups, Range rows, Tile tile) {
   for (uint32_t g0 = groups.begin; g0 < groups.end;) {
-    const uint32_t g1 = groups.end - g0 > kGroupBlock ? g0 + kGroupBlock : groups.end;
+    const uint32_t g1 = groups.end - g0 > kGroupBlock<K> ? g0 + kGroupBlock<K> : groups.end;
     for (uint32_t row = rows.begin; row < rows.end; row += kPassRows<K>) {
       const uint32_t n = rows.end - row < kPassRows<K> ? rows.end - row : kPassRows<K>;
       for (uint32_t g = g0; g < g1; ++g) tile(g, row, n);

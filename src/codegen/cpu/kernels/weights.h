@@ -283,7 +283,9 @@ concept IsFloat = requires { typename F::Element; };
 template <IsFloat F, uint32_t K>
 constexpr uint64_t kGroupBytes<F, K> = (K * 16 * sizeof(typename F::Element) + 63) / 64 * 64;
 
-// Bytes ahead at which weights are asked for: the hardware's prefetcher stops at page boundaries.
+// Bytes ahead at which weights of rows of K are asked for: the hardware's prefetcher stops at page boundaries.
+// `forge compile --tune` specializes it, as kGroupBlock (linear.h) and kPanels (prompt_tiles.h).
+template <uint32_t K>
 constexpr uint32_t kPrefetch = 4096;
 
 // Asks for this part's share of the lines of a block's codes.

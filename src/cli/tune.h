@@ -1,0 +1,42 @@
+// `forge compile --tune`: which schedules a model's linears run fastest with, by measuring programs on this machine.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+#include "codegen/compile.h"
+#include "codegen/cpu/schedule.h"
+#include "toolchain/compiler.h"
+
+namespace forge {
+
+// Seconds [candidate][round]; in a round all candidates run one after another, and candidate 0 is the one to beat.
+using RoundSeconds = std::vector<std::vector<double>>;
+
+struct Fastest {
+  size_t candidate = 0;
+  double speedup = 1;  // the median over the rounds of candidate 0's seconds by this one's
+};
+
+// The candidate with the largest speedup, of those that were faster than candidate 0 in all rounds but one in eight and by
+// 3% in the median; candidate 0 where there is none. A neighbour who takes the processor for a while slows both: in nine
+// rounds of mere noise a candidate passes at a chance of 2% at most.
+Fastest fastest(const RoundSeconds& seconds);
+
+struct TuneMessages {
+  std::function<void(uint64_t done, uint64_t total)> run;  // a program was run
+  std::function<void(std::string_view line)> note;
+  Log log;  // may be null
+};
+
+// Throws a usage Error where programs of the target don't run here or are of several levels.
+void check_tunable(const CpuTarget& target);
+
+// The schedules of the model's linears, those with which nothing was gained left out: from the cache where the same
+// compiler, kernels, processor and shapes were measured before, else by building and running programs of some schedules.
+Schedules tune(const Compiler& compiler, const ForgeFiles& files, const CompiledModel& model,
+               const CpuTarget& target, const TuneMessages& messages);
+
+}  // namespace forge
