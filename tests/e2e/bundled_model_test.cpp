@@ -162,6 +162,8 @@ TEST_F(BundledModel, ProfileAndTraceShowEveryStage) {
   EXPECT_EQ(end_of.size(), 4U);
   for (const auto& [worker, n] : attentions) EXPECT_EQ(n, n_layers * (worker.first == 1 ? 2 : 6));
   EXPECT_NE(output("./story " + options).find("waiting at barriers"), std::string::npos);
+  EXPECT_EQ(error("./story bench --trace - --json", 2),
+            "story: bench: --trace -: standard output has the figures; expected a file");
   EXPECT_NE(error("$forge bench --interpret $model --profile", 2).find("leave out --interpret"),
             std::string::npos);
 }

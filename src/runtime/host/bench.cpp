@@ -464,6 +464,9 @@ int bench_command(Program& program, std::span<const std::string> args) {
   if ((f.profile || !f.trace.empty()) && f.parallel > 1)
     return fail(program, Error{"bench: --profile and --trace are of one sequence; leave out --parallel"},
                 kMisuse);
+  if (f.trace == "-")
+    return fail(program, Error{"bench: --trace -: standard output has the figures; expected a file"},
+                kMisuse);
   f.run.ctx = static_cast<uint32_t>(ctx);
   f.run.n_sequences = f.parallel;
   const auto session = open_session(program, f.run, status, f.trace);
