@@ -42,6 +42,7 @@ template <class F, uint32_t K, int M>
 FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16 (&acc)[M]) {
   constexpr bool offset = is_wide(F::kTop) ? kWideNeedsOffset : F::kZeroShift >= 0;
   constexpr int R = M < kRowsTogether ? M : kRowsTogether;
+  constexpr bool pairs = in_pairs(M);
   // Sums of more rows lie in memory anyway.
   constexpr int kUnroll = M > kRegisterRows ? 1 : M;
   constexpr uint32_t kSubs = F::kBlock / 32;
@@ -55,7 +56,7 @@ FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16
       // Where rows are few the weights come from memory; eight may be all of a batch, as they are a prompt's block.
       if constexpr (M <= 8) prefetch_codes<F>(q + kPrefetch<K>, sub);
       u8x64 space[8];
-      const auto tiles = factors<F::kTop>(F::tiles(q, sub, space));
+      const auto tiles = factors<F::kTop, M>(F::tiles(q, sub, space));
       const Scales w = F::scales(s, sub);
 #pragma clang loop unroll_count(kUnroll)
       for (int m = 0; m < M; m += R) {
@@ -64,24 +65,28 @@ FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16
           const auto negative_sum = [&](int r) __attribute__((always_inline)) {
             return F::kHalves ? a[r].nhalf[h][b] : a[r].nsum[b];
           };
+          const auto scale = [&](int r) __attribute__((always_inline)) { return a[r].d[b]; };
+          const auto scaled_sum = [&](int r) __attribute__((always_inline)) {
+            return F::kHalves ? a[r].d[b] * (float)-negative_sum(r) : a[r].dsum[b];
+          };
           i32x16 sum[R] = {};
           const int8_t* q8[R];
           for (int r = 0; r < R; ++r) {
-            if constexpr (offset) sum[r] = splat(negative_sum(r)) << F::kZeroShift;
+            if constexpr (offset) sum[r] = of_rows<pairs>(r, negative_sum) << F::kZeroShift;
             q8[r] = a[r].q + 32 * b + 4 * kRunTiles * h;
           }
           dots<kRunTiles>(sum, tiles, kRunTiles * h, q8);
           for (int r = 0; r < R; ++r) {
-            acc[m + r] = fma(to_f32(sum[r]), w.half[h] * a[r].d[b], acc[m + r]);
+            acc[m + r] =
+                fma(to_f32(sum[r]), of_outputs<pairs>(r, w.half[h]) * of_rows<pairs>(r, scale), acc[m + r]);
             if constexpr (F::kMinimum)
-              acc[m + r] =
-                  fma(w.minimum[h], splat(F::kHalves ? a[r].d[b] * (float)-negative_sum(r) : a[r].dsum[b]),
-                      acc[m + r]);
+              acc[m + r] = fma(of_outputs<pairs>(r, w.minimum[h]), of_rows<pairs>(r, scaled_sum), acc[m + r]);
           }
         }
       }
     }
   }
+  if constexpr (pairs) unpair(acc);
 }
 
 // A function of its own: one copy for all the places that use the same type, width and number of rows.

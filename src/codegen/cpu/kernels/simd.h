@@ -35,6 +35,7 @@ typedef uint8_t u8x16 __attribute__((vector_size(16)));
 typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef _Float16 f16x16 __attribute__((vector_size(32)));
 typedef uint16_t u16x16 __attribute__((vector_size(32)));
+typedef uint64_t u64x8 __attribute__((vector_size(64)));
 typedef double f64x16 __attribute__((vector_size(128)));
 typedef int64_t i64x16 __attribute__((vector_size(128)));
 
@@ -194,31 +195,72 @@ constexpr bool kWideNeedsOffset = true;
 constexpr bool kWideNeedsOffset = false;
 #endif
 
+// Whether sums of a pass of so many rows lie in pairs: vectors 2 p and 2 p + 1 then are outputs 0 .. 7 and 8 .. 15 of both
+// rows 2 p and 2 p + 1, by turns (w0 r0, w0 r1, w1 r0, w1 r1, ...), as a matrix instruction adds to them. Otherwise vector r
+// is row r's.
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+constexpr bool in_pairs(int rows) { return rows >= 8; }  // fewer don't pay for the zipping of tiles
+#else
+constexpr bool in_pairs(int) { return false; }
+#endif
+
+// For vector r of such sums: in each lane number(row) of its row, and w of its output.
+template <bool pairs>
+FORGE_INLINE auto of_rows(int r, auto number) {
+  if constexpr (pairs) {
+    const uint64_t even = __builtin_bit_cast(uint32_t, number(r & ~1)),
+                   odd = __builtin_bit_cast(uint32_t, number(r | 1));
+    return (decltype(splat(number(r))))(u64x8{} + (odd << 32 | even));
+  } else {
+    return splat(number(r));
+  }
+}
+template <bool pairs>
+FORGE_INLINE f32x16 of_outputs(int r, f32x16 w) {
+  if constexpr (!pairs) return w;
+  return r % 2 == 0
+             ? __builtin_shufflevector(w, w, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7)
+             : __builtin_shufflevector(w, w, 8, 8, 9, 9, 10, 10, 11, 11, 12, 12, 13, 13, 14, 14, 15, 15);
+}
+
+// Sums in pairs as one vector a row.
+template <int R>
+FORGE_INLINE void unpair(f32x16 (&sum)[R]) {
+  for (int r = 0; r < R; r += 2) {
+    const f32x16 low = sum[r], high = sum[r + 1];
+    sum[r] = __builtin_shufflevector(low, high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+    sum[r + 1] =
+        __builtin_shufflevector(low, high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  }
+}
+
 // A pass over the weights serves kRowBlock rows; `dots` takes kRowsTogether of them at once, as many as have their sums in
 // registers.
 //
 // dots: sum[r][i] += the sum over tiles t and j of tile[t][4i + j] * q[r][4t + j]: unsigned weights up to `top`, and for
-// each row four signed activations a tile that all lanes share. Exact, in any order. `Factors` are eight tiles in the form
-// that it multiplies with, made once for all rows: as they lie, but for AVX2's wide weights.
+// each row four signed activations a tile that all lanes share. Exact, in any order. What `factors` makes of eight tiles is
+// the form that it multiplies with, once for all rows of a pass: as they lie, but for AVX2's wide weights and sums in pairs.
 template <int top>
 struct Factors {
   const uint8_t* tiles;
   inline __attribute__((always_inline)) u8x64 factor(int t) const { return load<u8x64>(tiles + 64 * t); }
   inline __attribute__((always_inline)) u8x64 value(int t) const { return factor(t); }
 };
-template <int top>
+template <int top, int rows>
 FORGE_INLINE Factors<top> factors(const uint8_t* tiles) {
   return {tiles};
 }
 
 #if defined(__aarch64__)
 // A tile is four registers of four outputs; its activations are a lane of the register that has those of four tiles. The
-// dot product of dotprod takes signed factors: wide weights less 128. That of i8mm takes an unsigned one.
-constexpr int kRowsTogether = 4, kRowBlock = 8;
-
+// dot product of dotprod takes signed factors: wide weights less 128. That of i8mm takes an unsigned one; a pass of many rows
+// has its matrix instruction (below).
+constexpr int kRowsTogether = 4;
 #if defined(__ARM_FEATURE_MATMUL_INT8)
+constexpr int kRowBlock = 16;
 typedef uint8x16_t Weights;
 #else
+constexpr int kRowBlock = 8;
 typedef int8x16_t Weights;
 #endif
 template <bool wide>
@@ -268,6 +310,49 @@ FORGE_INLINE void dots(i32x16 (&sum)[R], const Factors<top>& w, int first, const
   }
   for (int r = 0; r < R; ++r) sum[r] = __builtin_bit_cast(i32x16, s[r]);
 }
+
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+// The matrix instruction adds the products of two outputs' eight weights and two rows' activations, twice as many as a dot
+// product, to a register of two outputs of two rows. Tiles 2 p and 2 p + 1 zipped are its operands, registers 8 p + j of outputs
+// 2 j and 2 j + 1:
+//     tile 2 p      w0 k0-3  w1 k0-3  w2 k0-3  w3 k0-3        8 p      w0 k0-3  w0 k4-7  w1 k0-3  w1 k4-7
+//     tile 2 p + 1  w0 k4-7  w1 k4-7  w2 k4-7  w3 k4-7        8 p + 1  w2 k0-3  w2 k4-7  w3 k0-3  w3 k4-7
+struct ZippedTiles {
+  uint8x16_t pairs[32];
+};
+template <int top, int rows>
+  requires(in_pairs(rows))
+FORGE_INLINE ZippedTiles factors(const uint8_t* tiles) {
+  ZippedTiles f;
+  for (int p = 0; p < 4; ++p)
+    for (int i = 0; i < 4; ++i) {
+      const int32x4_t even = load<int32x4_t>(tiles + 128 * p + 16 * i),
+                      odd = load<int32x4_t>(tiles + 128 * p + 64 + 16 * i);
+      f.pairs[8 * p + 2 * i] = (uint8x16_t)vzip1q_s32(even, odd);
+      f.pairs[8 * p + 2 * i + 1] = (uint8x16_t)vzip2q_s32(even, odd);
+    }
+  return f;
+}
+
+template <int n_tiles, int R>
+FORGE_INLINE void dots(i32x16 (&sum)[R], const ZippedTiles& w, int first, const int8_t* const (&q)[R]) {
+  int32x4_t s[R / 2][8];  // s[p][j]: of rows 2 p and 2 p + 1, outputs 2 j and 2 j + 1
+  __builtin_memcpy(s, sum, sizeof s);
+  for (int t = 0; t < n_tiles; t += 4) {
+    const uint8x16_t* weights = w.pairs + 4 * (first + t);
+    int8x16_t a[2][R / 2];  // of the first and the last 8 k
+    for (int p = 0; p < R / 2; ++p) {
+      const int64x2_t even = load<int64x2_t>(q[2 * p] + 4 * t), odd = load<int64x2_t>(q[2 * p + 1] + 4 * t);
+      a[0][p] = (int8x16_t)vzip1q_s64(even, odd);
+      a[1][p] = (int8x16_t)vzip2q_s64(even, odd);
+    }
+    for (int half = 0; half < 2; ++half)
+      for (int j = 0; j < 8; ++j)
+        for (int p = 0; p < R / 2; ++p) s[p][j] = vusmmlaq_s32(s[p][j], weights[8 * half + j], a[half][p]);
+  }
+  __builtin_memcpy(sum, s, sizeof s);
+}
+#endif
 #elif defined(__AVX512VNNI__) || defined(__AVXVNNI__) || !defined(__AVX2__)
 // One instruction multiplies and adds: row after row.
 constexpr int kRowsTogether = 1;
@@ -334,7 +419,7 @@ struct Factors<top> {
   inline __attribute__((always_inline)) u8x64 factor(int t) const { return magnitudes[t]; }
   inline __attribute__((always_inline)) u8x64 value(int t) const { return values[t]; }
 };
-template <int top>
+template <int top, int rows>
   requires(is_wide(top))
 FORGE_INLINE Factors<top> factors(const uint8_t* tiles) {
   Factors<top> f;
