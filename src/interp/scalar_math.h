@@ -33,29 +33,24 @@ inline float kernel_exp(float x) {
   return e * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
 }
 
-// 2^(n + r), shifted = kRounder + n.
-constexpr float kRounder = 12582912.0F;
-inline float kernel_exp2_of_parts(float shifted, float r) {
-  float p = 9.582829661667347e-3F;
-  for (const float c : {5.5906400084495544e-2F, 2.4024099111557007e-1F, 6.931241750717163e-1F, 1.0F})
-    p = std::fmaf(p, r, c);
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(p) + (std::bit_cast<uint32_t>(shifted) << 23));
+// Of less than -126 it is 2^-126.
+inline float kernel_exp2_for_bf16(float t) {
+  t = t > -126.0F ? t : -126.0F;
+  const float whole = std::nearbyintf(t), r = t - whole;
+  float p = 5.5008946220760885e-2F;
+  for (const float c : {2.4221099709565935e-1F, 6.932829296269772e-1F, 1.0F}) p = std::fmaf(p, r, c);
+  return std::ldexp(p, static_cast<int>(whole));
 }
 
-inline float kernel_exp2_of_negative(float x) {
-  x = x > -126.0F ? x : -126.0F;
-  const float shifted = x + kRounder;
-  return kernel_exp2_of_parts(shifted, x - (shifted - kRounder));
-}
+inline float kernel_exp2_of_negative(float x) { return kernel_exp2_for_bf16(x > -126.0F ? x : -126.0F); }
 
 inline float kernel_sigmoid_for_bf16(float x) {
-  x = x < 80.0F ? x : 80.0F;
-  x = x > -80.0F ? x : -80.0F;
-  const float shifted = std::fmaf(x, -kLog2E, kRounder);
-  const float y = kernel_exp2_of_parts(shifted, std::fmaf(x, -kLog2E, kRounder - shifted)) + 1.0F;
-  auto inverse = std::bit_cast<float>(0x7EF311C7U - std::bit_cast<uint32_t>(y));
-  for (int i = 0; i < 2; ++i) inverse *= std::fmaf(-y, inverse, 2.0F);
-  return inverse;
+  float t = x * -kLog2E;
+  t = t < 120.0F ? t : 120.0F;
+  const float y = kernel_exp2_for_bf16(t) + 1.0F;
+  const auto inverse = std::bit_cast<float>(0x7EF311C7U - std::bit_cast<uint32_t>(y));
+  const float e = std::fmaf(-y, inverse, 1.0F);
+  return std::fmaf(inverse, std::fmaf(e, e, e), inverse);
 }
 
 inline float kernel_silu(float x) { return x / (kernel_exp(-x) + 1.0F); }

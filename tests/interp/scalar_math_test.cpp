@@ -46,11 +46,11 @@ TEST(KernelExp, Ends) {
     EXPECT_LE(kernel_exp(0.3F * static_cast<float>(i)), kernel_exp(0.3F * static_cast<float>(i + 1)));
 }
 
-// The polynomial's own error 2^-18.4, and roundings of 2^-23.
+// The polynomial's own error 2^-13.27, and roundings of 2^-23.
 TEST(KernelExp2, IsWithinItsBound) {
   const double worst = worst_error(-126, 0, kernel_exp2_of_negative, [](double x) { return std::exp2(x); });
-  EXPECT_LT(worst, 0x1p-18);
-  EXPECT_GT(worst, 0x1p-20);  // the loop saw something
+  EXPECT_LT(worst, 0x1p-13);
+  EXPECT_GT(worst, 0x1p-14);  // the loop saw something
 }
 
 TEST(KernelExp2, Ends) {
@@ -73,19 +73,20 @@ TEST(KernelSilu, IsXTimesItsSigmoid) {
   EXPECT_TRUE(std::isnan(kernel_silu(std::numeric_limits<float>::quiet_NaN())));
 }
 
-// The reciprocal's line is off by less than 5.06%, which two steps make 2^-17.2; the power adds 2^-18.4, and the rounded
-// logarithm, up to 115 times, 2^-18.7.
+// The reciprocal's line is off by less than 5.06%, which the step makes 2^-12.9; the power adds 2^-13.27, and the rounded
+// exponent of up to 115 2^-18.7.
 TEST(KernelSigmoidForBf16, IsWithinItsBound) {
   const double worst =
       worst_error(-80, 80, kernel_sigmoid_for_bf16, [](double x) { return 1.0 / (1.0 + std::exp(-x)); });
-  EXPECT_LT(worst, 0x1p-16);
-  EXPECT_GT(worst, 0x1p-19);  // the loop saw something
+  EXPECT_LT(worst, 0x1p-12);
+  EXPECT_GT(worst, 0x1p-13);  // the loop saw something
 }
 
 TEST(KernelSigmoidForBf16, Ends) {
   const float infinity = std::numeric_limits<float>::infinity();
-  EXPECT_EQ(kernel_sigmoid_for_bf16(-infinity), kernel_sigmoid_for_bf16(-80.0F));
+  EXPECT_EQ(kernel_sigmoid_for_bf16(-infinity), kernel_sigmoid_for_bf16(-90.0F));
   EXPECT_EQ(kernel_sigmoid_for_bf16(infinity), kernel_sigmoid_for_bf16(80.0F));
+  EXPECT_NEAR(kernel_sigmoid_for_bf16(infinity), 1.0F, 0x1p-12);
   for (const auto of_prompt : {kernel_silu_of_prompt, kernel_gelu_of_prompt}) {
     EXPECT_EQ(of_prompt(0.0F), 0.0F);
     EXPECT_EQ(of_prompt(infinity), infinity);

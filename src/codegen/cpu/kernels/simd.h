@@ -534,43 +534,65 @@ FORGE_INLINE V fma(V a, V b, V c) {
   return __builtin_elementwise_fma(a, b, c);
 }
 
-// 1.5 * 2^23: what is added to it is rounded to an integer, which is left in the lowest bits.
-constexpr float kRounder = 12582912.0F;
-
-// 2^(m + r) for |r| <= 1/2 and shifted = kRounder + m, relative error below 2^-18: for values that are rounded to bfloat16,
-// where that is next to nothing. The polynomial is a minimax one with 1 at 0.
+// Of t what is beyond the nearest whole number (of two, the even one), exactly; of infinity 0.
 template <uint32_t n>
-FORGE_INLINE typename Rows<n>::F32 exp2_of_parts(typename Rows<n>::F32 shifted, typename Rows<n>::F32 r) {
+FORGE_INLINE typename Rows<n>::F32 beyond_nearest(typename Rows<n>::F32 t) {
+#if defined(__AVX512DQ__)
+  for (uint32_t i = 0; i < n; ++i) {
+    f32x16& row = ((f32x16*)&t)[i];
+    row = (f32x16)_mm512_reduce_ps((__m512)row, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  }
+  return t;
+#else
+  // What is added to this is rounded to its lowest bits, and beyond 2^22 everything is whole.
+  constexpr float kRounder = 0x1.8p23F;
+  const typename Rows<n>::F32 r = t - (t + kRounder - kRounder);
+  return ((t < 0x1p22F) & (t > -0x1p22F)) ? r : typename Rows<n>::F32{};
+#endif
+}
+
+// v * 2^whole for 1/2 < v < 2 and whole numbers up to 126; of less than -126 it is 2^-126 or less.
+template <uint32_t n>
+FORGE_INLINE typename Rows<n>::F32 times_power_of_2(typename Rows<n>::F32 v, typename Rows<n>::F32 whole) {
+#if defined(__AVX512F__)
+  for (uint32_t i = 0; i < n; ++i) {
+    f32x16& row = ((f32x16*)&v)[i];
+    row = (f32x16)_mm512_scalef_ps((__m512)row, (__m512)((const f32x16*)&whole)[i]);
+  }
+  return v;
+#else
+  whole = whole > -126.0F ? whole : typename Rows<n>::F32{} - 126.0F;
+  typedef int32_t I32 __attribute__((vector_size(64 * n), aligned(64)));
+  return (typename Rows<n>::F32)((I32)v + (__builtin_convertvector(whole, I32) << 23));
+#endif
+}
+
+// 2^t for -126 <= t < 127, relative error below 2^-13: for values that are rounded to bfloat16, where that is next to nothing.
+// Of less, and not of a NaN, it is 2^-126 or less. The polynomial is a minimax one with 1 at 0.
+template <uint32_t n>
+FORGE_INLINE typename Rows<n>::F32 exp2_for_bf16(typename Rows<n>::F32 t) {
   typedef typename Rows<n>::F32 F;
-  typedef typename Rows<n>::U32 U;
-  constexpr float kCoefficients[] = {5.5906400084495544e-2F, 2.4024099111557007e-1F, 6.931241750717163e-1F,
-                                     1.0F};
-  F p = F{} + 9.582829661667347e-3F;
+  const F r = beyond_nearest<n>(t);
+  constexpr float kCoefficients[] = {2.4221099709565935e-1F, 6.932829296269772e-1F, 1.0F};
+  F p = F{} + 5.5008946220760885e-2F;
   for (const float c : kCoefficients) p = fma(p, r, F{} + c);
-  return (F)((U)p + ((U)shifted << 23));
+  return times_power_of_2<n>(p, t - r);
 }
 
 // 2^x for x <= 0. Below -126 the smallest normal number, likewise for a NaN; of 0 exactly 1.
-FORGE_INLINE f32x16 exp2_of_negative(f32x16 x) {
-  x = max(x, splat(-126.0F));
-  const f32x16 shifted = x + kRounder;
-  return exp2_of_parts<1>(shifted, x - (shifted - kRounder));
-}
+FORGE_INLINE f32x16 exp2_of_negative(f32x16 x) { return exp2_for_bf16<1>(max(x, splat(-126.0F))); }
 
-// 1 / (1 + e^-x), relative error below 2^-16 where |x| < 80: for values that are rounded to bfloat16 next. The reciprocal
-// begins with the bits of y taken from a constant, a line through the logarithm that is 5% off at most, and squares that
-// error in each of two steps of Newton's: no division, which takes as long as all the rest.
+// 1 / (1 + e^-x), relative error below 2^-12 where x > -80: for values that are rounded to bfloat16 next. The reciprocal
+// begins with the bits of y taken from a constant, a line through the logarithm that is 5% off at most, and a step that cubes
+// that error: no division, which takes as long as all the rest.
 template <uint32_t n>
 FORGE_INLINE typename Rows<n>::F32 sigmoid_for_bf16(typename Rows<n>::F32 x) {
   typedef typename Rows<n>::F32 F;
-  const auto all = [](float v) __attribute__((always_inline)) { return F{} + v; };
-  x = x < 80.0F ? x : all(80.0F);  // in this order a NaN becomes 80
-  x = x > -80.0F ? x : all(-80.0F);
-  const F shifted = fma(x, all(-kLog2E), all(kRounder));
-  const F y = exp2_of_parts<n>(shifted, fma(x, all(-kLog2E), kRounder - shifted)) + 1.0F;
-  F inverse = (F)(0x7EF311C7U - (typename Rows<n>::U32)y);
-  for (int i = 0; i < 2; ++i) inverse *= fma(-y, inverse, all(2.0F));
-  return inverse;
+  F t = x * -kLog2E;
+  t = t < 120.0F ? t : F{} + 120.0F;  // in this order a NaN becomes 120
+  const F y = exp2_for_bf16<n>(t) + 1.0F;
+  const F inverse = (F)(0x7EF311C7U - (typename Rows<n>::U32)y), e = fma(-y, inverse, F{} + 1.0F);
+  return fma(inverse, fma(e, e, e), inverse);
 }
 
 // What a gated product does with its gate; of_prompt: of n rows of a prompt's class, on levels with the matrix unit.
