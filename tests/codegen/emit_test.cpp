@@ -115,7 +115,7 @@ TEST(Emit, SchedulesAsText) {
   EXPECT_EQ(schedules_text({}), "");
   EXPECT_EQ(parse_schedules(""), Schedules{});
   for (const std::string& wrong :
-       {text + ",", text + text, text + ", " + text, std::string("256"), text.substr(0, 20),
+       {text + ",", text + text, fmt::format("{0}, {0}", text), std::string("256"), text.substr(0, 20),
         std::string("256: prefetch 99999999999 prompt_groups 16"),
         std::string("256: prefetch -1 prompt_groups 16")})
     EXPECT_EQ(parse_schedules(wrong), std::nullopt) << wrong;
