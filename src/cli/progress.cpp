@@ -20,9 +20,17 @@ struct PhaseSpan {
 };
 constexpr PhaseSpan kPhases[] = {
     {"download", 0, 1},  // bars of their own: they can take longer than all the rest
-    {"calibrate", 0, 1},      {"fit", 0, 1},          {"quantize", 0, 1},
-    {"compare", 0, 1},        {"parse", 0, 0.1},      {"optimize", 0.1, 0.12},
-    {"generate", 0.12, 0.15}, {"compile", 0.15, 0.7}, {"pack", 0.7, 1}};
+    {"calibrate", 0, 1},
+    {"fit", 0, 1},
+    {"quantize", 0, 1},
+    {"compare", 0, 1},
+    {"tune", 0, 1},
+    {"parse", 0, 0.1},
+    {"optimize", 0.1, 0.12},
+    {"generate", 0.12, 0.15},
+    {"system prompt", 0.15, 0.15},
+    {"compile", 0.15, 0.7},
+    {"pack", 0.7, 1}};
 constexpr int kBarWidth = 30;
 
 double now() {

@@ -27,7 +27,8 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  // "download", "calibrate", "fit", "quantize", "parse", "optimize", "generate", "compile" or "pack" begins.
+  // "download", "calibrate", "fit", "quantize", "compare", "parse", "optimize", "generate", "tune", "system prompt",
+  // "compile" or "pack" begins.
   void begin(std::string_view phase);
   // Within the current phase.
   void bytes(uint64_t done, uint64_t total);

@@ -20,6 +20,7 @@ namespace forge {
 namespace {
 
 constexpr size_t kRounds = 9;
+constexpr uint32_t kPrompt = 128, kDecode = 8;  // tokens of a run
 
 // The kernels' own and three more: a step of one row decides about the prefetch, a prompt about the groups.
 using Candidates = std::array<Schedule, 4>;
@@ -72,78 +73,119 @@ Ratios compare(const std::vector<double>& first, const std::vector<double>& seco
   return out;
 }
 
-// Seconds of the linears of each number of columns, in a step of a row and in a prompt.
+// Seconds of the linears of each number of columns, in steps of a row and in a prompt.
 struct Measured {
   std::map<uint32_t, RoundSeconds> decode, prompt;
 };
 
-// Adds what a program's profile says of candidate c's round r.
-void add(const Json& profile, const std::map<std::string, uint32_t>& columns, size_t c, size_t r,
-         std::map<uint32_t, RoundSeconds>& to) {
+// Adds what a profile says of program p's round r. A prompt's head is one row: it tells nothing of many.
+void add(const Json& profile, const std::map<std::string, uint32_t>& columns, bool with_head, size_t p,
+         size_t r, std::map<uint32_t, RoundSeconds>& to) {
   for (const Json& stage : profile.at("stages")) {
     const auto weights = stage.at("weights").get<std::string>();
     const auto at = columns.find(weights.substr(0, weights.find(',')));
-    if (stage.at("kernel") == "embed" || at == columns.end()) continue;
-    RoundSeconds& seconds = to[at->second];
-    seconds.resize(std::tuple_size_v<Candidates>, std::vector<double>(kRounds));
-    seconds[c][r] += stage.at("seconds").get<double>();
+    const Json& kernel = stage.at("kernel");
+    if (at == columns.end() || (kernel != "linear" && !(kernel == "head" && with_head))) continue;
+    to[at->second][p][r] += stage.at("seconds").get<double>();
   }
 }
 
+// All programs in turns, kRounds times.
 Measured measure(const CompiledModel& model, const std::vector<LinkedProgram>& programs,
-                 const std::map<std::string, uint32_t>& columns, const TuneMessages& messages) {
+                 const std::map<std::string, uint32_t>& columns, uint32_t n_workers,
+                 const TuneMessages& messages) {
   const ScratchDirectory directory;
-  const auto path = [&](size_t c) { return fmt::format("{}/{}", directory.path(), c); };
+  const auto path = [&](size_t p) { return fmt::format("{}/{}", directory.path(), p); };
   // One file of weights for all.
   write_payload(path(0) + ".weights", model.payload, nullptr);
-  for (size_t c = 0; c < programs.size(); ++c) {
-    OutputFile file(path(c));
-    file.write(programs[c].bytes);
+  for (size_t p = 0; p < programs.size(); ++p) {
+    OutputFile file(path(p));
+    file.write(programs[p].bytes);
     file.commit(0755);
-    if (c != 0) std::filesystem::create_symlink(path(0) + ".weights", path(c) + ".weights");
+    if (p != 0) std::filesystem::create_symlink(path(0) + ".weights", path(p) + ".weights");
   }
-  const uint32_t n_decode = std::min(8U, model.optimized.ctx_max / 2),
-                 n_prompt = std::min(128U, model.optimized.ctx_max - n_decode);
   Measured out;
+  for (const auto& [name, n] : columns)
+    out.decode[n] = out.prompt[n] = RoundSeconds(programs.size(), std::vector<double>(kRounds));
   for (size_t r = 0; r < kRounds; ++r)
     for (size_t i = 0; i < programs.size(); ++i) {
+      messages.run(r * programs.size() + i, kRounds * programs.size());
       // Another one begins each round: the first finds caches and clocks as the round before left them.
-      const size_t c = (r + i) % programs.size();
-      const ProcessResult run = run_process({path(c), "bench", "-p", std::to_string(n_prompt), "-n",
-                                             std::to_string(n_decode), "-r", "1", "--profile", "--json"},
-                                            directory.path());
+      const size_t p = (r + i) % programs.size();
+      const ProcessResult run =
+          run_process({path(p), "bench", "-p", std::to_string(kPrompt), "-n", std::to_string(kDecode), "-r",
+                       "1", "-t", std::to_string(n_workers), "--profile", "--json"},
+                      directory.path());
       if (run.status != 0) fail("--tune: {}", complaint(run));
       const Json json =
           parse_json("--tune", {reinterpret_cast<const uint8_t*>(run.output.data()), run.output.size()});
-      if (const Json* profile = member(json, "decode_profile")) add(*profile, columns, c, r, out.decode);
-      if (const Json* profile = member(json, "prefill_profile")) add(*profile, columns, c, r, out.prompt);
-      messages.run(r * programs.size() + i + 1, kRounds * programs.size());
+      add(json.at("decode_profile"), columns, true, p, r, out.decode);
+      add(json.at("prefill_profile"), columns, false, p, r, out.prompt);
     }
   return out;
 }
 
-Schedules choose(const Measured& measured, const Candidates& candidates, const TuneMessages& messages) {
+struct Knob {
+  std::string_view name;
+  uint32_t Schedule::* value;
+  std::map<uint32_t, RoundSeconds> Measured::* seconds;  // that decide about it
+};
+constexpr Knob kKnobs[] = {{"prefetch", &Schedule::prefetch, &Measured::decode},
+                           {"prompt_groups", &Schedule::prompt_groups, &Measured::prompt}};
+
+// For each number of columns what was fastest there.
+Schedules choose(const Measured& measured, const Candidates& candidates, const Log& log) {
   Schedules out;
-  const auto decide = [&](const std::map<uint32_t, RoundSeconds>& all, uint32_t Schedule::* knob,
-                          std::string_view what) {
-    for (const auto& [columns, seconds] : all) {
-      for (size_t c = 1; messages.log && c < candidates.size(); ++c) {
+  for (const Knob& knob : kKnobs)
+    for (const auto& [columns, seconds] : measured.*knob.seconds) {
+      for (size_t c = 1; log && c < candidates.size(); ++c) {
         const Ratios ratios = compare(seconds[0], seconds[c]);
-        messages.log(fmt::format("tune: {} columns, {} {}: {:.3f} times as fast, faster in {} of {} rounds",
-                                 columns, what, candidates[c].*knob, ratios.median, ratios.n_faster,
-                                 kRounds));
+        log(fmt::format("tune: {} columns, {} {}: {:.3f} times as fast, faster in {} of {} rounds", columns,
+                        knob.name, candidates[c].*knob.value, ratios.median, ratios.n_faster, kRounds));
       }
-      const Fastest best = fastest(seconds);
-      if (best.candidate == 0) continue;
-      out[columns].*knob = candidates[best.candidate].*knob;
-      messages.note(fmt::format("tune: {} columns, {} {}: {:.2f} times as fast", columns, what,
-                                candidates[best.candidate].*knob, best.speedup));
+      if (const size_t best = fastest(seconds).candidate; best != 0)
+        out[columns].*knob.value = candidates[best].*knob.value;
     }
-  };
-  decide(measured.decode, &Schedule::prefetch, "prefetch");
-  decide(measured.prompt, &Schedule::prompt_groups, "prompt_groups");
-  if (out.empty()) messages.note("tune: no schedule was faster than the kernels' own by more than the noise");
   return out;
+}
+
+// What is left of `chosen` when program 1 of `measured` has all of it and program 0 the kernels' own: the candidates had
+// theirs at all columns, and one may have won by chance. A knob's choices stay where all linears together won.
+Schedules confirmed(const Schedules& chosen, const Measured& measured, const TuneMessages& messages) {
+  Schedules out;
+  for (const Knob& knob : kKnobs) {
+    RoundSeconds all(2, std::vector<double>(kRounds));
+    for (const auto& [columns, seconds] : measured.*knob.seconds)
+      for (size_t p = 0; p < all.size(); ++p)
+        for (size_t r = 0; r < kRounds; ++r) all[p][r] += seconds[p][r];
+    std::string values;
+    for (const auto& [columns, schedule] : chosen)
+      if (schedule.*knob.value != 0)
+        values += fmt::format("{}{} {} at {} columns", values.empty() ? "" : ", ", knob.name,
+                              schedule.*knob.value, columns);
+    if (values.empty()) continue;
+    const Ratios ratios = compare(all[0], all[1]);
+    const std::string_view is_taken = fastest(all).candidate == 1 ? "taken" : "not taken";
+    messages.note(fmt::format("tune: {}: {:.2f} times as fast, faster in {} of {} rounds: {}", values,
+                              ratios.median, ratios.n_faster, kRounds, is_taken));
+    if (is_taken != "taken") continue;
+    for (const auto& [columns, schedule] : chosen)
+      if (schedule.*knob.value != 0) out[columns].*knob.value = schedule.*knob.value;
+  }
+  return out;
+}
+
+// Whether every value is one that was tried here.
+bool is_of(const Schedules& schedules, const Candidates& candidates,
+           const std::map<std::string, uint32_t>& columns) {
+  return std::ranges::all_of(schedules, [&](const auto& entry) {
+    const auto& [n, schedule] = entry;
+    return std::ranges::any_of(columns, [&](const auto& named) { return named.second == n; }) &&
+           std::ranges::all_of(kKnobs, [&](const Knob& knob) {
+             return std::ranges::any_of(
+                 candidates, [&](const Schedule& c) { return c.*knob.value == schedule.*knob.value; });
+           });
+  });
 }
 
 }  // namespace
@@ -161,20 +203,26 @@ Fastest fastest(const RoundSeconds& seconds) {
 }
 
 void check_tunable(const CpuTarget& target) {
+  if (target.triple() != kHostTriple)
+    fail_usage("--tune: programs for {} don't run on this machine to be measured; leave out --tune",
+               target.triple());
   if (target.levels.size() != 1)
     fail_usage("--tune: measures one level, and {} programs have several; --cpu native is this machine's",
                target.name);
-  if (target.triple() != kHostTriple)
-    fail_usage("--tune: programs for {} don't run on this machine to be measured", target.triple());
   if (const std::string_view missing = missing_feature(*target.levels[0]); !missing.empty())
-    fail_usage("--tune: this machine lacks {}, so programs for {} can't be measured on it", missing,
-               target.name);
+    fail_usage("--tune: this machine lacks {}, so programs for {} can't be measured on it; leave out --tune",
+               missing, target.name);
 }
 
 Schedules tune(const Compiler& compiler, const ForgeFiles& files, const CompiledModel& model,
                const CpuTarget& target, const TuneMessages& messages) {
   constexpr std::string_view kKind = "schedules";
+  if (model.optimized.ctx_max < kPrompt)
+    fail_usage(
+        "--tune: measures prompts of {} tokens, and the context has {}; leave out --tune, or see --ctx",
+        kPrompt, model.optimized.ctx_max);
   const CpuLevel& level = *target.levels[0];
+  const uint32_t n_workers = rt::cpu_budget().n_workers();
   const std::map<std::string, uint32_t> columns = linear_columns(model.optimized);
   const Candidates& candidates = level.has_bf16_tiles() ? kTileCandidates : kVectorCandidates;
   std::set<std::string> shapes;
@@ -187,24 +235,31 @@ Schedules tune(const Compiler& compiler, const ForgeFiles& files, const Compiled
   for (const Schedule& s : candidates) tried += schedules_text({{0, s}}) + "\n";
   const std::string name =
       hash_parts({"forge schedules 1", compiler.identity, kernels_hash(files), level.name, processor_name(),
-                  std::to_string(rt::cpu_budget().n_workers()), tried,
-                  fmt::format("{}", fmt::join(shapes, "\n"))})
+                  std::to_string(n_workers), tried, fmt::format("{}", fmt::join(shapes, "\n"))})
           .substr(0, 32);
   const Cache cache = Cache::standard();
-  if (const auto known = cache.load(kKind, name))
-    if (const auto schedules =
-            parse_schedules({reinterpret_cast<const char*>(known->data()), known->size()})) {
-      if (messages.log)
-        messages.log(fmt::format("tune: measured before: {}",
-                                 schedules->empty() ? "the kernels' own" : schedules_text(*schedules)));
+  if (const auto known = cache.load(kKind, name)) {
+    const auto schedules = parse_schedules({reinterpret_cast<const char*>(known->data()), known->size()});
+    if (schedules && is_of(*schedules, candidates, columns)) {
+      messages.note(fmt::format("tune: measured before: {}",
+                                schedules->empty() ? "the kernels' own" : schedules_text(*schedules)));
       return *schedules;
     }
+  }
 
+  const auto program = [&](const Schedules& schedules) {
+    return build_program(compiler, files, sources_with(schedules, model, target), target, cache,
+                         messages.log);
+  };
   std::vector<LinkedProgram> programs;
-  for (const Schedule& candidate : candidates)
-    programs.push_back(build_program(compiler, files, sources_with(all_of(columns, candidate), model, target),
-                                     target, cache, messages.log));
-  const Schedules out = choose(measure(model, programs, columns, messages), candidates, messages);
+  for (const Schedule& candidate : candidates) programs.push_back(program(all_of(columns, candidate)));
+  Schedules out = choose(measure(model, programs, columns, n_workers, messages), candidates, messages.log);
+  if (!out.empty()) {
+    programs.resize(1);
+    programs.push_back(program(out));
+    out = confirmed(out, measure(model, programs, columns, n_workers, messages), messages);
+  }
+  if (out.empty()) messages.note("tune: no schedule was faster than the kernels' own by more than the noise");
   const std::string text = schedules_text(out);
   cache.store(kKind, name, {text.begin(), text.end()});
   return out;

@@ -26,7 +26,7 @@ struct Fastest {
 Fastest fastest(const RoundSeconds& seconds);
 
 struct TuneMessages {
-  std::function<void(uint64_t done, uint64_t total)> run;  // a program was run
+  std::function<void(uint64_t done, uint64_t total)> run;  // a program is run, behind `done` others
   std::function<void(std::string_view line)> note;
   Log log;  // may be null
 };
@@ -35,7 +35,8 @@ struct TuneMessages {
 void check_tunable(const CpuTarget& target);
 
 // The schedules of the model's linears, those with which nothing was gained left out: from the cache where the same
-// compiler, kernels, processor and shapes were measured before, else by building and running programs of some schedules.
+// compiler, kernels, processor and shapes were measured before, else by building and running programs of some schedules, and
+// then one of what was fastest at each number of columns. Throws a usage Error where the context is too short to measure.
 Schedules tune(const Compiler& compiler, const ForgeFiles& files, const CompiledModel& model,
                const CpuTarget& target, const TuneMessages& messages);
 

@@ -31,20 +31,20 @@ TEST(Fastest, IsTheOneThatWinsByMostInNearlyAllRounds) {
       << "nothing was measured";
 }
 
-// Three candidates that differ in nothing: one in 17 of such tunings chooses one of them at most.
+// Three candidates that differ in nothing: one in 17 of such decisions is for one of them at most.
 TEST(Fastest, IsSeldomTakenIn) {
   std::mt19937 random(1);
   std::lognormal_distribution<double> noise(0, 0.3);
-  constexpr int kTunings = 2000;
+  constexpr int kDecisions = 2000;
   int taken_in = 0;
-  for (int i = 0; i < kTunings; ++i) {
+  for (int i = 0; i < kDecisions; ++i) {
     RoundSeconds seconds(4, std::vector<double>(9));
     for (auto& candidate : seconds)
       for (double& s : candidate) s = noise(random);
     taken_in += fastest(seconds).candidate != 0;
   }
   EXPECT_GT(taken_in, 0);
-  EXPECT_LT(taken_in, kTunings / 17);
+  EXPECT_LT(taken_in, kDecisions / 17);
 }
 
 }  // namespace

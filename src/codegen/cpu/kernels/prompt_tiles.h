@@ -36,6 +36,7 @@ constexpr uint32_t kPanels = [] {
 template <uint32_t K>
 struct Portion {
   static constexpr uint32_t kTiles = K / 32, kItems = kPanels<K> / 2, kRows = 512;
+  static_assert(kItems > 0 && kPanels<K> % 2 == 0);
   Range items, rows;
   uint32_t first;  // tile of the columns
 
