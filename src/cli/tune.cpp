@@ -178,14 +178,17 @@ Schedules confirmed(const Schedules& chosen, const Measured& measured, const Tun
 // Whether every value is one that was tried here.
 bool is_of(const Schedules& schedules, const Candidates& candidates,
            const std::map<std::string, uint32_t>& columns) {
-  return std::ranges::all_of(schedules, [&](const auto& entry) {
-    const auto& [n, schedule] = entry;
-    return std::ranges::any_of(columns, [&](const auto& named) { return named.second == n; }) &&
-           std::ranges::all_of(kKnobs, [&](const Knob& knob) {
-             return std::ranges::any_of(
-                 candidates, [&](const Schedule& c) { return c.*knob.value == schedule.*knob.value; });
-           });
-  });
+  std::set<uint32_t> widths;
+  for (const auto& [name, n] : columns) widths.insert(n);
+  for (const auto& [n, schedule] : schedules) {
+    if (!widths.contains(n)) return false;
+    for (const Knob& knob : kKnobs) {
+      const uint32_t value = schedule.*knob.value;
+      if (std::ranges::none_of(candidates, [&](const Schedule& c) { return c.*knob.value == value; }))
+        return false;
+    }
+  }
+  return true;
 }
 
 }  // namespace
