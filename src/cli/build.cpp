@@ -125,8 +125,10 @@ BuildReport build_artifact(const BuildOptions& options, Output output, const std
              {.run = [&](uint64_t done, uint64_t total) { progress.count(done, total, "runs"); },
               .note = note,
               .log = log});
-    model.sources = sources_with(schedules, model, compile.target);
-    if (!schedules.empty()) model.payload.manifest["schedules"] = schedules_text(schedules);
+    if (!schedules.empty()) {
+      model.sources = sources_with(schedules, model, compile.target);
+      model.payload.manifest["schedules"] = schedules_text(schedules);
+    }
   }
   if (!compile.system_prompt.empty()) {
     progress.begin("system prompt");

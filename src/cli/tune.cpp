@@ -1,13 +1,12 @@
 #include "cli/tune.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <set>
-#include <span>
+#include <string>
 
 #include "core/error.h"
 #include "core/output_file.h"
@@ -143,7 +142,7 @@ Schedules choose(const Measured& measured, const Candidates& candidates, const L
         log(fmt::format("tune: {} columns, {} {}: {:.3f} times as fast, faster in {} of {} rounds", columns,
                         knob.name, candidates[c].*knob.value, ratios.median, ratios.n_faster, kRounds));
       }
-      if (const size_t best = fastest(seconds).candidate; best != 0)
+      if (const size_t best = fastest(seconds); best != 0)
         out[columns].*knob.value = candidates[best].*knob.value;
     }
   return out;
@@ -165,10 +164,10 @@ Schedules confirmed(const Schedules& chosen, const Measured& measured, const Tun
                               schedule.*knob.value, columns);
     if (values.empty()) continue;
     const Ratios ratios = compare(all[0], all[1]);
-    const std::string_view is_taken = fastest(all).candidate == 1 ? "taken" : "not taken";
+    const bool is_taken = fastest(all) == 1;
     messages.note(fmt::format("tune: {}: {:.2f} times as fast, faster in {} of {} rounds: {}", values,
-                              ratios.median, ratios.n_faster, kRounds, is_taken));
-    if (is_taken != "taken") continue;
+                              ratios.median, ratios.n_faster, kRounds, is_taken ? "taken" : "not taken"));
+    if (!is_taken) continue;
     for (const auto& [columns, schedule] : chosen)
       if (schedule.*knob.value != 0) out[columns].*knob.value = schedule.*knob.value;
   }
@@ -193,14 +192,15 @@ bool is_of(const Schedules& schedules, const Candidates& candidates,
 
 }  // namespace
 
-Fastest fastest(const RoundSeconds& seconds) {
-  constexpr double kGain = 1.03;
-  Fastest best = {.candidate = 0, .speedup = 1};
+size_t fastest(const RoundSeconds& seconds) {
+  size_t best = 0;
+  double gain = 1.03;  // that is asked for
   for (size_t c = 1; c < seconds.size(); ++c) {
     const size_t n_rounds = seconds[c].size();
     const Ratios ratios = compare(seconds[0], seconds[c]);
-    if (ratios.n_faster + n_rounds / 8 < n_rounds || ratios.median < std::max(kGain, best.speedup)) continue;
-    best = {.candidate = c, .speedup = ratios.median};
+    if (ratios.n_faster + n_rounds / 8 < n_rounds || ratios.median < gain) continue;
+    best = c;
+    gain = ratios.median;
   }
   return best;
 }

@@ -33,7 +33,7 @@ inline float kernel_exp(float x) {
   return e * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
 }
 
-// Of less than -126 it is 2^-126.
+// Of less than -126, and of a NaN, it is 2^-126.
 inline float kernel_exp2_for_bf16(float t) {
   t = t > -126.0F ? t : -126.0F;
   const float whole = std::nearbyintf(t), r = t - whole;
@@ -42,7 +42,7 @@ inline float kernel_exp2_for_bf16(float t) {
   return std::ldexp(p, static_cast<int>(whole));
 }
 
-inline float kernel_exp2_of_negative(float x) { return kernel_exp2_for_bf16(x > -126.0F ? x : -126.0F); }
+inline float kernel_exp2_of_negative(float x) { return kernel_exp2_for_bf16(x); }
 
 inline float kernel_sigmoid_for_bf16(float x) {
   float t = x * -kLog2E;
