@@ -15,9 +15,9 @@ namespace forge {
 // Seconds [candidate][round]; in a round all candidates run one after another, and candidate 0 is the one to beat.
 using RoundSeconds = std::vector<std::vector<double>>;
 
-// The candidate with the largest speedup, which is the median over the rounds of candidate 0's seconds by its own, of those that were faster than candidate 0 in all rounds but one in eight and by
-// 3% in the median; candidate 0 where there is none. A neighbour who takes the processor for a while slows both: in nine
-// rounds of mere noise a candidate passes at a chance of 2% at most.
+// Of the candidates that were faster than candidate 0 in all rounds but one in eight, and by 3% in the median of the rounds'
+// ratios, the one with the largest median; 0 where there is none. A neighbour who takes the processor for a while slows both:
+// in nine rounds of mere noise a candidate passes at a chance of 2% at most.
 size_t fastest(const RoundSeconds& seconds);
 
 struct TuneMessages {
