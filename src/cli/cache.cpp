@@ -15,7 +15,7 @@ void list() {
   const Cache cache = Cache::standard();
   uint64_t total = 0;
   for (const CacheEntry& entry : cache.list()) {
-    fmt::print("{:%Y-%m-%d %H:%M}  {:>8}  {:9}  {}\n", fmt::localtime(static_cast<std::time_t>(entry.used_s)),
+    fmt::print("{:%Y-%m-%d %H:%M}  {:>8}  {:7}  {}\n", fmt::localtime(static_cast<std::time_t>(entry.used_s)),
                rt::human_bytes(entry.bytes), entry.kind, entry.name);
     total += entry.bytes;
   }
