@@ -81,7 +81,7 @@ void linear_stream(benchmark::State& state) {
   const Range mine = share(state, groups);
   std::vector<float> out(16ULL * groups);
   while (state.KeepRunning()) {
-    linear<F, kColumns>(mine, 1, weights, x.activation(), {out.data(), 16 * groups});
+    linear<F, kColumns>(mine, {0, 1}, weights, x.activation(), {out.data(), 16 * groups});
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
   }
@@ -97,7 +97,7 @@ void linear_rows(benchmark::State& state) {
   const Range mine = share(state, kOutputs / 16);
   std::vector<float> out(static_cast<uint64_t>(rows) * kOutputs);
   while (state.KeepRunning()) {
-    linear<F, kColumns>(mine, rows, weights.get(), x.activation(), {out.data(), kOutputs});
+    linear<F, kColumns>(mine, {0, rows}, weights.get(), x.activation(), {out.data(), kOutputs});
     benchmark::DoNotOptimize(out.data());
     benchmark::ClobberMemory();
   }
@@ -120,7 +120,7 @@ void prompt_rows(benchmark::State& state) {
                bf16[r / kTileRows].tile[0][r % kTileRows]);
   std::vector<float> out(static_cast<uint64_t>(rows) * kOutputs);
   while (state.KeepRunning()) {
-    linear<F, K>({0, kOutputs / 16}, rows, weights.get(),
+    linear<F, K>({0, kOutputs / 16}, {0, rows}, weights.get(),
                  Activation<K, true>{nullptr, nullptr, 0, bf16.data(), classes.data()},
                  {out.data(), kOutputs});
     benchmark::DoNotOptimize(out.data());

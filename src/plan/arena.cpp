@@ -55,9 +55,13 @@ void assign_arena(Phase& phase) {
     const auto end_of = [&](const Buffer& x) {
       return (x.offset + x.bytes() + kAlignment - 1) / kAlignment * kAlignment;
     };
+    // Where nobody waits for who is still at an earlier stage, memory may become that of other rows' values only if these
+    // are the same worker's: if rows are as long.
     std::vector<uint32_t> rivals;
     for (uint32_t j : placed)
-      if (phase.buffers[j].own == b.own && life[i].overlaps(life[j])) rivals.push_back(j);
+      if (phase.buffers[j].own == b.own &&
+          (life[i].overlaps(life[j]) || (phase.shares_rows && phase.buffers[j].row_bytes != b.row_bytes)))
+        rivals.push_back(j);
     std::sort(rivals.begin(), rivals.end(),
               [&](uint32_t x, uint32_t y) { return phase.buffers[x].offset < phase.buffers[y].offset; });
     b.offset = 0;

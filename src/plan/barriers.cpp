@@ -57,6 +57,8 @@ void derive(Phase& phase, bool deep) {
   while (again) {
     pending = at_start;
     again = walk(phase, phase.body, pending, deep);
+    // The next layer has a cache of its own.
+    std::erase_if(pending, [&](const Access& a) { return a.buffer == phase.kv_cache; });
     Pending joined = at_start;
     joined.insert(joined.end(), pending.begin(), pending.end());
     Pending round = joined;

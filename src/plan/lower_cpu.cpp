@@ -10,16 +10,18 @@
 namespace forge {
 namespace {
 
+bool has_bf16(const Graph& g) {
+  return std::ranges::any_of(g.values, [](const Value& v) { return v.element == ElementType::bf16; });
+}
+
 // Rows of one step. More rows amortise the reading of weights further; at 256 that is done, and activations
 // of the widest models still fit the cache. bf16 panels cost more to make: twice as many where their activations stay below
 // what a program may hold beside weights and KV, 30 MB.
 uint32_t batch_rows(const Graph& g) {
   constexpr uint32_t kWide = 6144;
-  const bool has_bf16 =
-      std::ranges::any_of(g.values, [](const Value& v) { return v.element == ElementType::bf16; });
   const bool is_wide =
       std::ranges::any_of(g.values, [](const Value& v) { return v.rows == RowSet::all && v.cols > kWide; });
-  return has_bf16 && !is_wide ? 512 : 256;
+  return has_bf16(g) && !is_wide ? 512 : 256;
 }
 // Up to here every worker norms and quantizes all rows for itself, which is cheaper than waiting for each
 // other.
@@ -51,6 +53,25 @@ Graph without_prompts(Graph g) {
       drop(n.outputs);
       if (n.op == Op::quantize) n.attributes.erase("rows");
     }
+  return g;
+}
+
+// The prompt phase has no generated rows: what a prompt's have in bf16 nobody reads in q8.
+Graph without_generated(Graph g) {
+  std::vector<bool> is_dropped(g.values.size());
+  for (auto* part : {&g.prologue, &g.body, &g.epilogue})
+    for (const Node& n : *part) {
+      const bool has_twins =
+          std::ranges::any_of(n.outputs, [&](ValueId v) { return g.values[v].element == ElementType::bf16; });
+      for (const ValueId v : n.outputs)
+        is_dropped[v] = g.values[v].element == ElementType::q8 && (has_twins || n.has("rows"));
+    }
+  for (auto* part : {&g.prologue, &g.body, &g.epilogue}) {
+    for (Node& n : *part)
+      for (auto* values : {&n.inputs, &n.outputs})
+        std::erase_if(*values, [&](ValueId v) { return is_dropped[v]; });
+    std::erase_if(*part, [](const Node& n) { return n.outputs.empty(); });
+  }
   return g;
 }
 
@@ -113,11 +134,12 @@ struct Lowering {
     Stage s;
     s.node = n;
     s.rows = g.values[n.outputs[0]].rows;
-    const Division row_wise = few ? Division::every_worker : Division::rows;
+    const Division by_rows = p.shares_rows && s.rows == RowSet::all ? Division::shares : Division::rows;
+    const Division row_wise = few ? Division::every_worker : by_rows;
     switch (n.op) {
       case Op::embed:
         s.kernel = Kernel::embed;
-        s.division = Division::rows;
+        s.division = by_rows;
         break;
       case Op::rms_norm:
       case Op::layer_norm:
@@ -134,7 +156,7 @@ struct Lowering {
         break;
       case Op::linear:
         s.kernel = Kernel::linear;
-        s.division = few ? Division::groups : Division::dealt_groups;
+        s.division = few ? Division::groups : by_rows == Division::shares ? by_rows : Division::dealt_groups;
         break;
       case Op::silu:
       case Op::gelu:
@@ -147,11 +169,11 @@ struct Lowering {
         break;
       case Op::rope_kv:
         s.kernel = Kernel::rope_kv;
-        s.division = few ? Division::heads : Division::rows;
+        s.division = few ? Division::heads : by_rows;
         break;
       case Op::attention:
         s.kernel = Kernel::attention;
-        s.division = few ? Division::heads_or_dims : Division::blocks;
+        s.division = few ? Division::heads_or_dims : by_rows == Division::shares ? by_rows : Division::blocks;
         break;
       case Op::rope: fail("plan: rope apart from the cache has no CPU kernel");
     }
@@ -175,6 +197,11 @@ struct Lowering {
     switch (s.kernel) {
       case Kernel::linear: {
         const bool adds = n.epilogue == Epilogue::add;
+        if (s.division == Division::shares) {
+          for (const ValueId v : n.inputs) access(s, v, false, Part::rows);
+          for (const ValueId v : n.outputs) access(s, v, true, Part::rows);
+          break;
+        }
         const Part part = few ? Part::groups : Part::all;
         for (size_t i = 0; i < n.inputs.size(); ++i) {
           const bool addend = adds && i + 1 == n.inputs.size();
@@ -192,10 +219,10 @@ struct Lowering {
         break;
       }
       case Kernel::attention: {
-        const Part part = few ? Part::heads : Part::all;
+        const Part part = few ? Part::heads : s.division == Division::shares ? Part::rows : Part::all;
         if (n.inputs.size() != 1) fail("plan: attention needs its keys and values in the cache (rope_kv)");
         access(s, n.inputs[0], false, part);
-        s.accesses.push_back({p.kv_cache, false, part, 0});
+        s.accesses.push_back({p.kv_cache, false, few ? part : Part::all, 0});
         access(s, n.outputs[0], true, part);
         for (Access& a : s.accesses) a.all_deep = few;
         break;
@@ -209,7 +236,9 @@ struct Lowering {
       default:
         for (ValueId v : n.inputs)
           access(s, v, false,
-                 s.division == Division::rows && n.op != Op::select_rows ? Part::rows : Part::all);
+                 (s.division == Division::rows || s.division == Division::shares) && n.op != Op::select_rows
+                     ? Part::rows
+                     : Part::all);
         for (ValueId v : n.outputs) access(s, v, true, Part::rows);
     }
   }
@@ -223,7 +252,7 @@ struct Lowering {
       p.buffers.back().row_bytes = uint64_t{rope_row} * 4;
       Stage angles;
       angles.kernel = Kernel::rope_angles;
-      angles.division = few ? Division::every_worker : Division::rows;
+      angles.division = few ? Division::every_worker : p.shares_rows ? Division::shares : Division::rows;
       angles.accesses = {{p.rope_table, true, Access::Part::rows, 0}};
       p.prologue.push_back(std::move(angles));
     }
@@ -317,19 +346,20 @@ Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors) {
   plan_ropes(graph, rope_factors, plan);
   plan.kv_layer_bytes = kv_layer_bytes(graph);
   plan.kv_page_bytes = plan.kv_layer_bytes * graph.n_layers;
-  const std::array<std::pair<const char*, uint32_t>, 2> phases = {
-      {{"decode", kDecodeRows}, {"batch", plan.max_rows}}};
-  const Graph generated = without_prompts(graph);
-  for (size_t i = 0; i < phases.size(); ++i) {
-    const bool few = i == 0;
-    Lowering lowering{few ? generated : graph, {}, few};
-    lowering.p.name = phases[i].first;
-    lowering.p.max_rows = phases[i].second;
-    lowering.p.share_memory = !lowering.few;
-    plan.phases[i] = lowering.run(plan.rope_row);
-    plan.arena_bytes = std::max(plan.arena_bytes, plan.phases[i].arena_bytes);
-    plan.own_bytes = std::max(plan.own_bytes, plan.phases[i].own_bytes);
-  }
+  const auto add_phase = [&](const Graph& g, const char* name, uint32_t max_rows) {
+    Lowering lowering{g, {}, plan.phases.empty()};
+    Phase& p = lowering.p;
+    p.name = name;
+    p.max_rows = max_rows;
+    p.share_memory = !lowering.few;
+    p.shares_rows = plan.phases.size() == 2;
+    plan.phases.push_back(lowering.run(plan.rope_row));
+    plan.arena_bytes = std::max(plan.arena_bytes, plan.phases.back().arena_bytes);
+    plan.own_bytes = std::max(plan.own_bytes, plan.phases.back().own_bytes);
+  };
+  add_phase(without_prompts(graph), "decode", kDecodeRows);
+  add_phase(graph, "batch", plan.max_rows);
+  if (has_bf16(graph)) add_phase(without_generated(graph), "prompt", plan.max_rows);
   return plan;
 }
 

@@ -1,12 +1,11 @@
 // Plan: what runs where, on one kind of device.
 //
-// A phase is the whole step for one kind of batch: `decode` for few rows, `batch` for many. It is a list of
-// stages with the layers still rolled up. A stage is a kernel, the way its tiles are divided among workers,
+// A phase is the whole step for one kind of batch: `decode` for few rows, `batch` for many, and `prompt` for many rows of
+// prompts alone, where these have a matrix unit. It is a list of stages with the layers still rolled up. A stage is a kernel, the way its tiles are divided among workers,
 // and what it reads and writes; kernels never synchronise. Where workers must wait for each other is derived
 // from these accesses (derive_barriers) and is data of the stage.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -38,10 +37,11 @@ std::string_view kernel_name(Kernel kernel);
 
 // How a stage's work is divided among the workers.
 enum class Division : uint8_t {
-  rows,           // contiguous ranges of rows
-  groups,         // contiguous ranges of groups of 16 outputs, all rows
-  heads,          // contiguous ranges of kv heads with their queries, all rows
-  pages,          // contiguous ranges of the pages of all kv heads and rows
+  rows,    // contiguous ranges of rows, of equal size
+  shares,  // likewise, of a size that suits each worker's speed; it changes where workers wait for each other
+  groups,  // contiguous ranges of groups of 16 outputs, all rows
+  heads,   // contiguous ranges of kv heads with their queries, all rows
+  pages,   // contiguous ranges of the pages of all kv heads and rows
   heads_or_dims,  // in a deep step contiguous ranges of the dimensions of all kv heads and rows, otherwise as heads
   blocks,         // blocks of rows times kv heads, each to the worker that comes for it
   dealt_groups,  // ranges of groups of 16 outputs, all rows, likewise
@@ -102,6 +102,9 @@ struct Stage {
 struct Phase {
   std::string name;
   uint32_t max_rows = 0;
+  // Whether a worker takes its rows through all of a layer (Division::shares): what it reads it wrote itself, but for the
+  // cache, and then workers wait for each other once a layer.
+  bool shares_rows = false;
   // Whether buffers that are never alive together share memory. With few rows they had better not: the memory is small,
   // and reusing it can make a stage wait.
   bool share_memory = true;
@@ -152,8 +155,8 @@ struct Plan {
   std::vector<Layer> layers;
   uint64_t weights_bytes = 0, weight_bytes_per_token = 0;
   std::vector<Rope> ropes;
-  uint32_t rope_row = 0;        // floats of a row of the rotary table
-  std::array<Phase, 2> phases;  // decode, batch
+  uint32_t rope_row = 0;      // floats of a row of the rotary table
+  std::vector<Phase> phases;  // decode, batch, and prompt where a prompt's rows are bf16
   uint32_t max_rows = 0, max_out_rows = 0, logits_stride = 0;
   uint64_t kv_layer_bytes = 0, kv_page_bytes = 0;
   uint64_t arena_bytes = 0, own_bytes = 0;

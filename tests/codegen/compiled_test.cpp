@@ -13,6 +13,7 @@
 #include <memory>
 #include <numeric>
 
+#include "codegen/cpu/kernels/shares.h"
 #include "interp/interpreter.h"
 #include "tests/support/compiled_model.h"
 #include "tests/support/goldens.h"
@@ -63,7 +64,10 @@ void check_model(const Checkpoint& checkpoint, const CpuLevel& level, const std:
   ASSERT_EQ(compiled.code().missing_cpu_feature(), nullptr);
 
   const uint32_t n_vocab = compiled.code().n_vocab;
-  const std::vector<int32_t> tokens = some_tokens(std::min(70U, compiled.code().ctx_max), n_vocab);
+  // One worker's share of a prompt, where those are (the prompt phase).
+  const bool has_shares = compiled.model().plan.phases.size() > 2;
+  const uint32_t n_tokens = has_shares ? kernels::kShareRows + 5 : 70;
+  const std::vector<int32_t> tokens = some_tokens(std::min(n_tokens, compiled.code().ctx_max), n_vocab);
   const Interpreter interpreter(compiled.model().optimized, checkpoint);
   StepRunner oracle(interpreter.model_code(), nullptr, 1, 1);
   const std::vector<float> expected = oracle.prompt(tokens, 16);
@@ -73,6 +77,12 @@ void check_model(const Checkpoint& checkpoint, const CpuLevel& level, const std:
     StepRunner runner(compiled.code(), compiled.weights(), workers, 2);
     expect_same_bits(runner.prompt(tokens, cut), expected,
                      what + ", " + std::to_string(workers) + " workers, cuts of " + std::to_string(cut));
+  }
+
+  if (tokens.size() == n_tokens) {
+    StepRunner runner(compiled.code(), compiled.weights(), 1, 1);
+    expect_same_bits(runner.last_of_prompt(tokens, n_tokens), {expected.end() - n_vocab, expected.end()},
+                     what + ", in one step");
   }
 
   // Two sequences in one batch; the second is the first, shorter. Generated rows beside prompt rows, then alone.
@@ -143,12 +153,14 @@ TEST(Compiled, Architectures) {
   std::vector<CpuLevel> levels = levels_here();
   levels.push_back(bf16_level());
   size_t i = 0;
-  for (const char* name : {"gpt2", "gemma2", "gemma3", "olmo2", "phi4-mini", "stablelm-parallel", "smollm3",
+  for (const char* name : {"gemma3", "gpt2", "gemma2", "olmo2", "phi4-mini", "stablelm-parallel", "smollm3",
                            "granite", "llama-bias"}) {
     const Checkpoint checkpoint = half_quantized(read_golden_gguf(name));
     const CpuLevel& level = levels[levels.size() - 1 - i++ % levels.size()];
     const bool q8 = name == std::string_view("gemma3") || name == std::string_view("phi4-mini");
-    check_model(checkpoint, level, std::string(level.name) + " " + name, 64, q8 ? KvType::q8_0 : KvType::f16);
+    const uint32_t ctx = name == std::string_view("gpt2") ? 64 : 256;  // all that gpt2 has
+    check_model(checkpoint, level, std::string(level.name) + " " + name, ctx,
+                q8 ? KvType::q8_0 : KvType::f16);
   }
 }
 
@@ -218,20 +230,66 @@ TEST(Compiled, OddShapes) {
 }
 
 TEST(Compiled, LongPromptsInWholeSteps) {
-  // Steps of many rows: several blocks of attention, one wanted row among 256, pages filled in one step.
+  // Steps of many rows: several blocks of attention, one wanted row among all, pages filled in one step.
   TinyModel tiny = test::small_model();
-  tiny.ctx = 512;
+  tiny.ctx = 640;
   const Checkpoint checkpoint = make_checkpoint(tiny);
   for (const CpuLevel& level : {levels_here().back(), bf16_level()}) {
     const LoadedModel compiled(checkpoint, level);
-    const std::vector<int32_t> tokens = some_tokens(301, tiny.n_vocab);
+    const uint32_t max_rows = compiled.code().max_rows;
+    const std::vector<int32_t> tokens = some_tokens(max_rows + 45, tiny.n_vocab);
     const Interpreter interpreter(compiled.model().optimized, checkpoint);
     const std::vector<float> expected =
         StepRunner(interpreter.model_code(), nullptr, 1, 1).last_of_prompt(tokens, 256);
-    for (const uint32_t cut : {4U, 17U, 100U, 256U}) {
+    for (const uint32_t cut : {4U, 17U, 100U, max_rows}) {
       StepRunner runner(compiled.code(), compiled.weights(), 2, 1);
       expect_same_bits(runner.last_of_prompt(tokens, cut), expected, "cuts of " + std::to_string(cut));
     }
+  }
+}
+
+size_t barriers_of_step(const Plan& plan, const Phase& phase) {
+  const auto count = [](const std::vector<Stage>& stages) {
+    return static_cast<size_t>(std::ranges::count_if(stages, [](const Stage& s) { return s.barrier; }));
+  };
+  return count(phase.prologue) + plan.layers.size() * count(phase.body) + count(phase.epilogue);
+}
+
+// Two workers that share the rows of two prompts: a step has the second half of one and all of the other, and a worker's rows
+// end somewhere in one of them. The log shows which phase it was: the workers met once a layer.
+TEST(Compiled, WorkersShareTheRowsOfPrompts) {
+  TinyModel tiny = test::small_model();
+  tiny.ctx = 512;
+  const Checkpoint checkpoint = make_checkpoint(tiny);
+  const LoadedModel compiled(checkpoint, bf16_level());
+  const rt::ModelCode& code = compiled.code();
+  const Plan& plan = compiled.model().plan;
+  ASSERT_EQ(plan.phases.size(), 3U);
+  const std::vector<int32_t> tokens = some_tokens(300, tiny.n_vocab);
+  const std::vector<int32_t> head(tokens.begin(), tokens.begin() + 120),
+      tail(tokens.begin() + 120, tokens.end());
+  const Interpreter interpreter(compiled.model().optimized, checkpoint);
+  const auto run = [&](const rt::ModelCode& model, const uint8_t* weights, uint32_t n_workers,
+                       rt::StageLog* logs) {
+    StepRunner runner(model, weights, n_workers, 2);
+    runner.step({{0, 0, head}});
+    runner.stage_logs = logs;
+    return runner.step({{0, 120, tail}, {1, 0, tokens}});
+  };
+  const std::vector<float> expected = run(interpreter.model_code(), nullptr, 1, nullptr);
+  for (const uint32_t n_workers : {1U, 2U, 3U}) {
+    std::vector<std::vector<rt::StageEvent>> events(n_workers,
+                                                    std::vector<rt::StageEvent>(code.max_stage_events));
+    std::vector<rt::StageLog> logs;
+    for (auto& of_worker : events)
+      logs.push_back({.next = of_worker.data(), .end = of_worker.data() + of_worker.size()});
+    expect_same_bits(run(code, compiled.weights(), n_workers, logs.data()), expected,
+                     std::to_string(n_workers) + " workers");
+    const size_t n_waits = static_cast<size_t>(std::count_if(
+        events[0].data(), logs[0].next, [](const rt::StageEvent& e) { return e.stage == rt::kWaiting; }));
+    const bool is_shared = tail.size() + tokens.size() >= size_t{kernels::kShareRows} * n_workers;
+    EXPECT_EQ(is_shared, n_workers < 3);
+    EXPECT_EQ(n_waits, barriers_of_step(plan, plan.phases[is_shared ? 2 : 1]));
   }
 }
 
@@ -248,13 +306,6 @@ std::vector<std::vector<rt::StageEvent>> logged_step(const LoadedModel& compiled
   n_lost = logs[0].n_lost + logs[1].n_lost;
   for (size_t w = 0; w < 2; ++w) events[w].resize(static_cast<size_t>(logs[w].next - events[w].data()));
   return events;
-}
-
-size_t barriers_of_step(const Plan& plan, const Phase& phase) {
-  const auto count = [](const std::vector<Stage>& stages) {
-    return static_cast<size_t>(std::ranges::count_if(stages, [](const Stage& s) { return s.barrier; }));
-  };
-  return count(phase.prologue) + plan.layers.size() * count(phase.body) + count(phase.epilogue);
 }
 
 TEST(Compiled, EveryStageIsLoggedOnceALayerAndNoBitChanges) {

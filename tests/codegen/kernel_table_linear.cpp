@@ -15,14 +15,14 @@ Activation<K> activation(const LinearCall& c) {
 
 template <class F, uint32_t K, class Bias>
 void run_linear(const LinearCall& c) {
-  linear<F, K, Bias>({c.group_begin, c.group_end}, c.n_rows, c.weight, activation<F, K>(c),
+  linear<F, K, Bias>({c.group_begin, c.group_end}, {0, c.n_rows}, c.weight, activation<F, K>(c),
                      {c.out, c.out_stride}, c.bias, c.addend);
 }
 
 template <class Gate, class Up, uint32_t K>
 void run_gated(const LinearCall& c) {
-  linear_gated<Gate, Up, K>({c.group_begin, c.group_end}, c.n_rows, c.weight, c.up, activation<Gate, K>(c),
-                            {c.out, c.out_stride}, Silu{});
+  linear_gated<Gate, Up, K>({c.group_begin, c.group_end}, {0, c.n_rows}, c.weight, c.up,
+                            activation<Gate, K>(c), {c.out, c.out_stride}, Silu{});
 }
 
 template <uint32_t K>

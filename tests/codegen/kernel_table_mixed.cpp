@@ -15,15 +15,15 @@ Activation<K, true> activation(const MixedCall& c) {
 template <class F, uint32_t K>
 void run_linear(const MixedCall& c) {
   const LinearCall& l = c.linear;
-  linear<F, K, F32>({l.group_begin, l.group_end}, l.n_rows, l.weight, activation<K>(c), {l.out, l.out_stride},
-                    l.bias, l.addend);
+  linear<F, K, F32>({l.group_begin, l.group_end}, {0, l.n_rows}, l.weight, activation<K>(c),
+                    {l.out, l.out_stride}, l.bias, l.addend);
 }
 
 template <class Gate, class Up, uint32_t K>
 void run_gated(const MixedCall& c) {
   const LinearCall& l = c.linear;
   const auto run = [&](auto prompts) {
-    linear_gated<Gate, Up, K>({l.group_begin, l.group_end}, l.n_rows, l.weight, l.up, activation<K>(c),
+    linear_gated<Gate, Up, K>({l.group_begin, l.group_end}, {0, l.n_rows}, l.weight, l.up, activation<K>(c),
                               {l.out, l.out_stride}, Silu{}, prompts);
   };
   if (c.prompts == nullptr)

@@ -38,14 +38,16 @@ struct Simulated {
   uint32_t n_rows, n_out, n_workers;
   bool deep;
 
-  // Columns of f32 rows; whole rows where the columns are not given.
+  // Columns of rows of f32 or bf16; whole rows where the columns are not given. (bf16 rows lie in tiles of sixteen; that the
+  // same columns of two rows never meet is all that counts here.)
   void add(std::vector<Span>& to, uint32_t buffer, uint32_t worker, Interval rows,
            std::optional<Interval> cols = std::nullopt) const {
     const Buffer& b = p.buffers[buffer];
     for (uint32_t r = rows.begin; r < rows.end; ++r) {
       const uint64_t at = b.offset + uint64_t{r} * b.row_bytes;
-      to.push_back({b.own ? kOwn + worker : kArena, at + (cols ? cols->begin * 4 : 0),
-                    cols ? at + cols->end * 4 : at + b.row_bytes});
+      const uint32_t bytes = b.element == ElementType::bf16 ? 2 : 4;
+      to.push_back({b.own ? kOwn + worker : kArena, at + (cols ? cols->begin * bytes : 0),
+                    cols ? at + cols->end * bytes : at + b.row_bytes});
     }
   }
   void add_value(std::vector<Span>& to, ValueId v, uint32_t worker, Interval rows,
@@ -77,11 +79,17 @@ struct Simulated {
     const Node& n = s.node;
     const uint32_t all = s.rows == RowSet::wanted ? n_out : n_rows;
     const Interval every = {0, all};
-    const Interval mine = s.division == Division::rows ? share(all, worker, n_workers) : every;
+    const bool shared = s.division == Division::shares;
+    const Interval mine = shared || s.division == Division::rows ? share(all, worker, n_workers) : every;
     switch (s.kernel) {
       case Kernel::rope_angles: add(t.writes, p.rope_table, worker, mine); break;
       case Kernel::linear: {
         const bool adds = n.epilogue == Epilogue::add;
+        if (shared) {
+          for (const ValueId v : n.inputs) add_value(t.reads, v, worker, mine);
+          for (const ValueId v : n.outputs) add_value(t.writes, v, worker, mine);
+          break;
+        }
         for (size_t i = 0; i < n.inputs.size(); ++i)
           if (!adds || i + 1 < n.inputs.size()) add_value(t.reads, n.inputs[i], worker, every);
         for (const ValueId v : n.outputs) {
@@ -142,6 +150,8 @@ struct Simulated {
         } else if (s.division == Division::heads_or_dims) {
           const Interval heads = share(kv, worker, n_workers);
           for (uint32_t h = heads.begin; h < heads.end; ++h) attend(every, h);
+        } else if (shared) {
+          for (uint32_t h = 0; h < kv; ++h) attend(mine, h);
         } else {
           uint32_t item = 0;
           for (uint32_t r = 0; r < all; r += 16)
@@ -187,10 +197,12 @@ struct Simulated {
   }
 };
 
-bool meet(const std::vector<Span>& a, const std::vector<Span>& b) {
+// Stages of two layers have two caches.
+bool meet(const std::vector<Span>& a, const std::vector<Span>& b, bool one_layer) {
   for (const Span& x : a)
     for (const Span& y : b)
-      if (x.memory == y.memory && x.begin < y.end && y.begin < x.end) return true;
+      if (x.memory == y.memory && x.begin < y.end && y.begin < x.end && (one_layer || x.memory != kCache))
+        return true;
   return false;
 }
 
@@ -203,7 +215,7 @@ std::vector<Stage*> stages_of(Phase& p) {
 
 // Which pairs of stages must not run without a barrier between: by stage, for one number of workers.
 struct Hazards {
-  std::vector<std::vector<bool>> pair;
+  std::vector<std::vector<bool>> pair[2];  // of two layers, of one
 
   bool deep;
 
@@ -217,17 +229,19 @@ struct Hazards {
         any[i].push_back(batch.of(*stages[i], w, false));
         one_of_it[i].push_back(batch.of(*stages[i], w, true));
       }
-    pair.assign(stages.size(), std::vector<bool>(stages.size()));
-    for (size_t i = 0; i < stages.size(); ++i)
-      for (size_t j = 0; j < stages.size(); ++j) {
-        const auto& touched = i == j ? one_of_it : any;
-        for (uint32_t a = 0; a < n_workers; ++a)
-          for (uint32_t b = 0; b < n_workers; ++b)
-            if (a != b && (meet(touched[i][a].writes, touched[j][b].reads) ||
-                           meet(touched[i][a].writes, touched[j][b].writes) ||
-                           meet(touched[i][a].reads, touched[j][b].writes)))
-              pair[i][j] = true;
-      }
+    for (const bool one_layer : {false, true}) {
+      pair[one_layer].assign(stages.size(), std::vector<bool>(stages.size()));
+      for (size_t i = 0; i < stages.size(); ++i)
+        for (size_t j = 0; j < stages.size(); ++j) {
+          const auto& touched = i == j ? one_of_it : any;
+          for (uint32_t a = 0; a < n_workers; ++a)
+            for (uint32_t b = 0; b < n_workers; ++b)
+              if (a != b && (meet(touched[i][a].writes, touched[j][b].reads, one_layer) ||
+                             meet(touched[i][a].writes, touched[j][b].writes, one_layer) ||
+                             meet(touched[i][a].reads, touched[j][b].writes, one_layer)))
+                pair[one_layer][i][j] = true;
+        }
+    }
   }
 
   // Runs the stages with the barriers that they have now: the first two that meet, if any.
@@ -244,13 +258,16 @@ struct Hazards {
     const auto stage = [&](size_t i) -> const Stage& {
       return i < body ? p.prologue[i] : i < epilogue ? p.body[i - body] : p.epilogue[i - epilogue];
     };
-    std::vector<size_t> since;
-    for (const size_t now : order) {
+    std::vector<size_t> since;  // indices into `order`
+    for (size_t i = 0; i < order.size(); ++i) {
+      const size_t now = order[i];
       if (stage(now).only_deep && !deep) continue;
       if (stage(now).barrier || (deep && stage(now).deep_barrier)) since.clear();
-      since.push_back(now);
+      since.push_back(i);
+      // Prologue and epilogue don't touch a cache.
       for (const size_t before : since)
-        if (pair[before][now]) return std::pair{before, now};
+        if (pair[i - before < p.body.size() && order[before] <= now][order[before]][now])
+          return std::pair{order[before], now};
     }
     return std::nullopt;
   }

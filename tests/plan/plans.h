@@ -25,8 +25,9 @@ inline test::TinyModel plain_llama() {
   return m;
 }
 
-inline NamedPlan make_plan(std::string name, const test::TinyModel& model) {
+inline NamedPlan make_plan(std::string name, const test::TinyModel& model, bool with_bf16 = false) {
   Graph g = optimize(build_graph(make_checkpoint(model), 0));
+  if (with_bf16) bf16_prompts(g);
   const std::vector<float> factors(model.rope_factors ? model.head_dim / 2 : 0, 2.0F);
   Plan plan = lower_cpu(g, factors);
   return {std::move(name), std::move(g), std::move(plan)};
@@ -37,6 +38,7 @@ inline std::vector<NamedPlan> all_plans() {
   std::vector<NamedPlan> out;
   test::TinyModel m = plain_llama();
   out.push_back(make_plan("plain llama", m));
+  out.push_back(make_plan("bf16 prompts", m, true));
   m.type = [](const std::string&) { return DType::bf16; };
   out.push_back(make_plan("floats", m));
   m.type = [](const std::string& name) {
@@ -63,7 +65,10 @@ inline std::vector<NamedPlan> all_plans() {
   for (const test::GoldenModel& model : test::kGoldenModels) {
     Graph g = optimize(build_graph(test::read_golden_gguf(model.name), model.ctx));
     Plan plan = lower_cpu(g, std::vector<float>(8, 1.0F));
-    out.push_back({model.name, std::move(g), std::move(plan)});
+    out.push_back({model.name, g, std::move(plan)});
+    bf16_prompts(g);
+    Plan of_prompts = lower_cpu(g, std::vector<float>(8, 1.0F));
+    out.push_back({std::string(model.name) + ", bf16 prompts", std::move(g), std::move(of_prompts)});
   }
   return out;
 }

@@ -67,7 +67,9 @@ struct Emitter {
 
   static std::string rows(const Stage& s) {
     const std::string_view n = s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows";
-    return s.division == Division::rows ? fmt::format("split(w, {})", n) : fmt::format("everything({})", n);
+    return s.division == Division::shares ? "shares.mine()"
+           : s.division == Division::rows ? fmt::format("split(w, {})", n)
+                                          : fmt::format("everything({})", n);
   }
 
   // Where the layer's rotation begins in the rows of the table.
@@ -136,6 +138,17 @@ struct Emitter {
     return cost;
   }
 
+  // Operations of a layer.
+  Cost layer_cost(const Place& p) const {
+    Cost sum;
+    for (const Stage& s : p.phase.body) {
+      if (s.kernel == Kernel::linear)
+        sum.operations_per_row += linear_cost(p, s.node.segments).operations_per_row;
+      sum.operations_per_position += cost_of(s, p).operations_per_position;
+    }
+    return sum;
+  }
+
   // Ends the call that was emitted last, for who measures; `condition` is the call's own.
   void mark(const Stage& s, const Place& p, std::string_view indent, std::string_view output,
             const Cost& cost, std::string_view condition = "", std::string_view kernel = "") {
@@ -168,7 +181,9 @@ struct Emitter {
       put("{}{}for (Range groups = {{}}; deal(w, {}, {}, groups);)\n{}  {}(groups", indent, condition,
           s.first_deal + call, n_groups, indent, function);
     else
-      put("{}{}{}(split(w, {})", indent, condition, function, n_groups);
+      put("{}{}{}({}", indent, condition, function,
+          fmt::format(fmt::runtime(s.division == Division::shares ? "everything({})" : "split(w, {})"),
+                      n_groups));
   }
 
   void linear(const Stage& s, const Place& p, std::string_view indent) {
@@ -187,9 +202,12 @@ struct Emitter {
     }
     const std::string activation =
         bf16.empty() ? fmt::format("Activation<{}>{{{}, {}, {}}}", k, q8, f32, f32_stride)
-                     : fmt::format("Activation<{}, true>{{{}, {}, {}, {}, w.args.row_class}}", k, q8, f32,
-                                   f32_stride, bf16);
-    const std::string_view n_rows = s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows";
+                     : fmt::format("Activation<{}, true{}>{{{}, {}, {}, {}, w.args.row_class}}", k,
+                                   p.phase.shares_rows ? ", RowsOf::prompts" : "", q8, f32, f32_stride, bf16);
+    const std::string n_rows =
+        s.division == Division::shares
+            ? rows(s)
+            : fmt::format("everything({})", s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows");
     const auto to = [&](ValueId v) {
       if (v == g.logits) return fmt::format("Output{{w.args.logits, {}}}", plan.logits_stride);
       return fmt::format("Output{{{}, {}}}", name(p, v), stride(v));
@@ -245,7 +263,9 @@ struct Emitter {
       }
     }
     if (n.has("rows")) return fmt::format("{}, generated_row(w, {}, r)", y, q);
-    if (!bf16.empty()) return fmt::format("{}, generated_row(w, {}, r), prompt_row(w, {}, r)", y, q, bf16);
+    if (!bf16.empty())
+      return fmt::format("{}, {}, prompt_row(w, {}, r)", y,
+                         q == "nullptr" ? q : fmt::format("generated_row(w, {}, r)", q), bf16);
     return fmt::format("{}, {}{}", y, q, q == "nullptr" ? "" : " + r");
   }
 
@@ -298,7 +318,7 @@ struct Emitter {
   }
 
   void stage(const Stage& s, const Place& p, std::string_view indent) {
-    if (s.barrier) put("{}w.barrier();\n", indent);
+    if (s.barrier) put("{}{};\n", indent, p.phase.shares_rows ? "shares.meet()" : "w.barrier()");
     if (s.deep_barrier) put("{}if (b.deep) w.barrier();\n", indent);
     comment(s, indent);
     const Node& n = s.node;
@@ -361,6 +381,9 @@ struct Emitter {
               "{}, b.scores);\n",
               indent, indent, tail);
           mark(s, p, indent, output_name(s), cost_of(s, p), "if (!b.deep) ");
+        } else if (s.division == Division::shares) {
+          put("{}attention_of_rows<AttentionShape>(w, {}, {});\n", indent, rows(s), tail);
+          mark(s, p, indent, output_name(s), cost_of(s, p));
         } else {
           put("{}attention_blocks<AttentionShape, kCtx>(w, {}, {}, b.scores);\n", indent, s.first_deal, tail);
           mark(s, p, indent, output_name(s), cost_of(s, p));
@@ -392,7 +415,7 @@ struct Emitter {
   // --------------------------------------------------------------------------------------------------
 
   static std::string struct_name(const Phase& p) {
-    return p.name == "decode" ? "DecodeBuffers" : "BatchBuffers";
+    return p.name == "decode" ? "DecodeBuffers" : p.shares_rows ? "PromptBuffers" : "BatchBuffers";
   }
 
   void buffers(const Phase& p) {
@@ -439,8 +462,9 @@ struct Emitter {
     for (const auto& [id, offset] : plan.signatures[signature].offsets)
       if (g.weights[id].rows > 1)
         put(" {}: {}", g.weights[id].name, info(g.weights[id].type(place.example_layer)).name);
-    put("\nvoid layer_{}_{}(const Worker& w, const {}& b, const uint8_t* layer_weights, uint32_t layer) {{\n",
-        signature, p.name, struct_name(p));
+    put("\nvoid layer_{}_{}(const Worker& w, const {}& b, {}const uint8_t* layer_weights, uint32_t layer) "
+        "{{\n",
+        signature, p.name, struct_name(p), p.shares_rows ? "RowShares& shares, " : "");
     if (has_row_loop(p.body)) out += "  Range rows;\n";
     for (const Stage& s : p.body) stage(s, place, "  ");
     out += "}\n\n";
@@ -448,6 +472,11 @@ struct Emitter {
 
   void phase_function(const Phase& p) {
     put("void step_{}(const Worker& w) {{\n  const {} b(w);\n", p.name, struct_name(p));
+    if (p.shares_rows) {
+      const Cost of_row = layer_cost(Place{p, 0});
+      put("  RowShares shares(w, {{{}.0F, {}.0F}});\n", of_row.operations_per_row, of_row.operations_per_position);
+    }
+    const std::string_view shares = p.shares_rows ? "shares, " : "";
     if (has_row_loop(p.prologue) || has_row_loop(p.epilogue)) out += "  Range rows;\n";
     const Place outside{p};
     for (const Stage& s : p.prologue) stage(s, outside, "  ");
@@ -455,11 +484,11 @@ struct Emitter {
         "  for (uint32_t layer = 0; layer < kLayers; ++layer) {\n"
         "    const uint8_t* layer_weights = w.args.weights + kLayer[layer].base;\n";
     if (plan.signatures.size() == 1) {
-      put("    layer_0_{}(w, b, layer_weights, layer);\n", p.name);
+      put("    layer_0_{}(w, b, {}layer_weights, layer);\n", p.name, shares);
     } else {
       out += "    switch (kLayer[layer].signature) {\n";
       for (size_t s = 0; s < plan.signatures.size(); ++s)
-        put("      case {}: layer_{}_{}(w, b, layer_weights, layer); break;\n", s, s, p.name);
+        put("      case {}: layer_{}_{}(w, b, {}layer_weights, layer); break;\n", s, s, p.name, shares);
       out += "    }\n";
     }
     out += "  }\n  if (w.args.n_out_rows == 0) return;\n";
@@ -615,7 +644,8 @@ missing_cpu_feature() {
 
   std::string file() {
     put("// Generated by forge: {} with {} layers, {} hidden, {} tokens, for {}.\n"
-        "// A step runs the decode phase for few rows and the batch phase for many; both loop over the "
+        "// A step runs the decode phase for few rows and the batch or prompt phase for many; all loop over "
+        "the "
         "layers and call one\n"
         "// function for each layer signature. Every worker runs all of it and takes its share of each "
         "stage.\n"
@@ -633,8 +663,9 @@ missing_cpu_feature() {
     put("void step(const forge::rt::ModelCode*, const StepArgs* args, uint32_t index) {{\n"
         "  const Worker w{{*args, index}};\n"
         "  w.mark(forge::rt::kOutsideStep);\n"
-        "  if (args->n_rows <= {}{}) step_decode(w);\n  else step_batch(w);\n}}\n\n",
-        plan.phases[0].max_rows, has_prompt_type() ? " && !has_prompt_rows(w)" : "");
+        "  if (args->n_rows <= {}{}) step_decode(w);\n{}  else step_batch(w);\n}}\n\n",
+        plan.phases[0].max_rows, has_prompt_type() ? " && !has_prompt_rows(w)" : "",
+        plan.phases.size() > 2 ? "  else if (has_shares(w)) step_prompt(w);\n" : "");
     feature_check();
     out += "}  // namespace\n\n";
     if (!next.empty()) put("extern \"C\" const forge::rt::ModelCode {};\n", next);

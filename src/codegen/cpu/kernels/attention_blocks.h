@@ -228,6 +228,21 @@ template <class Shape>
   }
 }
 
+// A worker's rows of prompts, all kv heads.
+template <class Shape>
+FORGE_INLINE void attention_of_rows(const Worker& w, Range rows, uint64_t page_bytes, uint64_t layer_offset,
+                                    const Scoring& scoring, const float* q, float* out, uint32_t stride) {
+  const uint32_t* sequence = w.args.row_sequence;
+  for (uint32_t r = rows.begin; r < rows.end;) {
+    uint32_t n = 1;
+    while (n < PromptBlock<Shape>::kRows && r + n < rows.end && sequence[r + n] == sequence[r]) ++n;
+    const KvView kv = kv_view(w, r, page_bytes, layer_offset);
+    for (uint32_t h = 0; h < Shape::n_kv_heads; ++h)
+      attend_prompt<Shape>(w, r, n, h, kv, scoring, q, out, stride);
+    r += n;
+  }
+}
+
 // Blocks of rows of one sequence and class times kv heads, for whoever comes: later rows see more positions.
 template <class Shape, uint32_t ctx_max>
 FORGE_INLINE void attention_blocks(const Worker& w, uint32_t deal, uint64_t page_bytes, uint64_t layer_offset,

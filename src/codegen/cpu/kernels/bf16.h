@@ -104,6 +104,11 @@ FORGE_INLINE bool has_prompt_rows(const rt::RowClass* classes, Range rows) {
 FORGE_INLINE bool has_prompt_rows(const Worker& w) {
   return has_prompt_rows(w.args.row_class, {0, w.args.n_rows});
 }
+FORGE_INLINE bool has_only_prompt_rows(const Worker& w) {
+  for (uint32_t r = 0; r < w.args.n_rows; ++r)
+    if (w.args.row_class[r] != rt::RowClass::prompt) return false;
+  return true;
+}
 
 // Calls visit(begin, end) for each run of rows of a class.
 template <class Visit>

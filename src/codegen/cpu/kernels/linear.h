@@ -16,9 +16,12 @@
 namespace forge::kernels {
 namespace {
 
+// What the rows of an activation are.
+enum class RowsOf { any, prompts };
+
 // The activation in the forms that its consumers take; row m is q8[m] and f32 + m * stride. with_bf16: prompt rows have
 // only that form; all weights are then of block types.
-template <uint32_t K, bool with_bf16 = false>
+template <uint32_t K, bool with_bf16 = false, RowsOf = RowsOf::any>
 struct Activation {
   const void* q8 = nullptr;
   const float* f32 = nullptr;
@@ -155,6 +158,8 @@ FORGE_INLINE void for_tiles(Range groups, Range rows, Tile tile) {
   }
 }
 
+// Rows of a linear where they are prompts' begin and end with a tile of rows, but for the last.
+//
 // Where a linear writes: row m, output n at out[m * stride + n]. Strides are multiples of 16, buffers padded.
 struct Output {
   float* out;
@@ -167,9 +172,9 @@ struct AsItIs {
 
 // map(sum + bias) + addend. bias: null or pad16(n) values of type Bias; addend: null or laid out as out; map: of zero
 // gives zero, so that the padding stays zero.
-template <class F, uint32_t K, class Bias = F32, class Map = AsItIs, bool with_bf16>
-FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight,
-                         const Activation<K, with_bf16>& x, Output to, const uint8_t* bias = nullptr,
+template <class F, uint32_t K, class Bias = F32, class Map = AsItIs, bool with_bf16, RowsOf of>
+FORGE_INLINE void linear(Range groups, Range rows, const uint8_t* weight,
+                         const Activation<K, with_bf16, of>& x, Output to, const uint8_t* bias = nullptr,
                          const float* addend = nullptr, Map map = {}) {
   const auto finish = [&](uint32_t g, uint32_t row, uint32_t n, const float(*sums)[16])
                           __attribute__((always_inline)) {
@@ -199,7 +204,7 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight,
       return weight + (first(pair) + panel % count(pair)) * kGroupBytes<F, K>;
     };
     for_prompt_tiles<K>(
-        pairs, n_rows, x.bf16, x.classes,
+        pairs, rows, x.bf16, x.classes,
         [&](uint32_t pair, uint32_t panel, uint32_t k)
             __attribute__((always_inline)) { prefetch_weights<F, K>(group(pair, panel), k); },
         [&](uint32_t pair, uint32_t panel, uint32_t k, WeightTile& tile)
@@ -216,11 +221,12 @@ FORGE_INLINE void linear(Range groups, uint32_t n_rows, const uint8_t* weight,
               finish(first(pair), row, n, sums0);
               if (count(pair) == 2) finish(first(pair) + 1, row, n, sums1);
             });
-    for_runs(x.classes, {0, n_rows}, rt::RowClass::generated,
-             [&](uint32_t begin, uint32_t end)
-                 __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });
+    if constexpr (of != RowsOf::prompts)
+      for_runs(x.classes, rows, rt::RowClass::generated,
+               [&](uint32_t begin, uint32_t end)
+                   __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });
   } else {
-    for_tiles<K>(groups, {0, n_rows}, tile);
+    for_tiles<K>(groups, rows, tile);
   }
 }
 
@@ -232,10 +238,10 @@ struct PromptOutput {
 };
 
 // activate(gate) * up of two weights of equal shape. prompts: null, or a PromptOutput.
-template <class FGate, class FUp, uint32_t K, class Activate, bool with_bf16,
+template <class FGate, class FUp, uint32_t K, class Activate, bool with_bf16, RowsOf of,
           class Prompts = decltype(nullptr)>
-FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gate, const uint8_t* up,
-                               const Activation<K, with_bf16>& x, Output to, Activate activate,
+FORGE_INLINE void linear_gated(Range groups, Range rows, const uint8_t* gate, const uint8_t* up,
+                               const Activation<K, with_bf16, of>& x, Output to, Activate activate,
                                Prompts prompts = nullptr) {
   constexpr bool for_next = !__is_same(Prompts, decltype(nullptr));
   const auto finish = [&](uint32_t g, uint32_t row, uint32_t n, const float(*a)[16], const float(*b)[16])
@@ -252,7 +258,7 @@ FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gat
   };
   if constexpr (with_bf16) {
     for_prompt_tiles<K>(
-        groups, n_rows, x.bf16, x.classes,
+        groups, rows, x.bf16, x.classes,
         [&](uint32_t g, uint32_t panel, uint32_t k) __attribute__((always_inline)) {
           if (panel == 0)
             prefetch_weights<FGate, K>(gate + g * kGroupBytes<FGate, K>, k);
@@ -283,11 +289,12 @@ FORGE_INLINE void linear_gated(Range groups, uint32_t n_rows, const uint8_t* gat
                 store(to.out + (uint64_t)(row + m) * to.stride + 16 * g, of_row);
               }
             });
-    for_runs(x.classes, {0, n_rows}, rt::RowClass::generated,
-             [&](uint32_t begin, uint32_t end)
-                 __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });
+    if constexpr (of != RowsOf::prompts)
+      for_runs(x.classes, rows, rt::RowClass::generated,
+               [&](uint32_t begin, uint32_t end)
+                   __attribute__((always_inline)) { for_tiles<K>(groups, {begin, end}, tile); });
   } else {
-    for_tiles<K>(groups, {0, n_rows}, tile);
+    for_tiles<K>(groups, rows, tile);
   }
 }
 

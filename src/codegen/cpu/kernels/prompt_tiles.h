@@ -218,11 +218,11 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
   release_bf16_tiles();
 }
 
-// For each item a pair of panels and all prompt rows: ask(item, panel, k) asks for what fill(item, panel, k, tile) reads to
+// For each item a pair of panels and all prompt rows of `all`, which begins with a tile: ask(item, panel, k) asks for what fill(item, panel, k, tile) reads to
 // make tile k of one; prefetch(item, row) for the lines that finish<n>(item, row, sums0, sums1) will need, which has the sums
 // of n rows of a tile with both panels.
 template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
-FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<K>* rows,
+FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* rows,
                                    const rt::RowClass* classes, Ask ask, Fill fill, Prefetch prefetch,
                                    Finish finish) {
   using P = Portion<K>;
@@ -232,12 +232,11 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
   constexpr uint32_t kPlaces = kPieces ? P::kRows / kBoth * P::kItems : 2;
   alignas(64) Bf16Panel<K> panels[2][P::kItems][2];
   alignas(64) PairSums sums[kPlaces][2];
-  const Range all = {0, n_rows};
   if (items.begin == items.end) return;
   // The blocks that have prompt rows, if they are few.
   Range blocks[kFewBlocks + 1];
   uint32_t n_found = 0;
-  for (uint32_t row = 0; row < n_rows && n_found <= kFewBlocks; row += kTileRows) {
+  for (uint32_t row = all.begin; row < all.end && n_found <= kFewBlocks; row += kTileRows) {
     const Range block = piece_of(all, row, kTileRows);
     if (has_prompt_rows(classes, block)) blocks[n_found++] = block;
   }
@@ -250,13 +249,14 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
   }
   // Nothing is multiplied while the first block is made, so it is one item; but if rows come from no nearer than the third cache,
   // one item is done with them sooner than they come, and blocks are of equal size.
-  constexpr bool kRowsAreNear = P::kRows / kTileRows * sizeof(Bf16Rows<K>) <= (1U << 20);
+  const uint32_t n_rows = all.end - all.begin < P::kRows ? all.end - all.begin : P::kRows;
+  const bool rows_are_near = n_rows / kTileRows * sizeof(Bf16Rows<K>) <= (1U << 20);
   const uint32_t n_items = items.end - items.begin, n_blocks = (n_items + P::kItems - 1) / P::kItems,
-                 most = kRowsAreNear ? P::kItems : (n_items + n_blocks - 1) / n_blocks;
+                 most = rows_are_near ? P::kItems : (n_items + n_blocks - 1) / n_blocks;
   // From `row` on, the first pass with prompt rows.
   const auto pass_from = [&](uint32_t row) __attribute__((always_inline)) {
     Range pass = piece_of(all, row, P::kRows);
-    while (pass.begin < n_rows && !has_prompt_rows(classes, pass)) pass = piece_of(all, pass.end, P::kRows);
+    while (pass.begin < all.end && !has_prompt_rows(classes, pass)) pass = piece_of(all, pass.end, P::kRows);
     return pass;
   };
   const auto after = [&](P p) __attribute__((always_inline)) {
@@ -266,15 +266,15 @@ FORGE_INLINE void for_prompt_tiles(Range items, uint32_t n_rows, const Bf16Rows<
     if (last) p.items = piece_of(items, wrap ? items.begin : p.items.end, most);
     return p;
   };
-  P now = {piece_of(items, items.begin, kRowsAreNear ? 1 : most), pass_from(0), 0};
+  P now = {piece_of(items, items.begin, rows_are_near ? 1 : most), pass_from(all.begin), 0};
   Overlapped<K, Ask, Fill, Prefetch, Finish> overlapped{ask, fill, prefetch, finish, classes};
   overlapped.make(now, panels[0], 1);
   overlapped.make_all();
   configure_bf16_tiles();
-  for (uint32_t block = 0; now.rows.begin < n_rows; block ^= 1) {
+  for (uint32_t block = 0; now.rows.begin < all.end; block ^= 1) {
     const P next = after(now);
     const uint32_t n = now.n_tiles();
-    if (next.rows.begin < n_rows) {
+    if (next.rows.begin < all.end) {
       uint32_t n_pairs = 0;
       for (uint32_t row = now.rows.begin; row < now.rows.end; row += kBoth)
         n_pairs += has_prompt_rows(classes, piece_of(now.rows, row, kBoth)) ? 1 : 0;
