@@ -134,12 +134,15 @@ struct Lowering {
     Stage s;
     s.node = n;
     s.rows = g.values[n.outputs[0]].rows;
-    const Division by_rows = p.shares_rows && s.rows == RowSet::all ? Division::shares : Division::rows;
-    const Division row_wise = few ? Division::every_worker : by_rows;
+    const bool shared = p.shares_rows && s.rows == RowSet::all;
+    const auto divided = [&](Division decode, Division batch) {
+      return few ? decode : shared ? Division::shares : batch;
+    };
+    const Division row_wise = divided(Division::every_worker, Division::rows);
     switch (n.op) {
       case Op::embed:
         s.kernel = Kernel::embed;
-        s.division = by_rows;
+        s.division = divided(Division::rows, Division::rows);
         break;
       case Op::rms_norm:
       case Op::layer_norm:
@@ -156,7 +159,7 @@ struct Lowering {
         break;
       case Op::linear:
         s.kernel = Kernel::linear;
-        s.division = few ? Division::groups : by_rows == Division::shares ? by_rows : Division::dealt_groups;
+        s.division = divided(Division::groups, Division::dealt_groups);
         break;
       case Op::silu:
       case Op::gelu:
@@ -169,11 +172,11 @@ struct Lowering {
         break;
       case Op::rope_kv:
         s.kernel = Kernel::rope_kv;
-        s.division = few ? Division::heads : by_rows;
+        s.division = divided(Division::heads, Division::row_tiles);
         break;
       case Op::attention:
         s.kernel = Kernel::attention;
-        s.division = few ? Division::heads_or_dims : by_rows == Division::shares ? by_rows : Division::blocks;
+        s.division = divided(Division::heads_or_dims, Division::blocks);
         break;
       case Op::rope: fail("plan: rope apart from the cache has no CPU kernel");
     }
@@ -189,6 +192,12 @@ struct Lowering {
     }
     add_accesses(s);
     return s;
+  }
+
+  Access::Part heads_or_rows(const Stage& s) const {
+    return few                              ? Access::Part::heads
+           : s.division == Division::shares ? Access::Part::rows
+                                            : Access::Part::all;
   }
 
   void add_accesses(Stage& s) {
@@ -211,7 +220,7 @@ struct Lowering {
         break;
       }
       case Kernel::rope_kv: {
-        const Part part = few ? Part::heads : Part::rows;
+        const Part part = heads_or_rows(s);
         for (ValueId v : n.inputs) access(s, v, false, part);
         access(s, n.outputs[0], true, part);
         if (p.rope_table != kNoBuffer) s.accesses.push_back({p.rope_table, false, part, 0});
@@ -219,7 +228,7 @@ struct Lowering {
         break;
       }
       case Kernel::attention: {
-        const Part part = few ? Part::heads : s.division == Division::shares ? Part::rows : Part::all;
+        const Part part = heads_or_rows(s);
         if (n.inputs.size() != 1) fail("plan: attention needs its keys and values in the cache (rope_kv)");
         access(s, n.inputs[0], false, part);
         s.accesses.push_back({p.kv_cache, false, few ? part : Part::all, 0});

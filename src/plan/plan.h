@@ -41,7 +41,8 @@ enum class Division : uint8_t {
   shares,  // likewise, of a size that suits each worker's speed; it changes where workers wait for each other
   groups,  // contiguous ranges of groups of 16 outputs, all rows
   heads,   // contiguous ranges of kv heads with their queries, all rows
-  pages,   // contiguous ranges of the pages of all kv heads and rows
+  row_tiles,  // contiguous ranges of sixteen rows times a kv head with its queries
+  pages,      // contiguous ranges of the pages of all kv heads and rows
   heads_or_dims,  // in a deep step contiguous ranges of the dimensions of all kv heads and rows, otherwise as heads
   blocks,         // blocks of rows times kv heads, each to the worker that comes for it
   dealt_groups,  // ranges of groups of 16 outputs, all rows, likewise

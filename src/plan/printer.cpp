@@ -11,9 +11,9 @@ namespace {
 constexpr std::string_view kKernelNames[] = {"rope_angles",      "embed",     "norm",        "head_norm",
                                              "quantize",         "linear",    "elementwise", "rope_kv",
                                              "attention_scores", "attention", "select_rows", "output_hidden"};
-constexpr std::string_view kDivisionNames[] = {"rows",          "rows, shared",  "groups",
-                                               "heads",         "pages",         "heads or dims",
-                                               "blocks, dealt", "groups, dealt", "every worker"};
+constexpr std::string_view kDivisionNames[] = {
+    "rows",  "rows, shared",  "groups",        "heads",         "rows times heads",
+    "pages", "heads or dims", "blocks, dealt", "groups, dealt", "every worker"};
 constexpr std::string_view kPartNames[] = {"", "/rows", "/groups", "/heads"};
 
 void print_stages(const Phase& p, const Graph& g, const std::vector<Stage>& stages, std::string_view indent,

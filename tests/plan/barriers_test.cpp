@@ -107,15 +107,23 @@ struct Simulated {
         const auto dim = static_cast<uint32_t>(n.integer("head_dim")),
                    kv = static_cast<uint32_t>(n.integer("n_kv_heads")),
                    queries = static_cast<uint32_t>(n.integer("n_heads")) / kv;
-        const Interval heads = s.division == Division::heads ? share(kv, worker, n_workers) : Interval{0, kv};
-        const Interval q_cols = {heads.begin * queries * dim, heads.end * queries * dim},
-                       kv_cols = {heads.begin * dim, heads.end * dim};
-        add_value(t.reads, n.inputs[0], worker, mine, q_cols);
-        add_value(t.reads, n.inputs[1], worker, mine, kv_cols);
-        add_value(t.reads, n.inputs[2], worker, mine, kv_cols);
-        if (p.rope_table != kNoBuffer) add(t.reads, p.rope_table, worker, mine);
-        add_value(t.writes, n.outputs[0], worker, mine, q_cols);
-        add_cache(t.writes, mine, heads);
+        const auto rotate = [&](Interval rows, Interval heads) {
+          const Interval q_cols = {heads.begin * queries * dim, heads.end * queries * dim},
+                         kv_cols = {heads.begin * dim, heads.end * dim};
+          add_value(t.reads, n.inputs[0], worker, rows, q_cols);
+          add_value(t.reads, n.inputs[1], worker, rows, kv_cols);
+          add_value(t.reads, n.inputs[2], worker, rows, kv_cols);
+          if (p.rope_table != kNoBuffer) add(t.reads, p.rope_table, worker, rows);
+          add_value(t.writes, n.outputs[0], worker, rows, q_cols);
+          add_cache(t.writes, rows, heads);
+        };
+        if (s.division == Division::row_tiles) {
+          const Interval tiles = share((all + 15) / 16 * kv, worker, n_workers);
+          for (uint32_t i = tiles.begin; i < tiles.end; ++i)
+            rotate({i / kv * 16, std::min(i / kv * 16 + 16, all)}, {i % kv, i % kv + 1});
+        } else {
+          rotate(mine, s.division == Division::heads ? share(kv, worker, n_workers) : Interval{0, kv});
+        }
         break;
       }
       case Kernel::head_norm: {

@@ -348,12 +348,15 @@ struct Emitter {
             name(p, n.outputs[0]), n.inputs.size() == 2 ? " y" : "", elementwise(n));
         break;
       case Kernel::rope_kv:
-        put("{}rope_kv<AttentionShape, {}>(w, {}, {}, kPageBytes, layer * kLayerKvBytes, {}, kRopeRow, {}, "
+        put("{}rope_kv{}<AttentionShape, {}>(w, {}kPageBytes, layer * kLayerKvBytes, {}, kRopeRow, {}, {}, "
             "{}, "
-            "{}, {}, {}, {});\n",
-            indent, n.integer("n_rot", p.example_layer), rows(s),
-            s.division == Division::heads ? "split(w, AttentionShape::n_kv_heads)"
-                                          : "everything(AttentionShape::n_kv_heads)",
+            "{}, {}, {});\n",
+            indent, s.division == Division::row_tiles ? "_tiles" : "", n.integer("n_rot", p.example_layer),
+            s.division == Division::row_tiles
+                ? ""
+                : fmt::format("{}, {}, ", rows(s),
+                              s.division == Division::heads ? "split(w, AttentionShape::n_kv_heads)"
+                                                            : "everything(AttentionShape::n_kv_heads)"),
             rope_table(p), name(p, n.inputs[0]), name(p, n.inputs[1]), name(p, n.inputs[2]),
             stride(n.inputs[0]), stride(n.inputs[1]), name(p, n.outputs[0]));
         break;
@@ -474,7 +477,8 @@ struct Emitter {
     put("void step_{}(const Worker& w) {{\n  const {} b(w);\n", p.name, struct_name(p));
     if (p.shares_rows) {
       const Cost of_row = layer_cost(Place{p, 0});
-      put("  RowShares shares(w, {{{}.0F, {}.0F}});\n", of_row.operations_per_row, of_row.operations_per_position);
+      put("  RowShares shares(w, {{{}.0F, {}.0F}});\n", of_row.operations_per_row,
+          of_row.operations_per_position);
     }
     const std::string_view shares = p.shares_rows ? "shares, " : "";
     if (has_row_loop(p.prologue) || has_row_loop(p.epilogue)) out += "  Range rows;\n";
