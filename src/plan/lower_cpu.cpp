@@ -14,6 +14,15 @@ bool has_bf16(const Graph& g) {
   return std::ranges::any_of(g.values, [](const Value& v) { return v.element == ElementType::bf16; });
 }
 
+uint64_t layer_weights(const Graph& g) {
+  uint64_t n = 0;
+  for (const Node& node : g.body)
+    if (node.op == Op::linear)
+      for (const Segment& s : node.segments)
+        n += uint64_t{g.weights[s.weight].rows} * g.weights[s.weight].cols;
+  return n;
+}
+
 // Rows of one step. More rows amortise the reading of weights further; at 256 that is done, and activations
 // of the widest models still fit the cache. bf16 panels cost more to make: twice as many where their activations stay below
 // what a program may hold beside weights and KV, 30 MB.
@@ -23,6 +32,9 @@ uint32_t batch_rows(const Graph& g) {
       std::ranges::any_of(g.values, [](const Value& v) { return v.rows == RowSet::all && v.cols > kWide; });
   return has_bf16(g) && !is_wide ? 512 : 256;
 }
+// Weights of a layer up to which the workers share out a prompt's rows. In layers of more they spend so long on a stage that
+// waiting for each other behind it costs less than making bf16 tiles of all weights twice.
+constexpr uint64_t kNarrowLayer = 6'000'000;
 // Up to here every worker norms and quantizes all rows for itself, which is cheaper than waiting for each
 // other.
 constexpr uint32_t kDecodeRows = 4;
@@ -368,7 +380,8 @@ Plan lower_cpu(const Graph& graph, const std::vector<float>& rope_factors) {
   };
   add_phase(without_prompts(graph), "decode", kDecodeRows);
   add_phase(graph, "batch", plan.max_rows);
-  if (has_bf16(graph)) add_phase(without_generated(graph), "prompt", plan.max_rows);
+  if (has_bf16(graph) && layer_weights(graph) <= kNarrowLayer)
+    add_phase(without_generated(graph), "prompt", plan.max_rows);
   return plan;
 }
 

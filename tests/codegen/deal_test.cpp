@@ -48,7 +48,7 @@ TEST(Deal, GivesEachItemOnceAndPairsTogether) {
     }
 }
 
-// One worker alone: what it is given is a quarter of the rest for two workers, down to eight.
+// One worker alone: what it is given is a quarter of the rest for two workers, down to four.
 TEST(Deal, PiecesGetSmaller) {
   rt::Barrier barrier;
   barrier.n_workers = 2;
@@ -58,16 +58,16 @@ TEST(Deal, PiecesGetSmaller) {
   const Worker w{args, 0};
   std::vector<uint32_t> sizes;
   for (Range next = {}; deal(w, 3, 96, next);) sizes.push_back(next.end - next.begin);
-  EXPECT_EQ(sizes, (std::vector<uint32_t>{24, 18, 14, 10, 8, 8, 8, 6}));
+  EXPECT_EQ(sizes, (std::vector<uint32_t>{24, 18, 14, 10, 8, 6, 4, 4, 4, 4}));
   sizes.clear();
   for (Range next = {}; deal(w, 5, 36, next);) sizes.push_back(next.end - next.begin);
-  EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 8, 8, 10}));  // no piece of two
+  EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 6, 6, 4, 4, 4, 2}));
   sizes.clear();
   for (Range next = {}; deal(w, 6, 37, next);) sizes.push_back(next.end - next.begin);
-  EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 8, 8, 11}));
+  EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 6, 6, 4, 4, 4, 3}));
   sizes.clear();
   for (Range next = {}; deal(w, 7, 38, next);) sizes.push_back(next.end - next.begin);
-  EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 8, 8, 8, 4}));
+  EXPECT_EQ(sizes, (std::vector<uint32_t>{10, 8, 6, 4, 4, 4, 2}));
   sizes.clear();
   for (Range next = {}; deal(w, 4, 12, next);) sizes.push_back(next.end - next.begin);
   EXPECT_EQ(sizes, (std::vector<uint32_t>{6, 6}));

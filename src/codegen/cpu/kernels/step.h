@@ -58,7 +58,7 @@ FORGE_INLINE Range everything(uint32_t n) { return {0, n}; }
 // core, or one that was interrupted, keeps the others waiting for a small piece only; but each piece costs a start, so of few
 // items it gets its share at once, and of many a small rest with the last piece. Pairs stay together.
 FORGE_INLINE bool deal(const Worker& w, uint32_t deal, uint32_t n, Range& next) {
-  constexpr uint32_t kLeast = 8;
+  constexpr uint32_t kLeast = 4;
   const uint32_t n_workers = w.args.n_workers;
   if (n_workers == 1) {
     const bool first = next.end == 0;
