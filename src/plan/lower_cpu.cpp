@@ -154,7 +154,7 @@ struct Lowering {
     switch (n.op) {
       case Op::embed:
         s.kernel = Kernel::embed;
-        s.division = divided(Division::rows, Division::rows);
+        s.division = shared ? Division::shares : Division::rows;
         break;
       case Op::rms_norm:
       case Op::layer_norm:
@@ -184,7 +184,8 @@ struct Lowering {
         break;
       case Op::rope_kv:
         s.kernel = Kernel::rope_kv;
-        s.division = divided(Division::heads, Division::row_tiles);
+        // Norms of heads are by rows: nobody has to wait between the two.
+        s.division = divided(Division::heads, has_head_norms() ? Division::rows : Division::row_tiles);
         break;
       case Op::attention:
         s.kernel = Kernel::attention;
@@ -206,10 +207,21 @@ struct Lowering {
     return s;
   }
 
-  Access::Part heads_or_rows(const Stage& s) const {
-    return few                              ? Access::Part::heads
-           : s.division == Division::shares ? Access::Part::rows
-                                            : Access::Part::all;
+  bool has_head_norms() const {
+    return std::ranges::any_of(g.body, [](const Node& n) {
+      return (n.op == Op::rms_norm || n.op == Op::layer_norm) && n.has("n_heads");
+    });
+  }
+
+  // The part of its queries that a worker has, where it has no part of the outputs.
+  static Access::Part part_of_queries(const Stage& s) {
+    switch (s.division) {
+      case Division::heads:
+      case Division::heads_or_dims: return Access::Part::heads;
+      case Division::rows:
+      case Division::shares: return Access::Part::rows;
+      default: return Access::Part::all;
+    }
   }
 
   void add_accesses(Stage& s) {
@@ -232,7 +244,7 @@ struct Lowering {
         break;
       }
       case Kernel::rope_kv: {
-        const Part part = heads_or_rows(s);
+        const Part part = part_of_queries(s);
         for (ValueId v : n.inputs) access(s, v, false, part);
         access(s, n.outputs[0], true, part);
         if (p.rope_table != kNoBuffer) s.accesses.push_back({p.rope_table, false, part, 0});
@@ -240,7 +252,7 @@ struct Lowering {
         break;
       }
       case Kernel::attention: {
-        const Part part = heads_or_rows(s);
+        const Part part = part_of_queries(s);
         if (n.inputs.size() != 1) fail("plan: attention needs its keys and values in the cache (rope_kv)");
         access(s, n.inputs[0], false, part);
         s.accesses.push_back({p.kv_cache, false, few ? part : Part::all, 0});

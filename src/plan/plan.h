@@ -1,7 +1,7 @@
 // Plan: what runs where, on one kind of device.
 //
-// A phase is the whole step for one kind of batch: `decode` for few rows, `batch` for many, and `prompt` for many rows of
-// prompts alone, where these have a matrix unit and layers are narrow. It is a list of stages with the layers still rolled up. A stage is a kernel, the way its tiles are divided among workers,
+// A phase is the whole step for one kind of batch: `decode` for few rows, `batch` for many, and
+// `prompt` for many rows of prompts alone, where these have a matrix unit and layers are narrow. It is a list of stages with the layers still rolled up. A stage is a kernel, the way its tiles are divided among workers,
 // and what it reads and writes; kernels never synchronise. Where workers must wait for each other is derived
 // from these accesses (derive_barriers) and is data of the stage.
 #pragma once
@@ -104,7 +104,7 @@ struct Phase {
   std::string name;
   uint32_t max_rows = 0;
   // Whether a worker takes its rows through all of a layer (Division::shares): what it reads it wrote itself, but for the
-  // cache, and then workers wait for each other once a layer.
+  // cache and rows that it got at the last barrier, and workers wait for each other once a layer.
   bool shares_rows = false;
   // Whether buffers that are never alive together share memory. With few rows they had better not: the memory is small,
   // and reusing it can make a stage wait.

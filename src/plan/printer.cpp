@@ -12,7 +12,7 @@ constexpr std::string_view kKernelNames[] = {"rope_angles",      "embed",     "n
                                              "quantize",         "linear",    "elementwise", "rope_kv",
                                              "attention_scores", "attention", "select_rows", "output_hidden"};
 constexpr std::string_view kDivisionNames[] = {
-    "rows",  "rows, shared",  "groups",        "heads",         "rows times heads",
+    "rows",  "rows, shared",  "groups",        "heads",         "rows x heads",
     "pages", "heads or dims", "blocks, dealt", "groups, dealt", "every worker"};
 constexpr std::string_view kPartNames[] = {"", "/rows", "/groups", "/heads"};
 

@@ -38,8 +38,8 @@ struct Simulated {
   uint32_t n_rows, n_out, n_workers;
   bool deep;
 
-  // Columns of rows of f32 or bf16; whole rows where the columns are not given. (bf16 rows lie in tiles of sixteen; that the
-  // same columns of two rows never meet is all that counts here.)
+  // Columns of rows of f32 or bf16; whole rows where the columns are not given. (bf16 rows lie in tiles of sixteen,
+  // and shares end with a tile: a share's rows lie in one piece either way.)
   void add(std::vector<Span>& to, uint32_t buffer, uint32_t worker, Interval rows,
            std::optional<Interval> cols = std::nullopt) const {
     const Buffer& b = p.buffers[buffer];
@@ -355,6 +355,29 @@ TEST(Barriers, CountOfThePlainLlama) {
   EXPECT_EQ(count(batch.prologue), 0);
   EXPECT_EQ(count(batch.body), 10) << print(named.plan, named.graph);
   EXPECT_EQ(count(batch.epilogue), 2) << print(named.plan, named.graph);
+
+  const NamedPlan bf16 = make_plan("bf16 prompts", plain_llama(), true);
+  ASSERT_EQ(bf16.plan.phases.size(), 3U);
+  const Phase& prompt = bf16.plan.phases[2];
+  EXPECT_EQ(count(prompt.prologue), 0);
+  EXPECT_EQ(count(prompt.body), 1) << print(bf16.plan, bf16.graph);
+}
+
+// Whatever a layer has beside, its workers meet once.
+TEST(Barriers, OneALayerInEveryPromptPhase) {
+  size_t n_phases = 0;
+  for (const NamedPlan& named : all_plans()) {
+    if (named.plan.phases.size() < 3) continue;
+    ++n_phases;
+    EXPECT_EQ(std::ranges::count_if(named.plan.phases[2].body, [](const Stage& s) { return s.barrier; }), 1)
+        << print(named.plan, named.graph);
+    // Norms of heads and the rotation behind them are divided alike.
+    const auto& batch = named.plan.phases[1].body;
+    for (size_t i = 1; i < batch.size(); ++i)
+      if (batch[i].kernel == Kernel::rope_kv && batch[i - 1].kernel == Kernel::head_norm)
+        EXPECT_FALSE(batch[i].barrier) << print(named.plan, named.graph);
+  }
+  EXPECT_GE(n_phases, 10U);
 }
 
 }  // namespace

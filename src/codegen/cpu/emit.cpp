@@ -181,9 +181,8 @@ struct Emitter {
       put("{}{}for (Range groups = {{}}; deal(w, {}, {}, groups);)\n{}  {}(groups", indent, condition,
           s.first_deal + call, n_groups, indent, function);
     else
-      put("{}{}{}({}", indent, condition, function,
-          fmt::format(fmt::runtime(s.division == Division::shares ? "everything({})" : "split(w, {})"),
-                      n_groups));
+      put("{}{}{}({}{})", indent, condition, function,
+          s.division == Division::shares ? "everything(" : "split(w, ", n_groups);
   }
 
   void linear(const Stage& s, const Place& p, std::string_view indent) {
@@ -204,10 +203,7 @@ struct Emitter {
         bf16.empty() ? fmt::format("Activation<{}>{{{}, {}, {}}}", k, q8, f32, f32_stride)
                      : fmt::format("Activation<{}, true{}>{{{}, {}, {}, {}, w.args.row_class}}", k,
                                    p.phase.shares_rows ? ", RowsOf::prompts" : "", q8, f32, f32_stride, bf16);
-    const std::string n_rows =
-        s.division == Division::shares
-            ? rows(s)
-            : fmt::format("everything({})", s.rows == RowSet::wanted ? "w.args.n_out_rows" : "w.args.n_rows");
+    const std::string n_rows = rows(s);
     const auto to = [&](ValueId v) {
       if (v == g.logits) return fmt::format("Output{{w.args.logits, {}}}", plan.logits_stride);
       return fmt::format("Output{{{}, {}}}", name(p, v), stride(v));
@@ -318,7 +314,8 @@ struct Emitter {
   }
 
   void stage(const Stage& s, const Place& p, std::string_view indent) {
-    if (s.barrier) put("{}{};\n", indent, p.phase.shares_rows ? "shares.meet()" : "w.barrier()");
+    if (s.barrier)
+      put("{}{};\n", indent, p.phase.shares_rows && p.signature >= 0 ? "shares.meet()" : "w.barrier()");
     if (s.deep_barrier) put("{}if (b.deep) w.barrier();\n", indent);
     comment(s, indent);
     const Node& n = s.node;
@@ -477,6 +474,7 @@ struct Emitter {
     put("void step_{}(const Worker& w) {{\n  const {} b(w);\n", p.name, struct_name(p));
     if (p.shares_rows) {
       const Cost of_row = layer_cost(Place{p, 0});
+      put("  static_assert({} <= RowShares::kMaxTiles * kTileRows);\n", p.max_rows);
       put("  RowShares shares(w, {{{}.0F, {}.0F}});\n", of_row.operations_per_row,
           of_row.operations_per_position);
     }

@@ -21,7 +21,7 @@ struct Barrier {
   static constexpr uint32_t kDeals = 8;
   alignas(64) uint32_t dealt[kDeals] = {};
   // How long each worker was busy with its share of the rows, ticks, at two meetings in turn (codegen/cpu/kernels/shares.h).
-  static constexpr uint32_t kMaxShares = 8;
+  static constexpr uint32_t kMaxShares = 4;
   alignas(64) uint64_t share_ticks[2][kMaxShares] = {};
   alignas(64) uint32_t arrived = 0;
   alignas(64) uint32_t generation = 0;

@@ -180,13 +180,20 @@ FORGE_INLINE void rope_kv(const Worker& w, Range rows, Range heads, uint64_t pag
   }
 }
 
-// The same, divided among the workers: the keys of sixteen rows share lines, which had better not go to and fro between two.
+// The same, divided among the workers: the keys of sixteen positions share lines, which had better not go to and fro between
+// two. Where there is too little of that, each gets some rows.
 template <class Shape, uint32_t n_rot>
 FORGE_INLINE void rope_kv_tiles(const Worker& w, uint64_t page_bytes, uint64_t layer_offset,
                                 const float* angles, uint32_t angle_stride, const float* q, const float* k,
                                 const float* v, uint32_t q_stride, uint32_t kv_stride, float* q_out) {
   constexpr uint32_t kRows = 16, n_heads = Shape::n_kv_heads;
-  const Range mine = split(w, (w.args.n_rows + kRows - 1) / kRows * n_heads);
+  const uint32_t n_items = (w.args.n_rows + kRows - 1) / kRows * n_heads;
+  if (n_items < w.args.n_workers) {
+    rope_kv<Shape, n_rot>(w, split(w, w.args.n_rows), {0, n_heads}, page_bytes, layer_offset, angles,
+                          angle_stride, q, k, v, q_stride, kv_stride, q_out);
+    return;
+  }
+  const Range mine = split(w, n_items);
   for (uint32_t i = mine.begin; i < mine.end; ++i) {
     const uint32_t row = i / n_heads * kRows, head = i % n_heads,
                    end = w.args.n_rows - row < kRows ? w.args.n_rows : row + kRows;

@@ -16,7 +16,7 @@
 namespace forge::kernels {
 namespace {
 
-// What the rows of an activation are.
+// Whose rows an activation has: with `prompts`, no code is made for generated ones.
 enum class RowsOf { any, prompts };
 
 // The activation in the forms that its consumers take; row m is q8[m] and f32 + m * stride. with_bf16: prompt rows have
@@ -158,8 +158,6 @@ FORGE_INLINE void for_tiles(Range groups, Range rows, Tile tile) {
   }
 }
 
-// Rows of a linear where they are prompts' begin and end with a tile of rows, but for the last.
-//
 // Where a linear writes: row m, output n at out[m * stride + n]. Strides are multiples of 16, buffers padded.
 struct Output {
   float* out;
@@ -170,6 +168,8 @@ struct AsItIs {
   inline __attribute__((always_inline)) f32x16 operator()(f32x16 v) const { return v; }
 };
 
+// With prompts' rows, `rows` begins with a tile of them.
+//
 // map(sum + bias) + addend. bias: null or pad16(n) values of type Bias; addend: null or laid out as out; map: of zero
 // gives zero, so that the padding stays zero.
 template <class F, uint32_t K, class Bias = F32, class Map = AsItIs, bool with_bf16, RowsOf of>

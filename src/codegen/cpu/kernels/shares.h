@@ -1,8 +1,8 @@
 // Rows of a prompt shared out among the workers, who take theirs through all of a layer: norms, linears and attention.
 //
-// What a worker writes it reads again itself, from its own caches; of the others' it sees the KV cache alone. So all meet once a
-// layer, when keys and values are there, and share the rows out anew: so much work for each as its speed was until then.
-// A row's bits don't depend on whose it is.
+// What a worker writes it reads again itself, from its own caches; of the others' it sees the KV cache, and rows that were
+// theirs before. So all meet once a layer, when keys and values are there, and share the rows out anew: so much work for each as
+// its speed was until then. A row's bits don't depend on whose it is.
 #pragma once
 
 #include "codegen/cpu/kernels/bf16.h"
@@ -12,7 +12,7 @@ namespace forge::kernels {
 namespace {
 
 // Rows for each worker from which on that pays: each makes bf16 tiles of all weights for its own.
-constexpr uint32_t kShareRows = 192;
+constexpr uint32_t kShareRows = 128;
 
 // Whether a step is one of the prompt phase.
 FORGE_INLINE bool has_shares(const Worker& w) {
@@ -76,7 +76,8 @@ struct RowShares {
     auto& ticks = w.args.barrier->share_ticks[n_met++ % 2];
     ticks[w.index] = rt::ticks_now() - since;
     w.barrier();
-    // In front of the first there was no attention. A time says as much about who else was there as about the core.
+    // In front of the first there was no attention. A time says as much about who else was there as about the core, so two in
+    // turn count.
     if (n_met > 1) {
       for (uint32_t i = 0; i < w.args.n_workers; ++i) {
         const float now = (work[end[i]] - work[begin_of(i)]) / (ticks[i] == 0 ? 1.0F : (float)ticks[i]);
