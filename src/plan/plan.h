@@ -1,7 +1,8 @@
 // Plan: what runs where, on one kind of device.
 //
 // A phase is the whole step for one kind of batch: `decode` for few rows, `batch` for many, and
-// `prompt` for many rows of prompts alone, where these have a matrix unit and layers are narrow. It is a list of stages with the layers still rolled up. A stage is a kernel, the way its tiles are divided among workers,
+// `prompt` for many rows of prompts alone, where these have a matrix unit and layers are narrow. It is a list of
+// stages with the layers still rolled up. A stage is a kernel, the way its tiles are divided among workers,
 // and what it reads and writes; kernels never synchronise. Where workers must wait for each other is derived
 // from these accesses (derive_barriers) and is data of the stage.
 #pragma once
@@ -156,9 +157,8 @@ struct Plan {
   std::vector<Layer> layers;
   uint64_t weights_bytes = 0, weight_bytes_per_token = 0;
   std::vector<Rope> ropes;
-  uint32_t rope_row = 0;  // floats of a row of the rotary table
-  std::vector<Phase>
-      phases;  // decode, batch, and prompt where a prompt's rows are bf16 and layers are narrow
+  uint32_t rope_row = 0;      // floats of a row of the rotary table
+  std::vector<Phase> phases;  // decode, batch, and prompt where there is one (above)
   uint32_t max_rows = 0, max_out_rows = 0, logits_stride = 0;
   uint64_t kv_layer_bytes = 0, kv_page_bytes = 0;
   uint64_t arena_bytes = 0, own_bytes = 0;
