@@ -136,7 +136,7 @@ void bf16_tiles(benchmark::State& state) {
   const auto rows = std::make_unique<std::array<Bf16Rows<K>, 2>>();
   const auto panels = std::make_unique<std::array<Bf16Panel<K>, 2>>();
   alignas(64) PairSums sums[2];
-  auto nothing = [] {};
+  auto nothing = []<uint32_t>() {};
   configure_bf16_tiles();
   while (state.KeepRunning()) {
     tile_products<2, false>(rows->data(), 0, K / 32, panels->data(), sums, nothing);

@@ -104,10 +104,13 @@ FORGE_INLINE bool has_prompt_rows(const rt::RowClass* classes, Range rows) {
 FORGE_INLINE bool has_prompt_rows(const Worker& w) {
   return has_prompt_rows(w.args.row_class, {0, w.args.n_rows});
 }
-FORGE_INLINE bool has_only_prompt_rows(const Worker& w) {
-  for (uint32_t r = 0; r < w.args.n_rows; ++r)
-    if (w.args.row_class[r] != rt::RowClass::prompt) return false;
+FORGE_INLINE bool has_only_prompt_rows(const rt::RowClass* classes, Range rows) {
+  for (uint32_t r = rows.begin; r < rows.end; ++r)
+    if (classes[r] != rt::RowClass::prompt) return false;
   return true;
+}
+FORGE_INLINE bool has_only_prompt_rows(const Worker& w) {
+  return has_only_prompt_rows(w.args.row_class, {0, w.args.n_rows});
 }
 
 // Calls visit(begin, end) for each run of rows of a class.
@@ -151,11 +154,6 @@ FORGE_INLINE void begin_sums(const float (*sums)[16]) {
     _tile_zero(i);
 }
 
-FORGE_INLINE void prefetch_tile(const void* tile) {
-#pragma clang loop unroll(full)
-  for (uint32_t at = 0; at < sizeof(Tile); at += 64) __builtin_prefetch((const uint8_t*)tile + at);
-}
-
 // A tile register that holds no more than zeros, which takes none of the registers behind the names.
 //
 // While the other thread of a core runs, each has half of those, and a product that finds none left waits until one before it
@@ -167,10 +165,9 @@ FORGE_INLINE void let_go() {
 }
 
 // sums[b][16 a + r] = (add ? sums[b][16 a + r] : 0) + row r of tiles first .. first + n of rows a with the n tiles of panel b,
-// a < A, b < 2; step() after each of the n.
+// a < A, b < 2; step<i>() behind product i of 4 of each of the n.
 //
-// Rows stay in the first cache while panels pass by, which are loaded with the hint not to. The next rows are asked for
-// between the products.
+// Rows stay in the first cache while panels pass by, which are loaded with the hint not to.
 template <int A, bool add, uint32_t K, class Step>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
                                             const WeightTile* panel0, const WeightTile* panel1,
@@ -185,22 +182,24 @@ template <int A, bool add, uint32_t K, class Step>
     _tile_stream_loadd(5, b0, 64);
     _tile_loadd(4, a0, 64);
     _tile_dpbf16ps(0, 4, 5);
+    step.template operator()<0>();
     if constexpr (A == 1) let_go<5>();
     _tile_stream_loadd(6, b1, 64);
     _tile_dpbf16ps(1, 4, 6);
     let_go<4>();
+    step.template operator()<1>();
     if constexpr (A == 2) {
       const Tile* a1 = rows[1].tile + first + k;
       _tile_loadd(4, a1, 64);
-      prefetch_tile(a0 + 1);
       _tile_dpbf16ps(2, 4, 5);
       let_go<5>();
-      prefetch_tile(a1 + 1);
+      step.template operator()<2>();
       _tile_dpbf16ps(3, 4, 6);
       let_go<4>();
     }
     let_go<6>();
-    step();
+    if constexpr (A == 1) step.template operator()<2>();
+    step.template operator()<3>();
   }
   _tile_stored(0, sums[0], 64);
   _tile_stored(1, sums[1], 64);
@@ -273,7 +272,8 @@ template <int A, bool add, uint32_t K, class Step>
 [[gnu::noinline]] static void tile_products(const Bf16Rows<K>* rows, uint32_t first, uint32_t n,
                                             const WeightTile* panel0, const WeightTile* panel1,
                                             PairSums* sums, Step& step) {
-  for (uint32_t k = 0; k < n; ++k) step();
+  for (uint32_t k = 0; k < n; ++k)
+    for_each_index<4>([&]<uint32_t i>() __attribute__((always_inline)) { step.template operator()<i>(); });
   for (int b = 0; b < 2; ++b)
     for (uint32_t r = 0; r < A * kTileRows; ++r) {
       float* to = sums[b][r];

@@ -209,12 +209,13 @@ FORGE_INLINE void linear(Range groups, Range rows, const uint8_t* weight,
             __attribute__((always_inline)) { prefetch_weights<F, K>(group(pair, panel), k); },
         [&](uint32_t pair, uint32_t panel, uint32_t k, WeightTile& tile)
             __attribute__((always_inline)) { fill<F, K>(tile, group(pair, panel), k); },
-        [&](uint32_t pair, uint32_t row) __attribute__((always_inline)) {
-          for (uint32_t i = 0; i < count(pair); ++i) {
-            const uint64_t at = (uint64_t)row * to.stride + 16 * (first(pair) + i);
-            prefetch_to_write(to.out + at);
-            if (addend != nullptr && addend != to.out) __builtin_prefetch(addend + at);
-          }
+        [&]<uint32_t n>(uint32_t pair, uint32_t row) __attribute__((always_inline)) {
+          for (uint32_t m = 0; m < n; ++m)
+            for (uint32_t i = 0; i < count(pair); ++i) {
+              const uint64_t at = (uint64_t)(row + m) * to.stride + 16 * (first(pair) + i);
+              prefetch_to_write(to.out + at);
+              if (addend != nullptr && addend != to.out) __builtin_prefetch(addend + at);
+            }
         },
         [&]<uint32_t n>(uint32_t pair, uint32_t row, const float(*sums0)[16], const float(*sums1)[16])
             __attribute__((always_inline)) {
@@ -271,11 +272,12 @@ FORGE_INLINE void linear_gated(Range groups, Range rows, const uint8_t* gate, co
           else
             fill<FUp, K>(tile, up + g * kGroupBytes<FUp, K>, k);
         },
-        [&](uint32_t g, uint32_t row) __attribute__((always_inline)) {
-          if constexpr (for_next)
-            prefetch_to_write(half_line(prompts.rows, row, g));
-          else
-            prefetch_to_write(to.out + (uint64_t)row * to.stride + 16 * g);
+        [&]<uint32_t n>(uint32_t g, uint32_t row) __attribute__((always_inline)) {
+          for (uint32_t m = 0; m < n; ++m)
+            if constexpr (for_next)
+              prefetch_to_write(half_line(prompts.rows, row, g) + 32 * m);
+            else
+              prefetch_to_write(to.out + (uint64_t)(row + m) * to.stride + 16 * g);
         },
         [&]<uint32_t n>(uint32_t g, uint32_t row, const float(*of_gate)[16], const float(*of_up)[16])
             __attribute__((always_inline)) {

@@ -24,12 +24,12 @@ struct Bf16Panel {
   alignas(64) WeightTile tile[kPieceTiles<K>];
 };
 
-// Panels of a block, which the rows pass by together: each two more save reading all rows once again, from where they don't
-// fit the nearer caches. One block is made while another is multiplied with.
+// Panels of a block, which the rows pass by together: each two more save reading all rows once again, so they are more where
+// rows don't fit the second cache. One block is made while another is multiplied with.
 template <uint32_t K>
 constexpr uint32_t kPanels = [] {
-  constexpr uint32_t bytes = 192 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2;
-  return fit > 12 ? 12 : fit;
+  constexpr uint32_t bytes = 256 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2, most = K > 2048 ? 16 : 12;
+  return fit > most ? most : fit;
 }();
 
 // A block of items, a piece of the columns and a pass of rows: what is multiplied at a time.
@@ -65,31 +65,27 @@ struct TileOf {
   }
 };
 
-// Rows that are finished together: it takes little longer than one.
-constexpr uint32_t kTogether = 4;
-
-// Finishes the first of the rows, or the first four where all are of prompts; returns how many.
-template <class Finish>
+// Finishes the first of the rows, or the first n where all of those are of prompts; returns how many. n: a power of two up to a tile's rows.
+template <uint32_t n, class Finish>
 FORGE_INLINE uint32_t finish_some(const Finish& finish, const rt::RowClass* classes, uint32_t item,
                                   Range rows, const float (*sums0)[16], const float (*sums1)[16]) {
   const uint32_t r = rows.begin;
-  const auto n_prompt_rows = [&](uint32_t n) __attribute__((always_inline)) {
-    uint32_t count = 0;
-    for (uint32_t i = r; i < r + n; ++i) count += classes[i] == rt::RowClass::prompt;
-    return count;
-  };
-  if (r % kTogether == 0 && rows.end - r >= kTogether && n_prompt_rows(kTogether) == kTogether) {
-    finish.template operator()<kTogether>(item, r, sums0, sums1);
-    return kTogether;
+  if (r % n == 0 && rows.end - r >= n && has_only_prompt_rows(classes, {r, r + n})) {
+    finish.template operator()<n>(item, r, sums0, sums1);
+    return n;
   }
-  if (n_prompt_rows(1) == 1) finish.template operator()<1>(item, r, sums0, sums1);
+  if (classes[r] == rt::RowClass::prompt) finish.template operator()<1>(item, r, sums0, sums1);
   return 1;
 }
 
+// Rows that are finished together where nothing is multiplied meanwhile: it takes little longer than one.
+constexpr uint32_t kTogether = 4;
+
 // What the vector unit does between products, a little at each step of k: it makes tiles of the next portion, finishes rows of
 // the last product, and asks for the lines where those of this one will go, which are no nearer than the third cache by then.
-// Few products may be under way at once, and the next ones begin only when what stands before them is done: so rows are
-// finished four together.
+// Few products may be under way at once, and the next ones begin only when what stands before them is done: so each product has its
+// share behind it, each step finishes two rows, without a call, and not four every other one (bench/NOTES.md, "Steps of one
+// length").
 template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
 struct Overlapped {
   const Ask& ask;
@@ -102,13 +98,17 @@ struct Overlapped {
   Bf16Panel<K> (*panels)[2] = nullptr;
   TileOf to_make = {}, to_ask = {};
   uint32_t n_made = 0, n_asked = 0, n_tiles = 0, n_steps = 1, owed = 0;
-  // A product, which of its rows is next, how many rows at a step, and how many of the last are due.
+  // A product, which of its rows is next, and for how many of them lines are asked for at a step.
   struct Product {
     uint32_t item, first_row, row, end;
     const PairSums* sums;
+    bool only_prompts;
   };
   Product last = {}, now = {};
-  uint32_t at_a_step = 0, owed_rows = 0;
+  uint32_t at_a_step = 0;
+  // Lines of the next rows' first block, and for how many at a step they are asked for, and for the second's.
+  const uint8_t *ahead = nullptr, *ahead_end = nullptr;
+  uint32_t ahead_at_a_step = 0;
 
   inline __attribute__((always_inline)) void ask_for_tile() {
     if (n_asked == n_tiles) return;
@@ -124,12 +124,11 @@ struct Overlapped {
     to_make.advance(next.n_tiles());
   }
   // Returns how many.
-  inline __attribute__((always_inline)) uint32_t finish_rows() {
+  template <uint32_t n>
+  inline __attribute__((always_inline)) uint32_t finish_rows() const {
     const uint32_t i = last.row - last.first_row;
-    const uint32_t n =
-        finish_some(finish, classes, last.item, {last.row, last.end}, last.sums[0] + i, last.sums[1] + i);
-    last.row += n;
-    return n;
+    return finish_some<n>(finish, classes, last.item, {last.row, last.end}, last.sums[0] + i,
+                          last.sums[1] + i);
   }
   void make(const Portion<K>& portion, Bf16Panel<K> (*to)[2], uint32_t steps) {
     next = portion;
@@ -141,24 +140,57 @@ struct Overlapped {
     for (uint32_t i = 0; i < kTilesAhead; ++i) ask_for_tile();
   }
   // is_whole: behind it the sums of these rows are.
-  void begin(uint32_t item, Range rows, const PairSums* sums, bool is_whole, uint32_t steps) {
-    now = {item, rows.begin, rows.begin, is_whole ? rows.end : rows.begin, sums};
+  void begin(uint32_t item, Range rows, bool only_prompts, const PairSums* sums, bool is_whole,
+             uint32_t steps) {
+    now = {item, rows.begin, rows.begin, is_whole ? rows.end : rows.begin, sums, only_prompts};
     at_a_step = (rows.end - rows.begin + steps - 1) / steps;
-    owed_rows = 0;
+  }
+  // Asks for n tiles of each of two blocks of rows during so many steps.
+  void ask_for_rows(const Bf16Rows<K>* rows, uint32_t first, uint32_t n, uint32_t steps) {
+    ahead = (const uint8_t*)(rows[0].tile + first);
+    ahead_end = ahead + n * sizeof(Tile);
+    ahead_at_a_step = (n * (uint32_t)sizeof(Tile) / 64 + steps - 1) / steps;
   }
   void end() {
     finish_all();
     last = now;
     last.row = last.first_row;
   }
-  [[gnu::noinline]] void operator()() {
-    for (uint32_t i = 0; i < at_a_step && now.row < now.end; ++i) prefetch(now.item, now.row++);
-    for (owed_rows += at_a_step; owed_rows >= kTogether && last.row < last.end;) owed_rows -= finish_rows();
-    for (owed += n_tiles; owed >= n_steps && n_made != n_tiles; owed -= n_steps) make_tile();
+  // Behind product number i of the four of a step.
+  template <uint32_t i>
+  inline __attribute__((always_inline)) void operator()() {
+    if constexpr (i == 0) {
+      owed += n_tiles;
+      if (owed >= n_steps) make_due();
+    }
+    if constexpr (i == 1)
+      if (last.row < last.end) {
+        if (last.only_prompts) {
+          const uint32_t at = last.row - last.first_row;
+          finish.template operator()<2>(last.item, last.row, last.sums[0] + at, last.sums[1] + at);
+          last.row += 2;
+        } else {
+          finish_mixed();
+        }
+      }
+    if constexpr (i == 2)
+      for (uint32_t row = 0; row < at_a_step && now.row < now.end; row += 2, now.row += 2)
+        prefetch.template operator()<2>(now.item, now.row);
+    if constexpr (i == 3)
+      for (uint32_t line = 0; line < ahead_at_a_step && ahead != ahead_end; ++line, ahead += 64) {
+        __builtin_prefetch(ahead, 0, 2);
+        __builtin_prefetch(ahead + sizeof(Bf16Rows<K>), 0, 2);
+      }
+  }
+  [[gnu::noinline]] void finish_mixed() {
+    for (uint32_t i = 0; i < 2 && last.row < last.end; ++i) last.row += finish_rows<1>();
+  }
+  [[gnu::noinline]] void make_due() {
+    for (; owed >= n_steps && n_made != n_tiles; owed -= n_steps) make_tile();
   }
   // What is left.
   [[gnu::noinline]] void finish_all() {
-    while (last.row < last.end) finish_rows();
+    while (last.row < last.end) last.row += finish_rows<kTogether>();
   }
   [[gnu::noinline]] void make_all() {
     while (n_made != n_tiles) make_tile();
@@ -207,12 +239,14 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
       end_few<A>(sums[panel]);
       if (panel == 0)
         for (uint32_t a = 0; a < A; ++a)
-          for (uint32_t row = blocks[a].begin; row < blocks[a].end; ++row) prefetch(item, row);
+          for (uint32_t row = blocks[a].begin; row < blocks[a].end; row += 2)
+            prefetch.template operator()<2>(item, row);
     }
     for (uint32_t a = 0; a < A; ++a) {
       const auto [begin, end] = blocks[a];
       for (uint32_t r = begin; r < end;)
-        r += finish_some(finish, classes, item, {r, end}, sums[0][a] + (r - begin), sums[1][a] + (r - begin));
+        r += finish_some<kTogether>(finish, classes, item, {r, end}, sums[0][a] + (r - begin),
+                                    sums[1][a] + (r - begin));
     }
   }
   release_bf16_tiles();
@@ -285,11 +319,18 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
       const Range both = piece_of(now.rows, row, kBoth);
       if (!has_prompt_rows(classes, both)) continue;
       const Bf16Rows<K>* a = rows + row / kTileRows;
-      const bool two = both.end - both.begin > kTileRows, add = now.first != 0;
+      const bool two = both.end - both.begin > kTileRows, add = now.first != 0,
+                 only_prompts = both.end - both.begin == kBoth && has_only_prompt_rows(classes, both);
+      if (!rows_are_near) {
+        const bool wraps = both.end == now.rows.end;
+        const P& of = wraps ? next : now;
+        overlapped.ask_for_rows(rows + (wraps ? of.rows.begin : both.end) / kTileRows, of.first, of.n_tiles(),
+                                now.n_items() * n);
+      }
       for (uint32_t item = 0; item < now.n_items(); ++item, turn ^= 1) {
         const Bf16Panel<K>* b = panels[block][item];
         PairSums* to = sums[kPieces ? (row - now.rows.begin) / kBoth * P::kItems + item : turn];
-        overlapped.begin(now.items.begin + item, both, to, now.is_last(), n);
+        overlapped.begin(now.items.begin + item, both, only_prompts, to, now.is_last(), n);
         if (two && add)
           tile_products<2, true>(a, now.first, n, b[0].tile, b[1].tile, to, overlapped);
         else if (two)
