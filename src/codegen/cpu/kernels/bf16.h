@@ -207,26 +207,27 @@ template <int A, bool add, uint32_t K, class Step>
   if constexpr (A == 2) _tile_stored(3, sums[1] + kTileRows, 64);
 }
 
-// sums[a] += tile number k of blocks[a] times b, a < A, between begin_few and end_few. Till then they are in registers 0 .. A - 1; 4 and 5
-// are for rows, 7 for weights.
-template <uint32_t A>
+// sums[A p + a] += tile number k of blocks[a] times b[p], a < A, p < P, between begin_few and end_few of all A P sums. Till then
+// they are in registers 0 .. A P - 1; 4 and 5 are for rows, 6 and 7 for weights.
+template <uint32_t n>
 FORGE_INLINE void begin_few(SumTile*) {
-  for_each_index<A>([&]<uint32_t i>() __attribute__((always_inline)) { _tile_zero(i); });
+  for_each_index<n>([&]<uint32_t i>() __attribute__((always_inline)) { _tile_zero(i); });
 }
-template <uint32_t A, uint32_t K>
-FORGE_INLINE void add_few(const Bf16Rows<K>* const* blocks, uint32_t k, const WeightTile& b, SumTile*) {
-  static_assert(A <= 4);
-  _tile_loadd(7, b, 64);
+template <uint32_t A, uint32_t P, uint32_t K>
+FORGE_INLINE void add_few(const Bf16Rows<K>* const* blocks, uint32_t k, const WeightTile* b, SumTile*) {
+  static_assert(A * P <= 4);
+  for_each_index<P>([&]<uint32_t p>() __attribute__((always_inline)) { _tile_loadd(6 + p, b[p], 64); });
   for_each_index<A>([&]<uint32_t i>() __attribute__((always_inline)) {
     _tile_loadd(4 + i % 2, blocks[i]->tile + k, 64);
-    _tile_dpbf16ps(i, 4 + i % 2, 7);
+    for_each_index<P>([&]<uint32_t p>()
+                          __attribute__((always_inline)) { _tile_dpbf16ps(A * p + i, 4 + i % 2, 6 + p); });
     let_go<4 + i % 2>();
   });
-  let_go<7>();
+  for_each_index<P>([&]<uint32_t p>() __attribute__((always_inline)) { let_go<6 + p>(); });
 }
-template <uint32_t A>
+template <uint32_t n>
 FORGE_INLINE void end_few(SumTile* sums) {
-  for_each_index<A>([&]<uint32_t i>() __attribute__((always_inline)) { _tile_stored(i, sums[i], 64); });
+  for_each_index<n>([&]<uint32_t i>() __attribute__((always_inline)) { _tile_stored(i, sums[i], 64); });
 }
 
 // c[n] = (add ? c[n] : 0) + the sum over k of a[k] * b[n][k]: N * K products of tiles.
@@ -285,18 +286,18 @@ template <int A, bool add, uint32_t K, class Step>
     }
 }
 
-template <uint32_t A>
+template <uint32_t n>
 FORGE_INLINE void begin_few(SumTile* sums) {
-  for (uint32_t i = 0; i < A; ++i)
+  for (uint32_t i = 0; i < n; ++i)
     for (uint32_t r = 0; r < kTileRows; ++r) store(sums[i][r], f32x16{});
 }
-template <uint32_t A, uint32_t K>
-FORGE_INLINE void add_few(const Bf16Rows<K>* const* blocks, uint32_t k, const WeightTile& b, SumTile* sums) {
-  for (uint32_t i = 0; i < A; ++i)
+template <uint32_t A, uint32_t P, uint32_t K>
+FORGE_INLINE void add_few(const Bf16Rows<K>* const* blocks, uint32_t k, const WeightTile* b, SumTile* sums) {
+  for (uint32_t i = 0; i < A * P; ++i)
     for (uint32_t r = 0; r < kTileRows; ++r)
-      store(sums[i][r], add_tile(load<f32x16>(sums[i][r]), blocks[i]->tile[k][r], b));
+      store(sums[i][r], add_tile(load<f32x16>(sums[i][r]), blocks[i % A]->tile[k][r], b[i / A]));
 }
-template <uint32_t A>
+template <uint32_t n>
 FORGE_INLINE void end_few(SumTile*) {}
 
 template <uint32_t N, uint32_t K, bool add>

@@ -141,7 +141,7 @@ FORGE_INLINE u16x32 bf16_weights(u8x64 bytes, const TileScales& x) {
 
 // Tile number k of the group's weights.
 template <class F, uint32_t K>
-[[gnu::noinline]] static void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
+FORGE_INLINE void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
   constexpr uint32_t kSubs = F::kBlock / 32, kRuns = F::kHalves ? 2 : 1;
   const uint32_t sub = k % kSubs;
   const uint8_t* s = group + k / kSubs * F::kScaleBytes;

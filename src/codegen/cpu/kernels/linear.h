@@ -244,7 +244,7 @@ template <class FGate, class FUp, uint32_t K, class Activate, bool with_bf16, Ro
 FORGE_INLINE void linear_gated(Range groups, Range rows, const uint8_t* gate, const uint8_t* up,
                                const Activation<K, with_bf16, of>& x, Output to, Activate activate,
                                Prompts prompts = nullptr) {
-  constexpr bool for_next = !__is_same(Prompts, decltype(nullptr));
+  constexpr bool for_next = !__is_same(Prompts, decltype(nullptr)), alike = __is_same(FGate, FUp);
   const auto finish = [&](uint32_t g, uint32_t row, uint32_t n, const float(*a)[16], const float(*b)[16])
                           __attribute__((always_inline)) {
                             for (uint32_t m = 0; m < n; ++m)
@@ -261,14 +261,14 @@ FORGE_INLINE void linear_gated(Range groups, Range rows, const uint8_t* gate, co
     for_prompt_tiles<K>(
         groups, rows, x.bf16, x.classes,
         [&](uint32_t g, uint32_t panel, uint32_t k) __attribute__((always_inline)) {
-          if (panel == 0)
-            prefetch_weights<FGate, K>(gate + g * kGroupBytes<FGate, K>, k);
+          if (alike || panel == 0)
+            prefetch_weights<FGate, K>((panel == 0 ? gate : up) + g * kGroupBytes<FGate, K>, k);
           else
             prefetch_weights<FUp, K>(up + g * kGroupBytes<FUp, K>, k);
         },
         [&](uint32_t g, uint32_t panel, uint32_t k, WeightTile& tile) __attribute__((always_inline)) {
-          if (panel == 0)
-            fill<FGate, K>(tile, gate + g * kGroupBytes<FGate, K>, k);
+          if (alike || panel == 0)
+            fill<FGate, K>(tile, (panel == 0 ? gate : up) + g * kGroupBytes<FGate, K>, k);
           else
             fill<FUp, K>(tile, up + g * kGroupBytes<FUp, K>, k);
         },

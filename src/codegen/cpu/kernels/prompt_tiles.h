@@ -52,16 +52,24 @@ FORGE_INLINE Range piece_of(Range all, uint32_t begin, uint32_t most) {
 // Tiles whose weights are asked for before they are made.
 constexpr uint32_t kTilesAhead = 8;
 
-// A tile of weights in the order of making: all of a panel, then of the item's other one.
+// A tile of weights in the order of making: all of a panel, then of the item's other one; or, of both together, by turns.
 struct TileOf {
   uint32_t item = 0, panel = 0, k = 0;
 
   // n: tiles of a panel.
+  template <bool both = false>
   inline __attribute__((always_inline)) void advance(uint32_t n) {
-    if (++k < n) return;
-    k = 0;
-    item += panel;
-    panel ^= 1;
+    if constexpr (both) {
+      panel ^= 1;
+      if (panel != 0 || ++k < n) return;
+      k = 0;
+      ++item;
+    } else {
+      if (++k < n) return;
+      k = 0;
+      item += panel;
+      panel ^= 1;
+    }
   }
 };
 
@@ -116,7 +124,7 @@ struct Overlapped {
     ask(next.items.begin + to_ask.item, to_ask.panel, next.first + to_ask.k);
     to_ask.advance(next.n_tiles());
   }
-  inline __attribute__((always_inline)) void make_tile() {
+  [[gnu::noinline]] void make_tile() {
     ask_for_tile();
     ++n_made;
     const TileOf t = to_make;
@@ -207,9 +215,12 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
                                                     const rt::RowClass* classes, const Ask& ask,
                                                     const Fill& fill, const Prefetch& prefetch,
                                                     const Finish& finish) {
-  constexpr uint32_t kTiles = K / 32;
-  // More than the two in use: lines are loaded again only when they have long been stored.
-  alignas(64) WeightTile weights[4];
+  // Both panels of an item together where there are registers for their sums: rows are loaded once, and two sums don't wait for
+  // each other's products.
+  constexpr uint32_t kTiles = K / 32, P = A <= 2 ? 2 : 1;
+  // More than those in use: lines are loaded again only when they have long been stored.
+  constexpr uint32_t kPlaces = 4, kMadeAhead = kPlaces - P;
+  alignas(64) WeightTile weights[kPlaces];
   alignas(64) SumTile sums[2][A];
   const Bf16Rows<K>* of_blocks[A];
   for (uint32_t a = 0; a < A; ++a) of_blocks[a] = rows + blocks[a].begin / kTileRows;
@@ -217,26 +228,26 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
   const auto ask_for_next = [&]() __attribute__((always_inline)) {
     if (to_ask.item == items.end) return;
     ask(to_ask.item, to_ask.panel, to_ask.k);
-    to_ask.advance(kTiles);
+    to_ask.advance<P == 2>(kTiles);
   };
   const auto make_next = [&](WeightTile& to) __attribute__((always_inline)) {
     ask_for_next();
     if (to_make.item == items.end) return;
     fill(to_make.item, to_make.panel, to_make.k, to);
-    to_make.advance(kTiles);
+    to_make.advance<P == 2>(kTiles);
   };
   for (uint32_t i = 0; i < kTilesAhead; ++i) ask_for_next();
-  for (uint32_t i = 0; i < 3; ++i) make_next(weights[i]);
+  for (uint32_t i = 0; i < kMadeAhead; ++i) make_next(weights[i]);
   configure_bf16_tiles();
   uint32_t turn = 0;
   for (uint32_t item = items.begin; item < items.end; ++item) {
-    for (uint32_t panel = 0; panel < 2; ++panel) {
-      begin_few<A>(sums[panel]);
-      for (uint32_t k = 0; k < kTiles; ++k, ++turn) {
-        make_next(weights[(turn + 3) % 4]);
-        add_few<A>(of_blocks, k, weights[turn % 4], sums[panel]);
+    for (uint32_t panel = 0; panel < 2; panel += P) {
+      begin_few<A * P>(sums[panel]);
+      for (uint32_t k = 0; k < kTiles; ++k, turn += P) {
+        for (uint32_t p = 0; p < P; ++p) make_next(weights[(turn + kMadeAhead + p) % kPlaces]);
+        add_few<A, P>(of_blocks, k, weights + turn % kPlaces, sums[panel]);
       }
-      end_few<A>(sums[panel]);
+      end_few<A * P>(sums[panel]);
       if (panel == 0)
         for (uint32_t a = 0; a < A; ++a)
           for (uint32_t row = blocks[a].begin; row < blocks[a].end; row += 2)
