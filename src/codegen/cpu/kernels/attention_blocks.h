@@ -115,16 +115,27 @@ FORGE_INLINE bool pack_values(PromptBlock<Shape>& b, const uint8_t* values, uint
 template <class Shape>
 using Scores = SumTile[PromptBlock<Shape>::kPageTiles];
 
+// The products of a tile of queries with the page packed, one at a time.
 template <class Shape>
-FORGE_INLINE void score_page(const PromptBlock<Shape>& b, uint32_t tile, Scores<Shape>& scores) {
+struct PageProducts {
   using B = PromptBlock<Shape>;
-  multiply_tiles<B::kPageTiles, B::kDepth, false>(b.query[tile], b.key, scores);
-}
+  static constexpr uint32_t kScores = B::kPageTiles * B::kDepth, kValues = B::kOut * (kPage / 32);
 
-// Adds what the scores weigh; p0: the page's first position.
-template <class Shape>
-FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, Scores<Shape>& scores, uint32_t p0,
-                           const Scoring& scoring) {
+  template <uint32_t p>
+  static inline __attribute__((always_inline)) void score(const B& b, uint32_t tile, Scores<Shape>& scores) {
+    multiply_tiles_step<p, B::kPageTiles, B::kDepth, false>(b.query[tile], b.key, scores);
+  }
+  template <uint32_t p>
+  static inline __attribute__((always_inline)) void add_values(B& b, uint32_t tile, const Tile* weights) {
+    multiply_tiles_step<p, B::kOut, kPage / 32, true>(weights, b.value, b.out[tile]);
+  }
+};
+
+// What the scores weigh, to weights, and the sums so far, times what they are worth beside it; p0: the page's first position.
+// between<r>() behind row r.
+template <class Shape, class Between>
+FORGE_INLINE void weigh_page(PromptBlock<Shape>& b, uint32_t tile, Scores<Shape>& scores, Tile* weights,
+                             uint32_t p0, const Scoring& scoring, const Between& between) {
   using B = PromptBlock<Shape>;
   const uint32_t *first = b.first + tile * kTileRows, *limit = b.limit + tile * kTileRows;
   // Limits and firsts ascend; those of a tile's rest are zero.
@@ -150,8 +161,7 @@ FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, Scores<Shape>& 
   alignas(64) float top[kTileRows], factor[kTileRows];
   store(top, now);
   store(factor, exp2_of_negative(before - now));
-  alignas(64) Tile weights[kPage / 32];
-  for (uint32_t r = 0; r < kTileRows; ++r) {
+  for_each_index<kTileRows>([&]<uint32_t r>() __attribute__((always_inline)) {
     f32x16 total = load<f32x16>(b.total[tile][r]) * factor[r], e[B::kPageTiles];
     for (uint32_t t = 0; t < B::kPageTiles; ++t) {
       e[t] = exp2_of_negative(load<f32x16>(scores[t][r]) - top[r]);
@@ -160,13 +170,13 @@ FORGE_INLINE void add_page(PromptBlock<Shape>& b, uint32_t tile, Scores<Shape>& 
     }
     store(b.total[tile][r], total);
     for (uint32_t t = 0; t < B::kPageTiles; t += 2) store_bf16(e[t], e[t + 1], weights[t / 2][r]);
-  }
+    between.template operator()<r>();
+  });
   // Where no maximum has grown all factors are one.
   if (__builtin_reduce_or((i32x16)(now > before)) != 0)
     for (uint32_t c = 0; c < B::kOut; ++c)
       for (uint32_t r = 0; r < kTileRows; ++r)
         store(b.out[tile][c][r], load<f32x16>(b.out[tile][c][r]) * factor[r]);
-  multiply_tiles<B::kOut, kPage / 32, true>(weights, b.value, b.out[tile]);
 }
 
 // A NaN among the values that a query sees makes its sum one.
@@ -201,19 +211,42 @@ template <class Shape>
     const uint8_t* values = page + Kv::kValues + head * Kv::kValueHead;
     const uint32_t seen = end - p0 < kPage ? end - p0 : kPage;
     if (pack_values<Shape, false>(b, values, seen)) nan = pack_values<Shape, true>(b, values, seen);
-    // Tiles that see something of it are neighbours. The unit scores the next one while the last one's scores are weighed.
+    // Tiles that see something of it are neighbours.
     uint32_t t0 = 0, t1 = n_tiles;
     const auto last = [&](uint32_t t) __attribute__((always_inline)) {
       return (t + 1) * kTileRows < n_queries ? (t + 1) * kTileRows - 1 : n_queries - 1;
     };
     while (t0 < t1 && p0 >= b.limit[last(t0)]) ++t0;
     while (t1 > t0 && p0 + kPage <= b.first[(t1 - 1) * kTileRows]) --t1;
+    if (t0 == t1) continue;
+    // Behind each row that is weighed are products of the tiles before and after: the next one's scores, which it will wait for, then
+    // the last one's values.
+    using P = PageProducts<Shape>;
+    constexpr uint32_t kSteps = P::kScores + P::kValues;
     alignas(64) Scores<Shape> scores[2];
-    if (t0 < t1) score_page(b, t0, scores[t0 % 2]);
+    alignas(64) Tile weights[2][kPage / 32];
+    for_each_index<P::kScores>(
+        [&]<uint32_t p>() __attribute__((always_inline)) { P::template score<p>(b, t0, scores[t0 % 2]); });
     for (uint32_t t = t0; t < t1; ++t) {
-      if (t + 1 < t1) score_page(b, t + 1, scores[(t + 1) % 2]);
-      add_page(b, t, scores[t % 2], p0, scoring);
+      const bool has_next = t + 1 < t1, has_last = t > t0;
+      weigh_page(b, t, scores[t % 2], weights[t % 2], p0, scoring,
+                 [&]<uint32_t r>() __attribute__((always_inline)) {
+                   constexpr uint32_t first = kSteps * r / kTileRows;
+                   for_each_index<kSteps*(r + 1) / kTileRows - first>(
+                       [&]<uint32_t i>() __attribute__((always_inline)) {
+                         constexpr uint32_t p = first + i;
+                         if constexpr (p < P::kScores) {
+                           if (has_next) P::template score<p>(b, t + 1, scores[(t + 1) % 2]);
+                         } else {
+                           if (has_last)
+                             P::template add_values<p - P::kScores>(b, t - 1, weights[(t - 1) % 2]);
+                         }
+                       });
+                 });
     }
+    for_each_index<P::kValues>([&]<uint32_t p>() __attribute__((always_inline)) {
+      P::template add_values<p>(b, t1 - 1, weights[(t1 - 1) % 2]);
+    });
   }
   release_bf16_tiles();
   for (uint32_t i = 0; i < n_queries; ++i) {

@@ -230,29 +230,28 @@ FORGE_INLINE void end_few(SumTile* sums) {
   for_each_index<n>([&]<uint32_t i>() __attribute__((always_inline)) { _tile_stored(i, sums[i], 64); });
 }
 
-// c[n] = (add ? c[n] : 0) + the sum over k of a[k] * b[n][k]: N * K products of tiles.
-template <uint32_t N, uint32_t K, bool add>
-FORGE_INLINE void multiply_tiles(const Tile* a, const WeightTile (*b)[K], SumTile* c) {
-  for_each_index<(N + 3) / 4>([&]<uint32_t block>() __attribute__((always_inline)) {
-    constexpr uint32_t first = 4 * block, n = N - first < 4 ? N - first : 4;
-    for_each_index<n>([&]<uint32_t i>() __attribute__((always_inline)) {
+// c[n] = (add ? c[n] : 0) + the sum over k of a[k] * b[n][k], in N * K steps, in order, one product of tiles each; other work may
+// stand between them, and other products behind the last.
+template <uint32_t p, uint32_t N, uint32_t K, bool add>
+FORGE_INLINE void multiply_tiles_step(const Tile* a, const WeightTile (*b)[K], SumTile* c) {
+  // Up to four sums are in registers at a time.
+  constexpr uint32_t first = p / (4 * K) * 4, n = N - first < 4 ? N - first : 4, of_these = p - first * K,
+                     k = of_these / n, i = of_these % n;
+  const auto sums = [&](auto visit) __attribute__((always_inline)) { for_each_index<n>(visit); };
+  if constexpr (of_these == 0)
+    sums([&]<uint32_t j>() __attribute__((always_inline)) {
       if constexpr (add)
-        _tile_loadd(i, c[first + i], 64);
+        _tile_loadd(j, c[first + j], 64);
       else
-        _tile_zero(i);
+        _tile_zero(j);
     });
-    for (uint32_t k = 0; k < K; ++k) {
-      _tile_loadd(4, a[k], 64);
-      for_each_index<n>([&]<uint32_t i>() __attribute__((always_inline)) {
-        _tile_loadd(5 + i % 3, b[first + i][k], 64);
-        _tile_dpbf16ps(i, 4, 5 + i % 3);
-        let_go<5 + i % 3>();
-      });
-      let_go<4>();
-    }
-    for_each_index<n>([&]<uint32_t i>()
-                          __attribute__((always_inline)) { _tile_stored(i, c[first + i], 64); });
-  });
+  if constexpr (i == 0) _tile_loadd(4, a[k], 64);
+  _tile_loadd(5 + i % 3, b[first + i][k], 64);
+  _tile_dpbf16ps(i, 4, 5 + i % 3);
+  let_go<5 + i % 3>();
+  if constexpr (i == n - 1) let_go<4>();
+  if constexpr (of_these == n * K - 1)
+    sums([&]<uint32_t j>() __attribute__((always_inline)) { _tile_stored(j, c[first + j], 64); });
 }
 #else
 FORGE_INLINE void configure_bf16_tiles() {}
@@ -300,14 +299,15 @@ FORGE_INLINE void add_few(const Bf16Rows<K>* const* blocks, uint32_t k, const We
 template <uint32_t n>
 FORGE_INLINE void end_few(SumTile*) {}
 
-template <uint32_t N, uint32_t K, bool add>
-FORGE_INLINE void multiply_tiles(const Tile* a, const WeightTile (*b)[K], SumTile* c) {
-  for (uint32_t n = 0; n < N; ++n)
-    for (uint32_t r = 0; r < kTileRows; ++r) {
-      f32x16 sum = add ? load<f32x16>(c[n][r]) : f32x16{};
-      for (uint32_t k = 0; k < K; ++k) sum = add_tile(sum, a[k][r], b[n][k]);
-      store(c[n][r], sum);
-    }
+template <uint32_t p, uint32_t N, uint32_t K, bool add>
+FORGE_INLINE void multiply_tiles_step(const Tile* a, const WeightTile (*b)[K], SumTile* c) {
+  if constexpr (p == 0)
+    for (uint32_t n = 0; n < N; ++n)
+      for (uint32_t r = 0; r < kTileRows; ++r) {
+        f32x16 sum = add ? load<f32x16>(c[n][r]) : f32x16{};
+        for (uint32_t k = 0; k < K; ++k) sum = add_tile(sum, a[k][r], b[n][k]);
+        store(c[n][r], sum);
+      }
 }
 #endif
 
