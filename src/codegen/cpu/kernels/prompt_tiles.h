@@ -292,8 +292,8 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
     });
     return;
   }
-  // Nothing is multiplied while the first block is made, so it is one item; but if rows come from no nearer than the third cache,
-  // one item is done with them sooner than they come, and blocks are of equal size.
+  // Nothing is multiplied while the first block is made, so it is two items; but if rows never get nearer than the third cache,
+  // those are done with them sooner than they come, and blocks are of equal size. The first block finds them there in any case.
   const uint32_t n_rows = all.end - all.begin < P::kRows ? all.end - all.begin : P::kRows;
   const bool rows_are_near = n_rows / kTileRows * sizeof(Bf16Rows<K>) <= (1U << 20);
   const uint32_t n_items = items.end - items.begin, n_blocks = (n_items + P::kItems - 1) / P::kItems,
@@ -311,7 +311,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
     if (last) p.items = piece_of(items, wrap ? items.begin : p.items.end, most);
     return p;
   };
-  P now = {piece_of(items, items.begin, rows_are_near ? 1 : most), pass_from(all.begin), 0};
+  P now = {piece_of(items, items.begin, rows_are_near ? 2 : most), pass_from(all.begin), 0};
   Overlapped<K, Ask, Fill, Prefetch, Finish> overlapped{ask, fill, prefetch, finish, classes};
   overlapped.make(now, panels[0], 1);
   overlapped.make_all();
@@ -332,7 +332,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
       const Bf16Rows<K>* a = rows + row / kTileRows;
       const bool two = both.end - both.begin > kTileRows, add = now.first != 0,
                  only_prompts = both.end - both.begin == kBoth && has_only_prompt_rows(classes, both);
-      if (!rows_are_near) {
+      if (!rows_are_near || now.items.begin == items.begin) {
         const bool wraps = both.end == now.rows.end;
         const P& of = wraps ? next : now;
         overlapped.ask_for_rows(rows + (wraps ? of.rows.begin : both.end) / kTileRows, of.first, of.n_tiles(),
