@@ -139,7 +139,7 @@ void bf16_tiles(benchmark::State& state) {
   auto nothing = []<uint32_t>() {};
   configure_bf16_tiles();
   while (state.KeepRunning()) {
-    tile_products<2, false>(rows->data(), 0, K / 32, panels->data(), sums, nothing);
+    tile_products<2, false>(rows->data(), 0, K / 32, (*panels)[0].tile, (*panels)[1].tile, sums, nothing);
     benchmark::ClobberMemory();
   }
   release_bf16_tiles();

@@ -46,7 +46,7 @@ struct MixedCall {
   void* prompts = nullptr;
   bool with_floats = true;
 };
-inline constexpr uint32_t kGatedColumns = 320;
+inline constexpr uint32_t kGatedColumns = 416;
 struct MixedKernel {
   uint32_t type, up_type;  // up_type: of the gated product
   uint32_t cols;

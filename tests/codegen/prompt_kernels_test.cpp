@@ -66,8 +66,8 @@ float bf16_dot(const std::vector<float>& rounded, const float* x) {
   return bf16_sum(0, rounded.size(), [&](size_t k) { return std::pair(round_to_bf16(x[k]), rounded[k]); });
 }
 
-// Eighteen groups and a half: blocks of one, of as many and of fewer pairs than are multiplied with together.
-constexpr uint32_t kMixedOutputs = 296;
+// Twenty-four groups and a half: a first block, blocks of as many and of fewer pairs than are multiplied with together.
+constexpr uint32_t kMixedOutputs = 392;
 
 // What rows of either class give with the weights of a kernel: the same for all levels.
 class MixedReference {

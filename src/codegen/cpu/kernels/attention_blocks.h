@@ -117,19 +117,19 @@ using Scores = SumTile[PromptBlock<Shape>::kPageTiles];
 
 // The products of a tile of queries with the page packed, one at a time.
 template <class Shape>
-struct PageProducts {
-  using B = PromptBlock<Shape>;
-  static constexpr uint32_t kScores = B::kPageTiles * B::kDepth, kValues = B::kOut * (kPage / 32);
+constexpr uint32_t kScoreSteps = PromptBlock<Shape>::kPageTiles * PromptBlock<Shape>::kDepth;
+template <class Shape>
+constexpr uint32_t kValueSteps = PromptBlock<Shape>::kOut * (kPage / 32);
 
-  template <uint32_t p>
-  static inline __attribute__((always_inline)) void score(const B& b, uint32_t tile, Scores<Shape>& scores) {
-    multiply_tiles_step<p, B::kPageTiles, B::kDepth, false>(b.query[tile], b.key, scores);
-  }
-  template <uint32_t p>
-  static inline __attribute__((always_inline)) void add_values(B& b, uint32_t tile, const Tile* weights) {
-    multiply_tiles_step<p, B::kOut, kPage / 32, true>(weights, b.value, b.out[tile]);
-  }
-};
+template <uint32_t p, class Shape>
+FORGE_INLINE void score_step(const PromptBlock<Shape>& b, uint32_t tile, Scores<Shape>& scores) {
+  using B = PromptBlock<Shape>;
+  multiply_tiles_step<p, B::kPageTiles, B::kDepth, false>(b.query[tile], b.key, scores);
+}
+template <uint32_t p, class Shape>
+FORGE_INLINE void value_step(PromptBlock<Shape>& b, uint32_t tile, const Tile* weights) {
+  multiply_tiles_step<p, PromptBlock<Shape>::kOut, kPage / 32, true>(weights, b.value, b.out[tile]);
+}
 
 // What the scores weigh, to weights, and the sums so far, times what they are worth beside it; p0: the page's first position.
 // between<r>() behind row r.
@@ -221,31 +221,28 @@ template <class Shape>
     if (t0 == t1) continue;
     // Behind each row that is weighed are products of the tiles before and after: the next one's scores, which it will wait for, then
     // the last one's values.
-    using P = PageProducts<Shape>;
-    constexpr uint32_t kSteps = P::kScores + P::kValues;
+    constexpr uint32_t kSteps = kScoreSteps<Shape> + kValueSteps<Shape>;
     alignas(64) Scores<Shape> scores[2];
     alignas(64) Tile weights[2][kPage / 32];
-    for_each_index<P::kScores>(
-        [&]<uint32_t p>() __attribute__((always_inline)) { P::template score<p>(b, t0, scores[t0 % 2]); });
+    for_each_index<kScoreSteps<Shape>>(
+        [&]<uint32_t p>() __attribute__((always_inline)) { score_step<p>(b, t0, scores[t0 % 2]); });
     for (uint32_t t = t0; t < t1; ++t) {
-      const bool has_next = t + 1 < t1, has_last = t > t0;
-      weigh_page(b, t, scores[t % 2], weights[t % 2], p0, scoring,
-                 [&]<uint32_t r>() __attribute__((always_inline)) {
-                   constexpr uint32_t first = kSteps * r / kTileRows;
-                   for_each_index<kSteps*(r + 1) / kTileRows - first>(
-                       [&]<uint32_t i>() __attribute__((always_inline)) {
-                         constexpr uint32_t p = first + i;
-                         if constexpr (p < P::kScores) {
-                           if (has_next) P::template score<p>(b, t + 1, scores[(t + 1) % 2]);
-                         } else {
-                           if (has_last)
-                             P::template add_values<p - P::kScores>(b, t - 1, weights[(t - 1) % 2]);
-                         }
-                       });
-                 });
+      const auto step = [&]<uint32_t p>() __attribute__((always_inline)) {
+        if constexpr (p < kScoreSteps<Shape>) {
+          if (t + 1 < t1) score_step<p>(b, t + 1, scores[(t + 1) % 2]);
+        } else {
+          if (t > t0) value_step<p - kScoreSteps<Shape>>(b, t - 1, weights[(t - 1) % 2]);
+        }
+      };
+      weigh_page(
+          b, t, scores[t % 2], weights[t % 2], p0, scoring, [&]<uint32_t r>() __attribute__((always_inline)) {
+            constexpr uint32_t first = kSteps * r / kTileRows, end = kSteps * (r + 1) / kTileRows;
+            for_each_index<end - first>(
+                [&]<uint32_t i>() __attribute__((always_inline)) { step.template operator()<first + i>(); });
+          });
     }
-    for_each_index<P::kValues>([&]<uint32_t p>() __attribute__((always_inline)) {
-      P::template add_values<p>(b, t1 - 1, weights[(t1 - 1) % 2]);
+    for_each_index<kValueSteps<Shape>>([&]<uint32_t p>() __attribute__((always_inline)) {
+      value_step<p>(b, t1 - 1, weights[(t1 - 1) % 2]);
     });
   }
   release_bf16_tiles();

@@ -165,7 +165,7 @@ FORGE_INLINE void let_go() {
 }
 
 // sums[b][16 a + r] = (add ? sums[b][16 a + r] : 0) + row r of tiles first .. first + n of rows a with the n tiles of panel b,
-// a < A, b < 2; step<i>() behind product i of 4 of each of the n.
+// a < A, b < 2; for each of the n step<i>() behind product i of four, of two products both last behind the second.
 //
 // Rows stay in the first cache while panels pass by, which are loaded with the hint not to.
 template <int A, bool add, uint32_t K, class Step>
@@ -230,7 +230,7 @@ FORGE_INLINE void end_few(SumTile* sums) {
   for_each_index<n>([&]<uint32_t i>() __attribute__((always_inline)) { _tile_stored(i, sums[i], 64); });
 }
 
-// c[n] = (add ? c[n] : 0) + the sum over k of a[k] * b[n][k], in N * K steps, in order, one product of tiles each; other work may
+// c[n] = (add ? c[n] : 0) + the sum over k of a[k] * b[n][k], in N * K steps, in order, each a product of the unit; other work may
 // stand between them, and other products behind the last.
 template <uint32_t p, uint32_t N, uint32_t K, bool add>
 FORGE_INLINE void multiply_tiles_step(const Tile* a, const WeightTile (*b)[K], SumTile* c) {

@@ -27,10 +27,7 @@ struct Bf16Panel {
 // Panels of a block, which the rows pass by together: each two more save reading all rows once again, so they are more where
 // rows don't fit the second cache. One block is made while another is multiplied with.
 template <uint32_t K>
-constexpr uint32_t kPanels = [] {
-  constexpr uint32_t bytes = 256 << 10, fit = bytes / sizeof(Bf16Panel<K>) / 2 * 2, most = K > 2048 ? 16 : 12;
-  return fit > most ? most : fit;
-}();
+constexpr uint32_t kPanels = K > 2048 ? 16 : 12;
 
 // A block of items, a piece of the columns and a pass of rows: what is multiplied at a time.
 template <uint32_t K>
@@ -90,10 +87,10 @@ FORGE_INLINE uint32_t finish_some(const Finish& finish, const rt::RowClass* clas
 constexpr uint32_t kTogether = 4;
 
 // What the vector unit does between products, a little at each step of k: it makes tiles of the next portion, finishes rows of
-// the last product, and asks for the lines where those of this one will go, which are no nearer than the third cache by then.
+// the last product, asks for the lines where those of this one will go, which are no nearer than the third cache by then, and for
+// the next rows where those are not near.
 // Few products may be under way at once, and the next ones begin only when what stands before them is done: so each product has its
-// share behind it, each step finishes two rows, without a call, and not four every other one (bench/NOTES.md, "Steps of one
-// length").
+// share behind it, and each step finishes two rows, without a call (bench/NOTES.md, "Steps of one length").
 template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
 struct Overlapped {
   const Ask& ask;
@@ -114,7 +111,7 @@ struct Overlapped {
   };
   Product last = {}, now = {};
   uint32_t at_a_step = 0;
-  // Lines of the next rows' first block, and for how many at a step they are asked for, and for the second's.
+  // Lines of the first of the next two blocks of rows, and how many are asked for at a step; likewise the second's.
   const uint8_t *ahead = nullptr, *ahead_end = nullptr;
   uint32_t ahead_at_a_step = 0;
 
@@ -178,7 +175,7 @@ struct Overlapped {
           finish.template operator()<2>(last.item, last.row, last.sums[0] + at, last.sums[1] + at);
           last.row += 2;
         } else {
-          finish_mixed();
+          finish_two();
         }
       }
     if constexpr (i == 2)
@@ -190,7 +187,7 @@ struct Overlapped {
         __builtin_prefetch(ahead + sizeof(Bf16Rows<K>), 0, 2);
       }
   }
-  [[gnu::noinline]] void finish_mixed() {
+  [[gnu::noinline]] void finish_two() {
     for (uint32_t i = 0; i < 2 && last.row < last.end; ++i) last.row += finish_rows<1>();
   }
   [[gnu::noinline]] void make_due() {
@@ -202,10 +199,11 @@ struct Overlapped {
   }
   [[gnu::noinline]] void make_all() {
     while (n_made != n_tiles) make_tile();
+    n_tiles = n_made = n_asked = 0;
   }
 };
 
-// Few blocks of sixteen rows: their sums stay in registers while all tiles of weights pass by, each made a few steps before it is
+// Few blocks of sixteen rows: their sums stay in registers while all tiles of weights pass by, each made two or three before it is
 // multiplied with and never kept.
 constexpr uint32_t kFewBlocks = 4;
 
@@ -221,7 +219,7 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
   // More than those in use: lines are loaded again only when they have long been stored.
   constexpr uint32_t kPlaces = 4, kMadeAhead = kPlaces - P;
   alignas(64) WeightTile weights[kPlaces];
-  alignas(64) SumTile sums[2][A];
+  alignas(64) SumTile sums[2 * A];  // of the first panel, then of the other
   const Bf16Rows<K>* of_blocks[A];
   for (uint32_t a = 0; a < A; ++a) of_blocks[a] = rows + blocks[a].begin / kTileRows;
   TileOf to_ask = {items.begin}, to_make = {items.begin};
@@ -242,12 +240,12 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
   uint32_t turn = 0;
   for (uint32_t item = items.begin; item < items.end; ++item) {
     for (uint32_t panel = 0; panel < 2; panel += P) {
-      begin_few<A * P>(sums[panel]);
+      begin_few<A * P>(sums + A * panel);
       for (uint32_t k = 0; k < kTiles; ++k, turn += P) {
         for (uint32_t p = 0; p < P; ++p) make_next(weights[(turn + kMadeAhead + p) % kPlaces]);
-        add_few<A, P>(of_blocks, k, weights + turn % kPlaces, sums[panel]);
+        add_few<A, P>(of_blocks, k, weights + turn % kPlaces, sums + A * panel);
       }
-      end_few<A * P>(sums[panel]);
+      end_few<A * P>(sums + A * panel);
       if (panel == 0)
         for (uint32_t a = 0; a < A; ++a)
           for (uint32_t row = blocks[a].begin; row < blocks[a].end; row += 2)
@@ -256,16 +254,16 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
     for (uint32_t a = 0; a < A; ++a) {
       const auto [begin, end] = blocks[a];
       for (uint32_t r = begin; r < end;)
-        r += finish_some<kTogether>(finish, classes, item, {r, end}, sums[0][a] + (r - begin),
-                                    sums[1][a] + (r - begin));
+        r += finish_some<kTogether>(finish, classes, item, {r, end}, sums[a] + (r - begin),
+                                    sums[A + a] + (r - begin));
     }
   }
   release_bf16_tiles();
 }
 
-// For each item a pair of panels and all prompt rows of `all`, which begins with a tile: ask(item, panel, k) asks for what fill(item, panel, k, tile) reads to
-// make tile k of one; prefetch(item, row) for the lines that finish<n>(item, row, sums0, sums1) will need, which has the sums
-// of n rows of a tile with both panels.
+// For each item a pair of panels and all prompt rows of `all`, which begins with a tile: ask(item, panel, k) asks for what
+// fill(item, panel, k, tile) reads to make tile k of one; prefetch<n>(item, row) for the lines that finish<n>(item, row, sums0, sums1)
+// will need, and those of a row behind the last; finish has the sums of n rows of a tile with both panels.
 template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* rows,
                                    const rt::RowClass* classes, Ask ask, Fill fill, Prefetch prefetch,
@@ -311,7 +309,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
     if (last) p.items = piece_of(items, wrap ? items.begin : p.items.end, most);
     return p;
   };
-  P now = {piece_of(items, items.begin, rows_are_near ? 2 : most), pass_from(all.begin), 0};
+  P now = {piece_of(items, items.begin, rows_are_near && most > 2 ? 2 : most), pass_from(all.begin), 0};
   Overlapped<K, Ask, Fill, Prefetch, Finish> overlapped{ask, fill, prefetch, finish, classes};
   overlapped.make(now, panels[0], 1);
   overlapped.make_all();
