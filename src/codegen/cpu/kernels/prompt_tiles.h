@@ -216,7 +216,7 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
   // Both panels of an item together where there are registers for their sums: rows are loaded once, and two sums don't wait for
   // each other's products.
   constexpr uint32_t kTiles = K / 32, P = A <= 2 ? 2 : 1;
-  // More than those in use: lines are loaded again only when they have long been stored.
+  // More than those in use, so that the unit does not load what is still being stored.
   constexpr uint32_t kPlaces = 4, kMadeAhead = kPlaces - P;
   alignas(64) WeightTile weights[kPlaces];
   alignas(64) SumTile sums[2 * A];  // of the first panel, then of the other
@@ -291,7 +291,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
     return;
   }
   // Nothing is multiplied while the first block is made, so it is two items; but if rows never get nearer than the third cache,
-  // those are done with them sooner than they come, and blocks are of equal size. The first block finds them there in any case.
+  // those are done with them sooner than they come, and blocks are of equal size. For the first block they are asked for in any case.
   const uint32_t n_rows = all.end - all.begin < P::kRows ? all.end - all.begin : P::kRows;
   const bool rows_are_near = n_rows / kTileRows * sizeof(Bf16Rows<K>) <= (1U << 20);
   const uint32_t n_items = items.end - items.begin, n_blocks = (n_items + P::kItems - 1) / P::kItems,
