@@ -57,7 +57,7 @@ FORGE_INLINE void fill(Panel<F, K>& panel, const uint8_t* group) {
   auto* to = panel.subs;
   for (uint32_t block = 0; block < K / F::kBlock; ++block, s += F::kScaleBytes, q += F::kCodeBytes) {
     for (uint32_t sub = 0; sub < kSubs; ++sub, ++to) {
-      prefetch_codes<F>(q + kPrefetch<K>, sub);
+      prefetch_ahead<F, K>(s, q, sub);
       u8x64 space[8];
       const uint8_t* tiles = F::tiles(q, sub, space);
       for (int t = 0; t < 8; ++t) to->tiles[t] = load<u8x64>(tiles + 64 * t) - (uint8_t)kZero<F>;

@@ -165,8 +165,8 @@ FORGE_INLINE void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
 template <class F, uint32_t K>
 FORGE_INLINE void prefetch_weights(const uint8_t* group, uint32_t k) {
   constexpr uint32_t kSubs = F::kBlock / 32;
-  __builtin_prefetch(group + k / kSubs * F::kScaleBytes);
-  prefetch_codes<F>(group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes, k % kSubs);
+  prefetch_block<F>(group + k / kSubs * F::kScaleBytes,
+                    group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes, k % kSubs);
 }
 
 }  // namespace

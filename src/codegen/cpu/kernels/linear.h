@@ -32,10 +32,12 @@ struct Activation {
 
 template <IsFloat F, uint32_t K, int M>
 FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16 (&acc)[M]) {
+  constexpr uint32_t kBytes = 16 * sizeof(typename F::Element), kLine = 64;
   for (uint32_t k = 0; k < K; ++k) {
-    const f32x16 w = load_as_f32<F>(group + 16 * k * sizeof(typename F::Element));
+    const uint8_t* at = group + kBytes * k;
+    const f32x16 w = load_as_f32<F>(at);
     if constexpr (M == 1)
-      if (k % 4 == 0) __builtin_prefetch(group + 16 * k * sizeof(typename F::Element) + kPrefetch<K>);
+      if (k % (kLine / kBytes) == 0) prefetch_ahead<F, K>(at);
     for (int m = 0; m < M; ++m) acc[m] = fma(w, splat(x.f32[(uint64_t)(row + m) * x.stride + k]), acc[m]);
   }
 }
@@ -57,7 +59,7 @@ FORGE_INLINE void sums(const uint8_t* group, const auto& x, uint32_t row, f32x16
     for (uint32_t sub = 0; sub < kSubs; ++sub) {
       const uint32_t b = block * kSubs + sub;  // of the activation
       // Where rows are few the weights come from memory; eight may be all of a batch, as they are a prompt's block.
-      if constexpr (M <= 8) prefetch_codes<F>(q + kPrefetch<K>, sub);
+      if constexpr (M <= 8) prefetch_ahead<F, K>(s, q, sub);
       u8x64 space[8];
       const auto tiles = factors<F::kTop, M>(F::tiles(q, sub, space));
       const Scales w = F::scales(s, sub);

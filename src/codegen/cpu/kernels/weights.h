@@ -283,17 +283,40 @@ concept IsFloat = requires { typename F::Element; };
 template <IsFloat F, uint32_t K>
 constexpr uint64_t kGroupBytes<F, K> = (K * 16 * sizeof(typename F::Element) + 63) / 64 * 64;
 
-// Bytes ahead at which weights of rows of K are asked for: the hardware's prefetcher stops at page boundaries.
-// `forge compile --tune` specializes it, as kGroupBlock (linear.h) and kPanels (prompt_tiles.h).
+// Bytes ahead at which weights of rows of K are asked for, into the first cache and into the second: more than the first has
+// requests for are under way that way, and the hardware's prefetcher stops at page boundaries.
+// `forge compile --tune` specializes the first, as kGroupBlock (linear.h) and kPanels (prompt_tiles.h).
 template <uint32_t K>
-constexpr uint32_t kPrefetch = 4096;
+constexpr uint32_t kPrefetch = 2048;
+constexpr uint32_t kPrefetchFar = 16384;
 
-// Asks for this part's share of the lines of a block's codes.
-template <class F>
-FORGE_INLINE void prefetch_codes(const uint8_t* q, uint32_t sub) {
-  constexpr uint32_t kSubs = F::kBlock / 32, kLine = 64, kLines = F::kCodeBytes / kLine;
-  for (uint32_t i = kLines * sub / kSubs; i < kLines * (sub + 1) / kSubs; ++i)
-    __builtin_prefetch(q + kLine * i);
+// Asks for the share of the 32 k number `sub` of a block's `bytes`.
+template <uint32_t bytes, uint32_t n_subs, int locality = 3>
+FORGE_INLINE void prefetch_share(const uint8_t* p, uint32_t sub) {
+  constexpr uint32_t kLine = 64, kLines = (bytes + kLine - 1) / kLine;
+  for (uint32_t i = kLines * sub / n_subs; i < kLines * (sub + 1) / n_subs; ++i)
+    __builtin_prefetch(p + kLine * i, 0, locality);
+}
+
+// Asks for a part's share of the block's scales and codes.
+template <class F, int locality = 3>
+FORGE_INLINE void prefetch_block(const uint8_t* scales, const uint8_t* codes, uint32_t sub) {
+  constexpr uint32_t kSubs = F::kBlock / 32;
+  prefetch_share<F::kScaleBytes, kSubs, locality>(scales, sub);
+  prefetch_share<F::kCodeBytes, kSubs, locality>(codes, sub);
+}
+
+// The same of what a pass over weights comes to next. A group's scales and codes are one piece, and the next group begins where it
+// ends: the same distance ahead of both leaves no line out.
+template <class F, uint32_t K>
+FORGE_INLINE void prefetch_ahead(const uint8_t* scales, const uint8_t* codes, uint32_t sub) {
+  prefetch_block<F>(scales + kPrefetch<K>, codes + kPrefetch<K>, sub);
+  prefetch_block<F, 2>(scales + kPrefetchFar, codes + kPrefetchFar, sub);
+}
+template <IsFloat F, uint32_t K>
+FORGE_INLINE void prefetch_ahead(const uint8_t* line) {
+  __builtin_prefetch(line + kPrefetch<K>);
+  __builtin_prefetch(line + kPrefetchFar, 0, 2);
 }
 
 // One row of a packed matrix as floats, exactly as the type's reference decoding gives them: what embed
