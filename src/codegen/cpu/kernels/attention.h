@@ -244,7 +244,7 @@ struct Queries {
 };
 
 // Scores of the positions [begin, end), which begins at a multiple of Queries::kStep, to scores[r * stride + position].
-// from_memory, here and below: rows are few, so what comes next is asked for; it lies in another page.
+// from_memory, here and below: rows are few, so what comes next, and what comes behind that, is asked for; it lies in other pages.
 template <class Shape, bool from_memory, int R>
 FORGE_INLINE void score(const KvView& kv, uint32_t head, const Queries<R>& q, const Scoring& scoring,
                         uint32_t begin, uint32_t end, float* scores, uint64_t stride) {
@@ -253,10 +253,13 @@ FORGE_INLINE void score(const KvView& kv, uint32_t head, const Queries<R>& q, co
   static_assert(kPage % (16 * n_tiles) == 0);
   for (uint32_t p0 = begin; p0 < end; p0 += 16 * n_tiles) {
     const uint8_t* keys = kv.page(p0) + head * Kv::kKeyHead;
-    const uint32_t tile = p0 % kPage / 16, after = p0 + 16 * n_tiles;
-    const uint8_t* next = keys;
-    if (from_memory && after < end)
-      next = kv.page(after) + head * Kv::kKeyHead + (uint64_t)(after % kPage) * dim * Kv::kElementBytes;
+    const uint32_t tile = p0 % kPage / 16;
+    const auto keys_from = [&](uint32_t p) __attribute__((always_inline)) {
+      if (!from_memory || p >= end) return keys;
+      return (const uint8_t*)kv.page(p) + head * Kv::kKeyHead +
+             (uint64_t)(p % kPage) * dim * Kv::kElementBytes;
+    };
+    const uint8_t *next = keys_from(p0 + 16 * n_tiles), *far = keys_from(p0 + 2 * kPage);
     f32x16 acc[R][n_tiles] = {};
     for (uint32_t d0 = 0; d0 < dim; d0 += kKvBlock) {
       f32x16 scale[n_tiles] = {};
@@ -267,8 +270,10 @@ FORGE_INLINE void score(const KvView& kv, uint32_t head, const Queries<R>& q, co
       const uint32_t d1 = dim - d0 < kKvBlock ? dim : d0 + kKvBlock;
       for (uint32_t d = d0; d < d1; ++d) {
         if (from_memory && d % (4 / Kv::kElementBytes) == 0)  // a line
-          for (uint32_t t = 0; t < n_tiles; ++t)
-            __builtin_prefetch(next + (uint64_t)16 * (t * dim + d) * Kv::kElementBytes);
+          for (uint32_t t = 0; t < n_tiles; ++t) {
+            const uint64_t at = (uint64_t)16 * (t * dim + d) * Kv::kElementBytes;
+            prefetch_near_and_far(next + at, far + at);
+          }
         for (uint32_t t = 0; t < n_tiles; ++t) {
           const f32x16 k = load_kv<Shape>(keys, (uint64_t)(tile + t) * dim + d, scale[t]);
           for (int r = 0; r < R; ++r) acc[r][t] = fma(splat(q.query[r][d]), k, acc[r][t]);
@@ -316,8 +321,11 @@ FORGE_INLINE void weigh(const KvView& kv, uint32_t head, const Queries<R>& q, co
   const uint32_t n = Kv::kPadDim - d0 < chunk ? (Kv::kPadDim - d0) / 16 : chunk / 16, end = q.end();
   for (uint32_t p0 = q.begin() / kPage * kPage; p0 < end; p0 += kPage) {
     const uint8_t* values = kv.page(p0) + Kv::kValues + head * Kv::kValueHead;
-    const uint8_t* next = values;
-    if (from_memory && p0 + kPage < end) next = kv.page(p0 + kPage) + Kv::kValues + head * Kv::kValueHead;
+    const auto values_from = [&](uint32_t p) __attribute__((always_inline)) {
+      if (!from_memory || p >= end) return values;
+      return (const uint8_t*)kv.page(p) + Kv::kValues + head * Kv::kValueHead;
+    };
+    const uint8_t *next = values_from(p0 + kPage), *far = values_from(p0 + 2 * kPage);
     const uint32_t p1 = p0 + kPage < end ? p0 + kPage : end;
     // Positions that all queries see, and around them the few that only the earlier or the later ones do: the others
     // must not meet those, not even with a weight of zero, or a NaN there would be in their sums or not depending on
@@ -326,8 +334,10 @@ FORGE_INLINE void weigh(const KvView& kv, uint32_t head, const Queries<R>& q, co
     uint32_t p = p0 < q.first[0] ? q.first[0] : p0;
     const auto add = [&](bool all_see) __attribute__((always_inline)) {
       if (from_memory)
-        for (uint32_t at = 0; at < chunk * Kv::kElementBytes; at += 64)
-          __builtin_prefetch(next + ((uint64_t)(p - p0) * Kv::kPadDim + d0) * Kv::kElementBytes + at);
+        for (uint32_t line = 0; line < chunk * Kv::kElementBytes; line += 64) {
+          const uint64_t at = ((uint64_t)(p - p0) * Kv::kPadDim + d0) * Kv::kElementBytes + line;
+          prefetch_near_and_far(next + at, far + at);
+        }
       for (uint32_t i = 0; i < chunk / 16; ++i) {
         if (Kv::kPadDim % chunk != 0 && i >= n) break;
         const f32x16 v = load_value<Shape>(values, p - p0, d0 / 16 + i);

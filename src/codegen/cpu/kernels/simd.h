@@ -121,6 +121,13 @@ FORGE_INLINE float load_one(const void* p) {  // one such weight
     return __builtin_bit_cast(float, (uint32_t)load<uint16_t>(p) << 16);
 }
 
+// Asks for lines of memory, one into the first cache and one, of what comes later, into the second: that has places for more
+// requests than the first.
+FORGE_INLINE void prefetch_near_and_far(const void* near, const void* far) {
+  __builtin_prefetch(near);
+  __builtin_prefetch(far, 0, 2);
+}
+
 // The lanes' sum as a fixed tree: halves are added until one is left.
 FORGE_INLINE float reduce_add(f32x16 v) {
   typedef float f32x8 __attribute__((vector_size(32)));

@@ -315,8 +315,7 @@ FORGE_INLINE void prefetch_ahead(const uint8_t* scales, const uint8_t* codes, ui
 }
 template <IsFloat F, uint32_t K>
 FORGE_INLINE void prefetch_ahead(const uint8_t* line) {
-  __builtin_prefetch(line + kPrefetch<K>);
-  __builtin_prefetch(line + kPrefetchFar, 0, 2);
+  prefetch_near_and_far(line + kPrefetch<K>, line + kPrefetchFar);
 }
 
 // One row of a packed matrix as floats, exactly as the type's reference decoding gives them: what embed
