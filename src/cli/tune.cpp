@@ -25,7 +25,7 @@ constexpr uint32_t kPrompt = 128, kDecode = 8;  // tokens of a run
 using Candidates = std::array<Schedule, 4>;
 constexpr Candidates kVectorCandidates = {{{}, {1024, 2}, {4096, 8}, {8192, 16}}};
 constexpr Candidates kTileCandidates = {
-    {{}, {1024, 4}, {4096, 8}, {8192, 16}}};  // the tiles' own are 12 or 16
+    {{}, {1024, 4}, {4096, 12}, {8192, 16}}};  // the tiles' own are 8 or 16
 
 // What /proc/cpuinfo calls this processor: a name, or the numbers that aarch64 has instead.
 std::string processor_name() {

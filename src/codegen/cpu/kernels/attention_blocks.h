@@ -132,14 +132,12 @@ FORGE_INLINE void value_step(PromptBlock<Shape>& b, uint32_t tile, const Tile* w
 }
 
 // What the scores weigh, to weights, and the sums so far, times what they are worth beside it; p0: the page's first position.
-// between<r>() behind row r.
-template <class Shape, class Between>
+// between<r>() behind row r. all_seen: by each of the queries.
+template <bool all_seen, class Shape, class Between>
 FORGE_INLINE void weigh_page(PromptBlock<Shape>& b, uint32_t tile, Scores<Shape>& scores, Tile* weights,
                              uint32_t p0, const Scoring& scoring, const Between& between) {
   using B = PromptBlock<Shape>;
   const uint32_t *first = b.first + tile * kTileRows, *limit = b.limit + tile * kTileRows;
-  // Limits and firsts ascend; those of a tile's rest are zero.
-  const bool all_seen = limit[kTileRows - 1] != 0 && p0 >= first[kTileRows - 1] && p0 + kPage <= limit[0];
   const auto sees = [&](uint32_t r, uint32_t t) __attribute__((always_inline)) {
     const i32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
                  position = lane + (int32_t)(p0 + 16 * t);
@@ -234,12 +232,17 @@ template <class Shape>
           if (t > t0) value_step<p - kScoreSteps<Shape>>(b, t - 1, weights[(t - 1) % 2]);
         }
       };
-      weigh_page(
-          b, t, scores[t % 2], weights[t % 2], p0, scoring, [&]<uint32_t r>() __attribute__((always_inline)) {
-            constexpr uint32_t first = kSteps * r / kTileRows, end = kSteps * (r + 1) / kTileRows;
-            for_each_index<end - first>(
-                [&]<uint32_t i>() __attribute__((always_inline)) { step.template operator()<first + i>(); });
-          });
+      const auto between = [&]<uint32_t r>() __attribute__((always_inline)) {
+        constexpr uint32_t from = kSteps * r / kTileRows, to = kSteps * (r + 1) / kTileRows;
+        for_each_index<to - from>(
+            [&]<uint32_t i>() __attribute__((always_inline)) { step.template operator()<from + i>(); });
+      };
+      // Limits and firsts ascend; those of a tile's rest are zero.
+      const uint32_t *first = b.first + t * kTileRows, *limit = b.limit + t * kTileRows;
+      if (limit[kTileRows - 1] != 0 && p0 >= first[kTileRows - 1] && p0 + kPage <= limit[0])
+        weigh_page<true>(b, t, scores[t % 2], weights[t % 2], p0, scoring, between);
+      else
+        weigh_page<false>(b, t, scores[t % 2], weights[t % 2], p0, scoring, between);
     }
     for_each_index<kValueSteps<Shape>>([&]<uint32_t p>() __attribute__((always_inline)) {
       value_step<p>(b, t1 - 1, weights[(t1 - 1) % 2]);

@@ -31,16 +31,6 @@ struct Bf16Rows {
   alignas(64) Tile tile[K / 32];
 };
 
-// Asks for a line that will be written: a store that finds it waits for no one.
-FORGE_INLINE void prefetch_to_write(const void* line) {
-#if defined(__AMX_TILE__)
-  // Every processor with the unit has the instruction; the builtin takes it only where -m flags promise it.
-  asm volatile("prefetchw %0" : : "m"(*(const uint8_t*)line));
-#else
-  __builtin_prefetch(line, 1);
-#endif
-}
-
 // To nearest, ties to even, in the upper halves of the lanes; subnormal numbers become zero, a NaN quiet.
 FORGE_INLINE u32x16 round_to_bf16(f32x16 v) {
   const u32x16 bits = (u32x16)v, magnitude = bits & 0x7FFFFFFF;
@@ -165,7 +155,7 @@ FORGE_INLINE void let_go() {
 }
 
 // sums[b][16 a + r] = (add ? sums[b][16 a + r] : 0) + row r of tiles first .. first + n of rows a with the n tiles of panel b,
-// a < A, b < 2; for each of the n step<i>() behind product i of four, of two products both last behind the second.
+// a < A, b < 2; for each of the n step<0>() behind the first product, step<1>() behind the second and step<2>() behind the last.
 //
 // Rows stay in the first cache while panels pass by, which are loaded with the hint not to.
 template <int A, bool add, uint32_t K, class Step>
@@ -193,13 +183,11 @@ template <int A, bool add, uint32_t K, class Step>
       _tile_loadd(4, a1, 64);
       _tile_dpbf16ps(2, 4, 5);
       let_go<5>();
-      step.template operator()<2>();
       _tile_dpbf16ps(3, 4, 6);
       let_go<4>();
     }
     let_go<6>();
-    if constexpr (A == 1) step.template operator()<2>();
-    step.template operator()<3>();
+    step.template operator()<2>();
   }
   _tile_stored(0, sums[0], 64);
   _tile_stored(1, sums[1], 64);
@@ -273,7 +261,7 @@ template <int A, bool add, uint32_t K, class Step>
                                             const WeightTile* panel0, const WeightTile* panel1,
                                             PairSums* sums, Step& step) {
   for (uint32_t k = 0; k < n; ++k)
-    for_each_index<4>([&]<uint32_t i>() __attribute__((always_inline)) { step.template operator()<i>(); });
+    for_each_index<3>([&]<uint32_t i>() __attribute__((always_inline)) { step.template operator()<i>(); });
   for (int b = 0; b < 2; ++b)
     for (uint32_t r = 0; r < A * kTileRows; ++r) {
       float* to = sums[b][r];

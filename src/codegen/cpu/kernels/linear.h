@@ -178,7 +178,8 @@ template <class F, uint32_t K, class Bias = F32, class Map = AsItIs, bool with_b
 FORGE_INLINE void linear(Range groups, Range rows, const uint8_t* weight,
                          const Activation<K, with_bf16, of>& x, Output to, const uint8_t* bias = nullptr,
                          const float* addend = nullptr, Map map = {}) {
-  const auto finish = [&](uint32_t g, uint32_t row, uint32_t n, const float(*sums)[16])
+  // Closures that wait beside the products hold copies: what they refer to would be read again behind each store.
+  const auto finish = [=](uint32_t g, uint32_t row, uint32_t n, const float(*sums)[16])
                           __attribute__((always_inline)) {
                             for (uint32_t m = 0; m < n; ++m) {
                               const uint64_t at = (uint64_t)(row + m) * to.stride + 16 * g;
@@ -198,28 +199,20 @@ FORGE_INLINE void linear(Range groups, Range rows, const uint8_t* weight,
   if constexpr (with_bf16) {
     // A pair of groups at a time.
     const Range pairs = {0, (groups.end - groups.begin + 1) / 2};
-    const auto first = [&](uint32_t pair) __attribute__((always_inline)) { return groups.begin + 2 * pair; };
-    const auto count = [&](uint32_t pair)
+    const auto first = [=](uint32_t pair) __attribute__((always_inline)) { return groups.begin + 2 * pair; };
+    const auto count = [=](uint32_t pair)
                            __attribute__((always_inline)) { return groups.end - first(pair) > 1 ? 2U : 1U; };
     // A lone group is both; the second's sums are dropped.
-    const auto group = [&](uint32_t pair, uint32_t panel) __attribute__((always_inline)) {
+    const auto group = [=](uint32_t pair, uint32_t panel) __attribute__((always_inline)) {
       return weight + (first(pair) + panel % count(pair)) * kGroupBytes<F, K>;
     };
     for_prompt_tiles<K>(
-        pairs, rows, x.bf16, x.classes,
-        [&](uint32_t pair, uint32_t panel, uint32_t k)
-            __attribute__((always_inline)) { prefetch_weights<F, K>(group(pair, panel), k); },
-        [&](uint32_t pair, uint32_t panel, uint32_t k, WeightTile& tile)
-            __attribute__((always_inline)) { fill<F, K>(tile, group(pair, panel), k); },
-        [&]<uint32_t n>(uint32_t pair, uint32_t row) __attribute__((always_inline)) {
-          for (uint32_t m = 0; m < n; ++m)
-            for (uint32_t i = 0; i < count(pair); ++i) {
-              const uint64_t at = (uint64_t)(row + m) * to.stride + 16 * (first(pair) + i);
-              prefetch_to_write(to.out + at);
-              if (addend != nullptr && addend != to.out) __builtin_prefetch(addend + at);
-            }
-        },
-        [&]<uint32_t n>(uint32_t pair, uint32_t row, const float(*sums0)[16], const float(*sums1)[16])
+        pairs, rows, x.bf16, x.classes, group,
+        [](uint32_t, const uint8_t* from, uint32_t k)
+            __attribute__((always_inline)) { prefetch_weights<F, K>(from, k); },
+        [](uint32_t, const uint8_t* from, uint32_t k, WeightTile& tile)
+            __attribute__((always_inline)) { fill<F, K>(tile, from, k); },
+        [=]<uint32_t n>(uint32_t pair, uint32_t row, const float(*sums0)[16], const float(*sums1)[16])
             __attribute__((always_inline)) {
               finish(first(pair), row, n, sums0);
               if (count(pair) == 2) finish(first(pair) + 1, row, n, sums1);
@@ -262,26 +255,22 @@ FORGE_INLINE void linear_gated(Range groups, Range rows, const uint8_t* gate, co
   if constexpr (with_bf16) {
     for_prompt_tiles<K>(
         groups, rows, x.bf16, x.classes,
-        [&](uint32_t g, uint32_t panel, uint32_t k) __attribute__((always_inline)) {
+        [=](uint32_t g, uint32_t panel) __attribute__((always_inline)) {
+          return panel == 0 ? gate + g * kGroupBytes<FGate, K> : up + g * kGroupBytes<FUp, K>;
+        },
+        [](uint32_t panel, const uint8_t* from, uint32_t k) __attribute__((always_inline)) {
           if (alike || panel == 0)
-            prefetch_weights<FGate, K>((panel == 0 ? gate : up) + g * kGroupBytes<FGate, K>, k);
+            prefetch_weights<FGate, K>(from, k);
           else
-            prefetch_weights<FUp, K>(up + g * kGroupBytes<FUp, K>, k);
+            prefetch_weights<FUp, K>(from, k);
         },
-        [&](uint32_t g, uint32_t panel, uint32_t k, WeightTile& tile) __attribute__((always_inline)) {
+        [](uint32_t panel, const uint8_t* from, uint32_t k, WeightTile& tile) __attribute__((always_inline)) {
           if (alike || panel == 0)
-            fill<FGate, K>(tile, (panel == 0 ? gate : up) + g * kGroupBytes<FGate, K>, k);
+            fill<FGate, K>(tile, from, k);
           else
-            fill<FUp, K>(tile, up + g * kGroupBytes<FUp, K>, k);
+            fill<FUp, K>(tile, from, k);
         },
-        [&]<uint32_t n>(uint32_t g, uint32_t row) __attribute__((always_inline)) {
-          for (uint32_t m = 0; m < n; ++m)
-            if constexpr (for_next)
-              prefetch_to_write(half_line(prompts.rows, row, g) + 32 * m);
-            else
-              prefetch_to_write(to.out + (uint64_t)(row + m) * to.stride + 16 * g);
-        },
-        [&]<uint32_t n>(uint32_t g, uint32_t row, const float(*of_gate)[16], const float(*of_up)[16])
+        [=]<uint32_t n>(uint32_t g, uint32_t row, const float(*of_gate)[16], const float(*of_up)[16])
             __attribute__((always_inline)) {
               typedef typename Rows<n>::F32 F32;
               const F32 v = activate.template of_prompt<n>(load<F32>(of_gate)) * load<F32>(of_up);

@@ -25,9 +25,9 @@ struct Bf16Panel {
 };
 
 // Panels of a block, which the rows pass by together: each two more save reading all rows once again, so they are more where
-// rows don't fit the second cache. One block is made while another is multiplied with.
+// rows don't fit the second cache, and few where they do: panels take its room. One block is made while another is multiplied with.
 template <uint32_t K>
-constexpr uint32_t kPanels = K > 2048 ? 16 : 12;
+constexpr uint32_t kPanels = K > 2048 ? 16 : 8;
 
 // A block of items, a piece of the columns and a pass of rows: what is multiplied at a time.
 template <uint32_t K>
@@ -52,21 +52,27 @@ constexpr uint32_t kTilesAhead = 8;
 // A tile of weights in the order of making: all of a panel, then of the item's other one; or, of both together, by turns.
 struct TileOf {
   uint32_t item = 0, panel = 0, k = 0;
+  const uint8_t* from[2] = {};  // what the item's panels are made of
 
+  template <class Group>
+  inline __attribute__((always_inline)) void begin(uint32_t first_item, const Group& group) {
+    item = first_item;
+    panel = k = 0;
+    for (uint32_t p = 0; p < 2; ++p) from[p] = group(item, p);
+  }
   // n: tiles of a panel.
-  template <bool both = false>
-  inline __attribute__((always_inline)) void advance(uint32_t n) {
+  template <bool both = false, class Group>
+  inline __attribute__((always_inline)) void advance(uint32_t n, const Group& group) {
     if constexpr (both) {
       panel ^= 1;
       if (panel != 0 || ++k < n) return;
-      k = 0;
-      ++item;
     } else {
       if (++k < n) return;
       k = 0;
-      item += panel;
       panel ^= 1;
+      if (panel != 0) return;
     }
+    begin(item + 1, group);
   }
 };
 
@@ -87,30 +93,29 @@ FORGE_INLINE uint32_t finish_some(const Finish& finish, const rt::RowClass* clas
 constexpr uint32_t kTogether = 4;
 
 // What the vector unit does between products, a little at each step of k: it makes tiles of the next portion, finishes rows of
-// the last product, asks for the lines where those of this one will go, which are no nearer than the third cache by then, and for
-// the next rows where those are not near.
+// the last product, and asks for the next rows where those are not near. Lines that are written are not asked for: stores wait
+// for nobody, and asking takes the time of products.
 // Few products may be under way at once, and the next ones begin only when what stands before them is done: so each product has its
 // share behind it, and each step finishes two rows, without a call (bench/NOTES.md, "Steps of one length").
-template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
+template <uint32_t K, class Group, class Ask, class Fill, class Finish>
 struct Overlapped {
-  const Ask& ask;
-  const Fill& fill;
-  const Prefetch& prefetch;
-  const Finish& finish;
+  const Group group;
+  const Ask ask;
+  const Fill fill;
+  const Finish finish;
   const rt::RowClass* classes;
   // Tiles to make, one panel behind the other, so many for so many steps. Their weights are asked for a few tiles ahead.
   Portion<K> next = {};
   Bf16Panel<K> (*panels)[2] = nullptr;
   TileOf to_make = {}, to_ask = {};
-  uint32_t n_made = 0, n_asked = 0, n_tiles = 0, n_steps = 1, owed = 0;
-  // A product, which of its rows is next, and for how many of them lines are asked for at a step.
+  uint32_t n_of_panel = 0, n_made = 0, n_asked = 0, n_tiles = 0, n_steps = 1, owed = 0;
+  // A product, and which of its rows is next.
   struct Product {
     uint32_t item, first_row, row, end;
     const PairSums* sums;
     bool only_prompts;
   };
-  Product last = {}, now = {};
-  uint32_t at_a_step = 0;
+  Product last = {};
   // Lines of the first of the next two blocks of rows, and how many are asked for at a step; likewise the second's.
   const uint8_t *ahead = nullptr, *ahead_end = nullptr;
   uint32_t ahead_at_a_step = 0;
@@ -118,15 +123,15 @@ struct Overlapped {
   inline __attribute__((always_inline)) void ask_for_tile() {
     if (n_asked == n_tiles) return;
     ++n_asked;
-    ask(next.items.begin + to_ask.item, to_ask.panel, next.first + to_ask.k);
-    to_ask.advance(next.n_tiles());
+    ask(to_ask.panel, to_ask.from[to_ask.panel], next.first + to_ask.k);
+    to_ask.advance(n_of_panel, group);
   }
   [[gnu::noinline]] void make_tile() {
     ask_for_tile();
     ++n_made;
-    const TileOf t = to_make;
-    fill(next.items.begin + t.item, t.panel, next.first + t.k, panels[t.item][t.panel].tile[t.k]);
-    to_make.advance(next.n_tiles());
+    const TileOf& t = to_make;
+    fill(t.panel, t.from[t.panel], next.first + t.k, panels[t.item - next.items.begin][t.panel].tile[t.k]);
+    to_make.advance(n_of_panel, group);
   }
   // Returns how many.
   template <uint32_t n>
@@ -138,17 +143,13 @@ struct Overlapped {
   void make(const Portion<K>& portion, Bf16Panel<K> (*to)[2], uint32_t steps) {
     next = portion;
     panels = to;
-    to_make = to_ask = {};
+    to_make.begin(next.items.begin, group);
+    to_ask = to_make;
     n_made = n_asked = owed = 0;
-    n_tiles = 2 * portion.n_items() * portion.n_tiles();
+    n_of_panel = portion.n_tiles();
+    n_tiles = 2 * portion.n_items() * n_of_panel;
     n_steps = steps;
     for (uint32_t i = 0; i < kTilesAhead; ++i) ask_for_tile();
-  }
-  // is_whole: behind it the sums of these rows are.
-  void begin(uint32_t item, Range rows, bool only_prompts, const PairSums* sums, bool is_whole,
-             uint32_t steps) {
-    now = {item, rows.begin, rows.begin, is_whole ? rows.end : rows.begin, sums, only_prompts};
-    at_a_step = (rows.end - rows.begin + steps - 1) / steps;
   }
   // Asks for n tiles of each of two blocks of rows during so many steps.
   void ask_for_rows(const Bf16Rows<K>* rows, uint32_t first, uint32_t n, uint32_t steps) {
@@ -156,12 +157,12 @@ struct Overlapped {
     ahead_end = ahead + n * sizeof(Tile);
     ahead_at_a_step = (n * (uint32_t)sizeof(Tile) / 64 + steps - 1) / steps;
   }
-  void end() {
+  // is_whole: the sums of these rows are.
+  void finish_next(uint32_t item, Range rows, bool only_prompts, const PairSums* sums, bool is_whole) {
     finish_all();
-    last = now;
-    last.row = last.first_row;
+    last = {item, rows.begin, rows.begin, is_whole ? rows.end : rows.begin, sums, only_prompts};
   }
-  // Behind product number i of the four of a step.
+  // Behind a product of a step: the first, the second, the last.
   template <uint32_t i>
   inline __attribute__((always_inline)) void operator()() {
     if constexpr (i == 0) {
@@ -171,17 +172,17 @@ struct Overlapped {
     if constexpr (i == 1)
       if (last.row < last.end) {
         if (last.only_prompts) {
-          const uint32_t at = last.row - last.first_row;
-          finish.template operator()<2>(last.item, last.row, last.sums[0] + at, last.sums[1] + at);
+          // Copies: what is stored might be them, for all that the compiler knows.
+          const Finish f = finish;
+          const Product p = last;
           last.row += 2;
+          const uint32_t at = p.row - p.first_row;
+          f.template operator()<2>(p.item, p.row, p.sums[0] + at, p.sums[1] + at);
         } else {
           finish_two();
         }
       }
     if constexpr (i == 2)
-      for (uint32_t row = 0; row < at_a_step && now.row < now.end; row += 2, now.row += 2)
-        prefetch.template operator()<2>(now.item, now.row);
-    if constexpr (i == 3)
       for (uint32_t line = 0; line < ahead_at_a_step && ahead != ahead_end; ++line, ahead += 64) {
         __builtin_prefetch(ahead, 0, 2);
         __builtin_prefetch(ahead + sizeof(Bf16Rows<K>), 0, 2);
@@ -208,11 +209,10 @@ struct Overlapped {
 constexpr uint32_t kFewBlocks = 4;
 
 // blocks[a]: their rows, a < A.
-template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class Finish>
+template <uint32_t K, uint32_t A, class Group, class Ask, class Fill, class Finish>
 [[gnu::noinline]] static void for_few_prompt_blocks(Range items, const Range* blocks, const Bf16Rows<K>* rows,
-                                                    const rt::RowClass* classes, const Ask& ask,
-                                                    const Fill& fill, const Prefetch& prefetch,
-                                                    const Finish& finish) {
+                                                    const rt::RowClass* classes, const Group& group,
+                                                    const Ask& ask, const Fill& fill, const Finish& finish) {
   // Both panels of an item together where there are registers for their sums: rows are loaded once, and two sums don't wait for
   // each other's products.
   constexpr uint32_t kTiles = K / 32, P = A <= 2 ? 2 : 1;
@@ -222,17 +222,19 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
   alignas(64) SumTile sums[2 * A];  // of the first panel, then of the other
   const Bf16Rows<K>* of_blocks[A];
   for (uint32_t a = 0; a < A; ++a) of_blocks[a] = rows + blocks[a].begin / kTileRows;
-  TileOf to_ask = {items.begin}, to_make = {items.begin};
+  TileOf to_make;
+  to_make.begin(items.begin, group);
+  TileOf to_ask = to_make;
   const auto ask_for_next = [&]() __attribute__((always_inline)) {
     if (to_ask.item == items.end) return;
-    ask(to_ask.item, to_ask.panel, to_ask.k);
-    to_ask.advance<P == 2>(kTiles);
+    ask(to_ask.panel, to_ask.from[to_ask.panel], to_ask.k);
+    to_ask.advance<P == 2>(kTiles, group);
   };
   const auto make_next = [&](WeightTile& to) __attribute__((always_inline)) {
     ask_for_next();
     if (to_make.item == items.end) return;
-    fill(to_make.item, to_make.panel, to_make.k, to);
-    to_make.advance<P == 2>(kTiles);
+    fill(to_make.panel, to_make.from[to_make.panel], to_make.k, to);
+    to_make.advance<P == 2>(kTiles, group);
   };
   for (uint32_t i = 0; i < kTilesAhead; ++i) ask_for_next();
   for (uint32_t i = 0; i < kMadeAhead; ++i) make_next(weights[i]);
@@ -246,10 +248,6 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
         add_few<A, P>(of_blocks, k, weights + turn % kPlaces, sums + A * panel);
       }
       end_few<A * P>(sums + A * panel);
-      if (panel == 0)
-        for (uint32_t a = 0; a < A; ++a)
-          for (uint32_t row = blocks[a].begin; row < blocks[a].end; row += 2)
-            prefetch.template operator()<2>(item, row);
     }
     for (uint32_t a = 0; a < A; ++a) {
       const auto [begin, end] = blocks[a];
@@ -261,12 +259,12 @@ template <uint32_t K, uint32_t A, class Ask, class Fill, class Prefetch, class F
   release_bf16_tiles();
 }
 
-// For each item a pair of panels and all prompt rows of `all`, which begins with a tile: ask(item, panel, k) asks for what
-// fill(item, panel, k, tile) reads to make tile k of one; prefetch<n>(item, row) for the lines that finish<n>(item, row, sums0, sums1)
-// will need, and those of a row behind the last; finish has the sums of n rows of a tile with both panels.
-template <uint32_t K, class Ask, class Fill, class Prefetch, class Finish>
+// For each item a pair of panels and all prompt rows of `all`, which begins with a tile: group(item, panel) is where the panel's
+// weights are, of an item behind the last anything; ask(panel, group, k) asks for what fill(panel, group, k, tile) reads to make
+// tile k of it; finish<n>(item, row, sums0, sums1) has the sums of n rows of a tile with both panels.
+template <uint32_t K, class Group, class Ask, class Fill, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* rows,
-                                   const rt::RowClass* classes, Ask ask, Fill fill, Prefetch prefetch,
+                                   const rt::RowClass* classes, Group group, Ask ask, Fill fill,
                                    Finish finish) {
   using P = Portion<K>;
   constexpr uint32_t kBoth = 2 * kTileRows;
@@ -286,7 +284,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
   if (n_found <= kFewBlocks) {
     for_each_index<kFewBlocks>([&]<uint32_t i>() __attribute__((always_inline)) {
       if (n_found == i + 1)
-        for_few_prompt_blocks<K, i + 1>(items, blocks, rows, classes, ask, fill, prefetch, finish);
+        for_few_prompt_blocks<K, i + 1>(items, blocks, rows, classes, group, ask, fill, finish);
     });
     return;
   }
@@ -310,7 +308,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
     return p;
   };
   P now = {piece_of(items, items.begin, rows_are_near && most > 2 ? 2 : most), pass_from(all.begin), 0};
-  Overlapped<K, Ask, Fill, Prefetch, Finish> overlapped{ask, fill, prefetch, finish, classes};
+  Overlapped<K, Group, Ask, Fill, Finish> overlapped{group, ask, fill, finish, classes};
   overlapped.make(now, panels[0], 1);
   overlapped.make_all();
   configure_bf16_tiles();
@@ -339,7 +337,6 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
       for (uint32_t item = 0; item < now.n_items(); ++item, turn ^= 1) {
         const Bf16Panel<K>* b = panels[block][item];
         PairSums* to = sums[kPieces ? (row - now.rows.begin) / kBoth * P::kItems + item : turn];
-        overlapped.begin(now.items.begin + item, both, only_prompts, to, now.is_last(), n);
         if (two && add)
           tile_products<2, true>(a, now.first, n, b[0].tile, b[1].tile, to, overlapped);
         else if (two)
@@ -348,7 +345,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
           tile_products<1, true>(a, now.first, n, b[0].tile, b[1].tile, to, overlapped);
         else
           tile_products<1, false>(a, now.first, n, b[0].tile, b[1].tile, to, overlapped);
-        overlapped.end();
+        overlapped.finish_next(now.items.begin + item, both, only_prompts, to, now.is_last());
       }
     }
     overlapped.finish_all();
