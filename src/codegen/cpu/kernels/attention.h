@@ -244,7 +244,8 @@ struct Queries {
 };
 
 // Scores of the positions [begin, end), which begins at a multiple of Queries::kStep, to scores[r * stride + position].
-// from_memory, here and below: rows are few, so what comes next, and what comes behind that, is asked for; it lies in other pages.
+// from_memory, here and below: rows are few, so what comes next, and what comes behind that, is asked for; it may lie in
+// another page.
 template <class Shape, bool from_memory, int R>
 FORGE_INLINE void score(const KvView& kv, uint32_t head, const Queries<R>& q, const Scoring& scoring,
                         uint32_t begin, uint32_t end, float* scores, uint64_t stride) {

@@ -161,12 +161,14 @@ FORGE_INLINE void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
   }
 }
 
-// Asks for what fill will read.
+// Asks for what fill will read; with a block's first tile for all of its scales.
 template <class F, uint32_t K>
 FORGE_INLINE void prefetch_weights(const uint8_t* group, uint32_t k) {
   constexpr uint32_t kSubs = F::kBlock / 32;
-  prefetch_block<F>(group + k / kSubs * F::kScaleBytes,
-                    group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes, k % kSubs);
+  const uint32_t block = k / kSubs, sub = k % kSubs;
+  if (sub == 0) prefetch_share<F::kScaleBytes>(group + block * F::kScaleBytes);
+  prefetch_share<F::kCodeBytes, kSubs>(group + kScaleStreamBytes<F, K> + (uint64_t)block * F::kCodeBytes,
+                                       sub);
 }
 
 }  // namespace

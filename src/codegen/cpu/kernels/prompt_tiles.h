@@ -93,10 +93,10 @@ FORGE_INLINE uint32_t finish_some(const Finish& finish, const rt::RowClass* clas
 constexpr uint32_t kTogether = 4;
 
 // What the vector unit does between products, a little at each step of k: it makes tiles of the next portion, finishes rows of
-// the last product, and asks for the next rows where those are not near. Lines that are written are not asked for: stores wait
-// for nobody, and asking takes the time of products.
-// Few products may be under way at once, and the next ones begin only when what stands before them is done: so each product has its
-// share behind it, and each step finishes two rows, without a call (bench/NOTES.md, "Steps of one length").
+// the last product, and asks for the next rows where those are not near. Lines of outputs and addends are not asked for: asking
+// takes the time of products, and nothing waits long for them.
+// Few products may be under way at once, and the next ones begin only when what stands before them is done: so shares
+// stand behind the first, the second and the last, and each step finishes two rows, without a call (bench/NOTES.md, "Steps of one length").
 template <uint32_t K, class Group, class Ask, class Fill, class Finish>
 struct Overlapped {
   const Group group;

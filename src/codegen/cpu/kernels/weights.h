@@ -290,16 +290,16 @@ template <uint32_t K>
 constexpr uint32_t kPrefetch = 2048;
 constexpr uint32_t kPrefetchFar = 16384;
 
-// Asks for the share of the 32 k number `sub` of a block's `bytes`.
-template <uint32_t bytes, uint32_t n_subs, int locality = 3>
-FORGE_INLINE void prefetch_share(const uint8_t* p, uint32_t sub) {
-  constexpr uint32_t kLine = 64, kLines = (bytes + kLine - 1) / kLine;
-  for (uint32_t i = kLines * sub / n_subs; i < kLines * (sub + 1) / n_subs; ++i)
+// Asks for the share of part `sub` of `bytes`: of few lines the first parts ask, as they are read by all.
+template <uint32_t bytes, uint32_t n_subs = 1, int locality = 3>
+FORGE_INLINE void prefetch_share(const uint8_t* p, uint32_t sub = 0) {
+  constexpr uint32_t kLine = 64, kLines = (bytes + kLine - 1) / kLine, kUp = n_subs - 1;
+  for (uint32_t i = (kLines * sub + kUp) / n_subs; i < (kLines * (sub + 1) + kUp) / n_subs; ++i)
     __builtin_prefetch(p + kLine * i, 0, locality);
 }
 
-// Asks for a part's share of the block's scales and codes.
-template <class F, int locality = 3>
+// Asks for the share of the 32 k number `sub` of a block's scales and codes.
+template <class F, int locality>
 FORGE_INLINE void prefetch_block(const uint8_t* scales, const uint8_t* codes, uint32_t sub) {
   constexpr uint32_t kSubs = F::kBlock / 32;
   prefetch_share<F::kScaleBytes, kSubs, locality>(scales, sub);
@@ -307,10 +307,11 @@ FORGE_INLINE void prefetch_block(const uint8_t* scales, const uint8_t* codes, ui
 }
 
 // The same of what a pass over weights comes to next. A group's scales and codes are one piece, and the next group begins where it
-// ends: the same distance ahead of both leaves no line out.
+// ends: the same distance ahead of both leaves no line out. A group's first codes are asked for at its scales' pace, too late from
+// near; by then they are in the second cache.
 template <class F, uint32_t K>
 FORGE_INLINE void prefetch_ahead(const uint8_t* scales, const uint8_t* codes, uint32_t sub) {
-  prefetch_block<F>(scales + kPrefetch<K>, codes + kPrefetch<K>, sub);
+  prefetch_block<F, 3>(scales + kPrefetch<K>, codes + kPrefetch<K>, sub);
   prefetch_block<F, 2>(scales + kPrefetchFar, codes + kPrefetchFar, sub);
 }
 template <IsFloat F, uint32_t K>
