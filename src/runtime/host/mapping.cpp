@@ -43,6 +43,14 @@ Result<Mapping> Mapping::reserve(uint64_t n) {
   return Mapping({static_cast<uint8_t*>(address), n});
 }
 
+void Mapping::let_go(std::span<const uint8_t> part) const {
+  if (part.empty()) return;
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  const auto offset = static_cast<size_t>(part.data() - bytes_.data());
+  const size_t begin = (offset + page - 1) / page * page, end = (offset + part.size()) / page * page;
+  if (begin < end) madvise(bytes_.data() + begin, end - begin, MADV_DONTNEED);
+}
+
 Mapping::Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
 
 Mapping& Mapping::operator=(Mapping&& other) noexcept {

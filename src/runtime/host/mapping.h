@@ -24,6 +24,8 @@ class Mapping {
   Mapping& operator=(const Mapping&) = delete;
   ~Mapping();
   std::span<uint8_t> bytes() const { return bytes_; }
+  // Of a file: whole pages of `part`, which lies in it, take no memory of this process until they are read again.
+  void let_go(std::span<const uint8_t> part) const;
 
  private:
   explicit Mapping(std::span<uint8_t> bytes) : bytes_(bytes) {}

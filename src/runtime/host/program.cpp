@@ -377,7 +377,10 @@ Result<SamplingParams> sampling_params(const SamplingFlags& flags, const Tokeniz
 }
 
 Result<Tokenizer> open_tokenizer(const Program& program) {
-  return Tokenizer::open(program.payload->tokenizer);
+  auto tokenizer = Tokenizer::open(program.payload->tokenizer);
+  // That has read all of the tables, megabytes of a large vocabulary; a text needs little of them.
+  if (program.carrier != nullptr) program.carrier->file.let_go(program.payload->tokenizer);
+  return tokenizer;
 }
 
 Result<std::shared_ptr<TokenMasks>> compiled_in_masks(const Program& program, const Tokenizer& tokenizer) {
