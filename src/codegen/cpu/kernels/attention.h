@@ -471,20 +471,28 @@ FORGE_INLINE void attention_values(const Worker& w, uint64_t page_bytes, uint64_
   constexpr uint64_t row_scores = pad_ctx(ctx_max);
   constexpr uint32_t pad_dim = KvLayout<Shape>::kPadDim, chunk = pad_dim < 32 ? pad_dim : 32,
                      chunks = (pad_dim + chunk - 1) / chunk;
+  // Chunks that one worker has are read together, as many as there are registers for: a line's neighbour comes with it.
+  constexpr uint32_t kTogether = chunks % 2 == 0 && chunk * 2 <= 16 * kTiles<kQueryBlock> ? 2 : 1;
   const Range mine = split(w, w.args.n_rows * Shape::n_kv_heads * chunks);
   for (uint32_t i = mine.begin; i < mine.end;) {
     const uint32_t r = i / chunks / Shape::n_kv_heads, h = i / chunks % Shape::n_kv_heads;
     const uint32_t next = (i / chunks + 1) * chunks, end = next < mine.end ? next : mine.end;
-    for_query_blocks<Shape>(w, r, 1, h, scoring, q, out, stride,
-                            [&]<int R>(const Queries<R>& queries, uint32_t n) __attribute__((always_inline)) {
-                              const uint32_t head = h * (Shape::n_heads / Shape::n_kv_heads) + n;
-                              float inv[R];
-                              softmax(queries, scores + ((uint64_t)r * Shape::n_heads + head) * row_scores,
-                                      row_scores, weights, row_scores, inv);
-                              for (uint32_t c = i; c < end; ++c)
-                                weigh<Shape, chunk, true>(kv_view(w, r, page_bytes, layer_offset), h, queries,
-                                                          weights, row_scores, inv, c % chunks * chunk);
-                            });
+    for_query_blocks<Shape>(
+        w, r, 1, h, scoring, q, out, stride,
+        [&]<int R>(const Queries<R>& queries, uint32_t n) __attribute__((always_inline)) {
+          const uint32_t head = h * (Shape::n_heads / Shape::n_kv_heads) + n;
+          float inv[R];
+          softmax(queries, scores + ((uint64_t)r * Shape::n_heads + head) * row_scores, row_scores, weights,
+                  row_scores, inv);
+          const KvView kv = kv_view(w, r, page_bytes, layer_offset);
+          const auto weigh_from = [&]<uint32_t n_chunks>(uint32_t c) __attribute__((always_inline)) {
+            weigh<Shape, chunk * n_chunks, true>(kv, h, queries, weights, row_scores, inv,
+                                                 c % chunks * chunk);
+          };
+          uint32_t c = i;
+          for (; end - c >= kTogether; c += kTogether) weigh_from.template operator()<kTogether>(c);
+          for (; c < end; ++c) weigh_from.template operator()<1>(c);
+        });
     i = end;
   }
 }
