@@ -206,12 +206,23 @@ FORGE_INLINE void linear(Range groups, Range rows, const uint8_t* weight,
     const auto group = [=](uint32_t pair, uint32_t panel) __attribute__((always_inline)) {
       return weight + (first(pair) + panel % count(pair)) * kGroupBytes<F, K>;
     };
+    // Where workers share outputs, another one may have read or written a line since.
+    const auto ask_output = [&] {
+      if constexpr (of == RowsOf::prompts)
+        return nullptr;
+      else
+        return [=](uint32_t pair, uint32_t row) __attribute__((always_inline)) {
+          for (uint32_t panel = 0; panel < 2; ++panel)
+            __builtin_prefetch(to.out + (uint64_t)row * to.stride + 16 * (first(pair) + panel), 1);
+        };
+    }();
     for_prompt_tiles<K>(
         pairs, rows, x.bf16, x.classes, group,
         [](uint32_t, const uint8_t* from, uint32_t k)
             __attribute__((always_inline)) { prefetch_weights<F, K>(from, k); },
         [](uint32_t, const uint8_t* from, uint32_t k, WeightTile& tile)
             __attribute__((always_inline)) { fill<F, K>(tile, from, k); },
+        ask_output,
         [=]<uint32_t n>(uint32_t pair, uint32_t row, const float(*sums0)[16], const float(*sums1)[16])
             __attribute__((always_inline)) {
               finish(first(pair), row, n, sums0);
@@ -270,6 +281,7 @@ FORGE_INLINE void linear_gated(Range groups, Range rows, const uint8_t* gate, co
           else
             fill<FUp, K>(tile, from, k);
         },
+        nullptr,
         [=]<uint32_t n>(uint32_t g, uint32_t row, const float(*of_gate)[16], const float(*of_up)[16])
             __attribute__((always_inline)) {
               typedef typename Rows<n>::F32 F32;

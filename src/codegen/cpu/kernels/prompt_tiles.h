@@ -93,16 +93,18 @@ FORGE_INLINE uint32_t finish_some(const Finish& finish, const rt::RowClass* clas
 constexpr uint32_t kTogether = 4;
 
 // What the vector unit does between products, a little at each step of k: it makes tiles of the next portion, finishes rows of
-// the last product, and asks for the next rows where those are not near. Lines of outputs and addends are not asked for: asking
-// takes the time of products, and nothing waits long for them.
+// the last product, and asks for the next rows where those are not near, and for the outputs' lines, to write to, where another
+// worker may have had them: its own a worker has near, and asking for those takes the time of products.
 // Few products may be under way at once, and the next ones begin only when what stands before them is done: so shares
 // stand behind the first, the second and the last, and each step finishes two rows, without a call (bench/NOTES.md, "Steps of one length").
-template <uint32_t K, class Group, class Ask, class Fill, class Finish>
+template <uint32_t K, class Group, class Ask, class Fill, class AskOutput, class Finish>
 struct Overlapped {
   const Group group;
   const Ask ask;
   const Fill fill;
+  const AskOutput ask_output;
   const Finish finish;
+  static constexpr bool kAsksOutput = !__is_same(AskOutput, decltype(nullptr));
   const rt::RowClass* classes;
   // Tiles to make, one panel behind the other, so many for so many steps. Their weights are asked for a few tiles ahead.
   Portion<K> next = {};
@@ -116,6 +118,11 @@ struct Overlapped {
     bool only_prompts;
   };
   Product last = {};
+  // Whose outputs are asked for: the product under way, which is finished during the next one.
+  struct Outputs {
+    uint32_t item, row, end;
+  };
+  Outputs to_write = {};
   // Lines of the first of the next two blocks of rows, and how many are asked for at a step; likewise the second's.
   const uint8_t *ahead = nullptr, *ahead_end = nullptr;
   uint32_t ahead_at_a_step = 0;
@@ -162,6 +169,10 @@ struct Overlapped {
     finish_all();
     last = {item, rows.begin, rows.begin, is_whole ? rows.end : rows.begin, sums, only_prompts};
   }
+  // is_whole: as above.
+  void begin(uint32_t item, Range rows, bool is_whole) {
+    if constexpr (kAsksOutput) to_write = {item, rows.begin, is_whole ? rows.end : rows.begin};
+  }
   // Behind a product of a step: the first, the second, the last.
   template <uint32_t i>
   inline __attribute__((always_inline)) void operator()() {
@@ -182,6 +193,9 @@ struct Overlapped {
           finish_two();
         }
       }
+    if constexpr (i == 1 && kAsksOutput)
+      for (uint32_t n = 0; n < 2 && to_write.row < to_write.end; ++n)
+        ask_output(to_write.item, to_write.row++);
     if constexpr (i == 2)
       for (uint32_t line = 0; line < ahead_at_a_step && ahead != ahead_end; ++line, ahead += 64) {
         __builtin_prefetch(ahead, 0, 2);
@@ -261,11 +275,12 @@ template <uint32_t K, uint32_t A, class Group, class Ask, class Fill, class Fini
 
 // For each item a pair of panels and all prompt rows of `all`, which begins with a tile: group(item, panel) is where the panel's
 // weights are, of an item behind the last anything; ask(panel, group, k) asks for what fill(panel, group, k, tile) reads to make
-// tile k of it; finish<n>(item, row, sums0, sums1) has the sums of n rows of a tile with both panels.
-template <uint32_t K, class Group, class Ask, class Fill, class Finish>
+// tile k of it; ask_output(item, row), or null, asks for the lines that finish<n>(item, row, sums0, sums1) writes, which has the sums
+// of n rows of a tile with both panels.
+template <uint32_t K, class Group, class Ask, class Fill, class AskOutput, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* rows,
                                    const rt::RowClass* classes, Group group, Ask ask, Fill fill,
-                                   Finish finish) {
+                                   AskOutput ask_output, Finish finish) {
   using P = Portion<K>;
   constexpr uint32_t kBoth = 2 * kTileRows;
   // Rows are finished while the next sums are made. Where there are several pieces, those of all rows of a pass are kept.
@@ -308,7 +323,8 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
     return p;
   };
   P now = {piece_of(items, items.begin, rows_are_near && most > 2 ? 2 : most), pass_from(all.begin), 0};
-  Overlapped<K, Group, Ask, Fill, Finish> overlapped{group, ask, fill, finish, classes};
+  Overlapped<K, Group, Ask, Fill, AskOutput, Finish> overlapped{group,      ask,    fill,
+                                                                ask_output, finish, classes};
   overlapped.make(now, panels[0], 1);
   overlapped.make_all();
   configure_bf16_tiles();
@@ -337,6 +353,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
       for (uint32_t item = 0; item < now.n_items(); ++item, turn ^= 1) {
         const Bf16Panel<K>* b = panels[block][item];
         PairSums* to = sums[kPieces ? (row - now.rows.begin) / kBoth * P::kItems + item : turn];
+        overlapped.begin(now.items.begin + item, both, now.is_last());
         if (two && add)
           tile_products<2, true>(a, now.first, n, b[0].tile, b[1].tile, to, overlapped);
         else if (two)
