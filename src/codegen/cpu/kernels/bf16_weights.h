@@ -139,6 +139,18 @@ FORGE_INLINE u16x32 bf16_weights(u8x64 bytes, const TileScales& x) {
   return without_subnormal((rounded & 0x8FFF) + x.exponent);
 }
 
+// The same of binary16 scales, without a minimum: divided by 2^e, a normal number has the exponent of one. Of others there are few.
+FORGE_INLINE TileScales tile_scales_of_halves(f16x16 scale) {
+  const u16x16 bits = (u16x16)scale, e = bits & 0x7C00;
+  const auto is_other = (e == 0) | (e == 0x7C00);
+  if (__builtin_expect(__builtin_reduce_or(is_other) != 0, 0))
+    return tile_scales<false>(to_f32(scale), f32x16{});
+  TileScales r;
+  r.scale = (f16x32)twice((bits & 0x83FF) | 0x3C00);
+  r.exponent = twice((e >> 3) + ((112 - 15) << 7));
+  return r;
+}
+
 // Tile number k of the group's weights.
 template <class F, uint32_t K>
 FORGE_INLINE void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
@@ -148,10 +160,14 @@ FORGE_INLINE void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
   const uint8_t* q = group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes;
   u8x64 space[8];
   const uint8_t* tiles = F::tiles(q, sub, space);
-  const Scales w = F::scales(s, sub);
   TileScales scales[kRuns];
-  for (uint32_t h = 0; h < kRuns; ++h)
-    scales[h] = tile_scales<F::kMinimum>(w.half[h], F::kMinimum ? w.minimum[h] : f32x16{});
+  if constexpr (HasHalfScale<F>) {
+    scales[0] = tile_scales_of_halves(load<f16x16>(s));
+  } else {
+    const Scales w = F::scales(s, sub);
+    for (uint32_t h = 0; h < kRuns; ++h)
+      scales[h] = tile_scales<F::kMinimum>(w.half[h], F::kMinimum ? w.minimum[h] : f32x16{});
+  }
 #pragma clang loop unroll(full)
   for (uint32_t t = 0; t < 8; ++t) {
     const u8x64 bytes = load<u8x64>(tiles + 64 * t);

@@ -223,10 +223,11 @@ struct Overlapped {
 constexpr uint32_t kFewBlocks = 4;
 
 // blocks[a]: their rows, a < A.
-template <uint32_t K, uint32_t A, class Group, class Ask, class Fill, class Finish>
+template <uint32_t K, uint32_t A, class Group, class Ask, class Fill, class AskOutput, class Finish>
 [[gnu::noinline]] static void for_few_prompt_blocks(Range items, const Range* blocks, const Bf16Rows<K>* rows,
                                                     const rt::RowClass* classes, const Group& group,
-                                                    const Ask& ask, const Fill& fill, const Finish& finish) {
+                                                    const Ask& ask, const Fill& fill,
+                                                    const AskOutput& ask_output, const Finish& finish) {
   // Both panels of an item together where there are registers for their sums: rows are loaded once, and two sums don't wait for
   // each other's products.
   constexpr uint32_t kTiles = K / 32, P = A <= 2 ? 2 : 1;
@@ -259,6 +260,9 @@ template <uint32_t K, uint32_t A, class Group, class Ask, class Fill, class Fini
       begin_few<A * P>(sums + A * panel);
       for (uint32_t k = 0; k < kTiles; ++k, turn += P) {
         for (uint32_t p = 0; p < P; ++p) make_next(weights[(turn + kMadeAhead + p) % kPlaces]);
+        if constexpr (!__is_same(AskOutput, decltype(nullptr)))
+          if (panel == 0 && k < kTileRows)
+            for (uint32_t a = 0; a < A; ++a) ask_output(item, blocks[a].begin + k);
         add_few<A, P>(of_blocks, k, weights + turn % kPlaces, sums + A * panel);
       }
       end_few<A * P>(sums + A * panel);
@@ -299,7 +303,7 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
   if (n_found <= kFewBlocks) {
     for_each_index<kFewBlocks>([&]<uint32_t i>() __attribute__((always_inline)) {
       if (n_found == i + 1)
-        for_few_prompt_blocks<K, i + 1>(items, blocks, rows, classes, group, ask, fill, finish);
+        for_few_prompt_blocks<K, i + 1>(items, blocks, rows, classes, group, ask, fill, ask_output, finish);
     });
     return;
   }

@@ -136,7 +136,7 @@ FORGE_INLINE f32x16 bytes_at(const uint8_t* s) { return to_f32(load<u8x16>(s)); 
 template <bool has_minimum>
 struct Alone {  // d[16] (m[16]): float16, for the whole block
   static constexpr uint32_t kScaleBytes = has_minimum ? 64 : 32;
-  static constexpr bool kMinimum = has_minimum, kHalves = false;
+  static constexpr bool kMinimum = has_minimum, kHalves = false, kHalfScale = !has_minimum;
   FORGE_INLINE Scales scales(const uint8_t* s, uint32_t) {
     Scales r;
     r.half[0] = halves_at(s);
@@ -144,6 +144,10 @@ struct Alone {  // d[16] (m[16]): float16, for the whole block
     return r;
   }
 };
+
+// Types of which a block's scale is no more than that.
+template <class F>
+concept HasHalfScale = requires { requires F::kHalfScale; };
 
 struct ScalesAndMinimums {  // d[16] dmin[16] scale[8][16] minimum[8][16]: float16, bytes
   static constexpr uint32_t kScaleBytes = 64 + 8 * 16 + 8 * 16;
