@@ -471,8 +471,9 @@ FORGE_INLINE void attention_values(const Worker& w, uint64_t page_bytes, uint64_
   constexpr uint64_t row_scores = pad_ctx(ctx_max);
   constexpr uint32_t pad_dim = KvLayout<Shape>::kPadDim, chunk = pad_dim < 32 ? pad_dim : 32,
                      chunks = (pad_dim + chunk - 1) / chunk;
-  // Chunks that one worker has are read together, as many as there are registers for: a line's neighbour comes with it.
-  constexpr uint32_t kTogether = chunks % 2 == 0 && chunk * 2 <= 16 * kTiles<kQueryBlock> ? 2 : 1;
+  // A pair of chunks that one worker has is one pass, where there are registers for it: of float16 a chunk is a line, and the other
+  // one's, its neighbour, comes with it.
+  constexpr bool kPairs = 2 * chunk <= 16 * kTiles<kQueryBlock>;
   const Range mine = split(w, w.args.n_rows * Shape::n_kv_heads * chunks);
   for (uint32_t i = mine.begin; i < mine.end;) {
     const uint32_t r = i / chunks / Shape::n_kv_heads, h = i / chunks % Shape::n_kv_heads;
@@ -488,10 +489,13 @@ FORGE_INLINE void attention_values(const Worker& w, uint64_t page_bytes, uint64_
           const auto weigh_from = [&]<uint32_t n_chunks>(uint32_t c) __attribute__((always_inline)) {
             weigh<Shape, chunk * n_chunks, true>(kv, h, queries, weights, row_scores, inv,
                                                  c % chunks * chunk);
+            return n_chunks;
           };
-          uint32_t c = i;
-          for (; end - c >= kTogether; c += kTogether) weigh_from.template operator()<kTogether>(c);
-          for (; c < end; ++c) weigh_from.template operator()<1>(c);
+          for (uint32_t c = i; c < end;) {
+            const bool is_pair = kPairs && c % chunks % 2 == 0 && end - c > 1;
+            c += is_pair ? weigh_from.template operator()<kPairs ? 2 : 1>(c)
+                         : weigh_from.template operator()<1>(c);
+          }
         });
     i = end;
   }

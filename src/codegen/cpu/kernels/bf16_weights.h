@@ -139,7 +139,8 @@ FORGE_INLINE u16x32 bf16_weights(u8x64 bytes, const TileScales& x) {
   return without_subnormal((rounded & 0x8FFF) + x.exponent);
 }
 
-// The same of binary16 scales, without a minimum: divided by 2^e, a normal number has the exponent of one. Of others there are few.
+// tile_scales of binary16, without a minimum: a normal number divided by 2^e has the exponent of one. Others, below 2^-14, are rare in
+// most models.
 FORGE_INLINE TileScales tile_scales_of_halves(f16x16 scale) {
   const u16x16 bits = (u16x16)scale, e = bits & 0x7C00;
   const auto is_other = (e == 0) | (e == 0x7C00);

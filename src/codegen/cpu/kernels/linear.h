@@ -206,14 +206,14 @@ FORGE_INLINE void linear(Range groups, Range rows, const uint8_t* weight,
     const auto group = [=](uint32_t pair, uint32_t panel) __attribute__((always_inline)) {
       return weight + (first(pair) + panel % count(pair)) * kGroupBytes<F, K>;
     };
-    // Where workers share outputs, another one may have read or written a line since.
+    // Where workers share outputs, another one may have a line. (PREFETCHW was no faster.)
     const auto ask_output = [&] {
       if constexpr (of == RowsOf::prompts)
         return nullptr;
       else
         return [=](uint32_t pair, uint32_t row) __attribute__((always_inline)) {
-          for (uint32_t panel = 0; panel < 2; ++panel)
-            __builtin_prefetch(to.out + (uint64_t)row * to.stride + 16 * (first(pair) + panel), 1);
+          for (uint32_t panel = 0; panel < count(pair); ++panel)
+            __builtin_prefetch(to.out + (uint64_t)row * to.stride + 16 * (first(pair) + panel));
         };
     }();
     for_prompt_tiles<K>(

@@ -93,8 +93,8 @@ FORGE_INLINE uint32_t finish_some(const Finish& finish, const rt::RowClass* clas
 constexpr uint32_t kTogether = 4;
 
 // What the vector unit does between products, a little at each step of k: it makes tiles of the next portion, finishes rows of
-// the last product, and asks for the next rows where those are not near, and for the outputs' lines, to write to, where another
-// worker may have had them: its own a worker has near, and asking for those takes the time of products.
+// the last product, and asks for the next rows where those are not near. Lines of outputs are asked for by plain linears whose
+// outputs workers share: another one may have them. What a worker alone writes is near, and asking takes the time of products.
 // Few products may be under way at once, and the next ones begin only when what stands before them is done: so shares
 // stand behind the first, the second and the last, and each step finishes two rows, without a call (bench/NOTES.md, "Steps of one length").
 template <uint32_t K, class Group, class Ask, class Fill, class AskOutput, class Finish>
@@ -279,8 +279,8 @@ template <uint32_t K, uint32_t A, class Group, class Ask, class Fill, class AskO
 
 // For each item a pair of panels and all prompt rows of `all`, which begins with a tile: group(item, panel) is where the panel's
 // weights are, of an item behind the last anything; ask(panel, group, k) asks for what fill(panel, group, k, tile) reads to make
-// tile k of it; ask_output(item, row), or null, asks for the lines that finish<n>(item, row, sums0, sums1) writes, which has the sums
-// of n rows of a tile with both panels.
+// tile k of it; finish<n>(item, row, sums0, sums1) has the sums of n rows of a tile with both panels; ask_output(item, row), or null, asks for
+// the lines that it writes.
 template <uint32_t K, class Group, class Ask, class Fill, class AskOutput, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* rows,
                                    const rt::RowClass* classes, Group group, Ask ask, Fill fill,
