@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -309,19 +310,46 @@ TEST(Compiled, WorkersShareTheRowsOfPrompts) {
   }
 }
 
-// The logs of two workers that run one step of `tokens`; its logits must be `expected` to the bit.
-std::vector<std::vector<rt::StageEvent>> logged_step(const LoadedModel& compiled,
-                                                     const std::vector<int32_t>& tokens, size_t room,
-                                                     const std::vector<float>& expected, uint64_t& n_lost) {
+// The logs of two workers that run one step of `rows`; its logits must be `expected` to the bit.
+std::vector<std::vector<rt::StageEvent>> logged_step(const LoadedModel& compiled, const SequenceRows& rows,
+                                                     size_t room, const std::vector<float>& expected,
+                                                     uint64_t& n_lost) {
   std::vector<std::vector<rt::StageEvent>> events(2, std::vector<rt::StageEvent>(room));
   std::vector<rt::StageLog> logs(2);
   for (size_t w = 0; w < 2; ++w) logs[w] = {.next = events[w].data(), .end = events[w].data() + room};
   StepRunner runner(compiled.code(), compiled.weights(), 2, 1);
   runner.stage_logs = logs.data();
-  expect_same_bits(runner.step({{0, 0, tokens}}), expected, "a logged step");
+  expect_same_bits(runner.step({rows}), expected, "a logged step");
   n_lost = logs[0].n_lost + logs[1].n_lost;
   for (size_t w = 0; w < 2; ++w) events[w].resize(static_cast<size_t>(logs[w].next - events[w].data()));
   return events;
+}
+
+void check_stage_log(const std::vector<rt::StageEvent>& events, const LoadedModel& compiled, size_t phase) {
+  const rt::ModelCode& code = compiled.code();
+  const Plan& plan = compiled.model().plan;
+  ASSERT_FALSE(events.empty());
+  EXPECT_EQ(events[0].stage, rt::kOutsideStep);
+  size_t n_waits = 0;
+  uint64_t weight_bytes = 0;
+  std::map<std::pair<std::string, std::string>, std::vector<int32_t>> layers_of;  // by kernel and output
+  for (size_t i = 1; i < events.size(); ++i) {
+    EXPECT_LE(events[i - 1].end, events[i].end) << i;
+    n_waits += events[i].stage == rt::kWaiting;
+    if (events[i].stage == rt::kWaiting) continue;
+    ASSERT_LT(events[i].stage, code.n_stages);
+    const rt::StageInfo& stage = code.stages[events[i].stage];
+    layers_of[{stage.kernel, stage.output}].push_back(events[i].layer);
+    weight_bytes += stage.weight_bytes + stage.weight_bytes_per_row;
+  }
+  EXPECT_EQ(n_waits, barriers_of_step(plan, plan.phases[phase]));
+  if (phase == 0) EXPECT_EQ(weight_bytes, code.weight_bytes_per_token);
+  for (const auto& [name, layers] : layers_of)
+    EXPECT_TRUE(layers == std::vector<int32_t>({-1}) || layers == std::vector<int32_t>({0, 1, 2}))
+        << name.first << " " << name.second;
+  for (const char* kernel : {"embed", "norm", "linear", "rope_kv", "attention", "head"})
+    EXPECT_TRUE(std::ranges::any_of(layers_of, [&](const auto& e) { return e.first.first == kernel; }))
+        << kernel;
 }
 
 TEST(Compiled, EveryStageIsLoggedOnceALayerAndNoBitChanges) {
@@ -334,48 +362,32 @@ TEST(Compiled, EveryStageIsLoggedOnceALayerAndNoBitChanges) {
     if (name.find("attn_v") != std::string::npos) return name[4] == '1' ? DType::q6_k : DType::q4_k;
     return name.find("ffn_up") != std::string::npos ? DType::q5_1 : DType::q4_0;
   };
-  const LoadedModel compiled(make_checkpoint(tiny), levels_here().back());
-  const rt::ModelCode& code = compiled.code();
-  const Plan& plan = compiled.model().plan;
-  ASSERT_EQ(plan.signatures.size(), 2U);
-  size_t most = 0;
-  for (const uint32_t n_rows : {1U, 40U}) {  // the decode phase and the batch phase
-    const std::vector<int32_t> tokens = some_tokens(n_rows, tiny.n_vocab);
-    const std::vector<float> expected = StepRunner(code, compiled.weights(), 2, 1).step({{0, 0, tokens}});
-    uint64_t n_lost = 0;
-    const auto workers = logged_step(compiled, tokens, code.max_stage_events, expected, n_lost);
-    EXPECT_EQ(n_lost, 0U);
-    for (const std::vector<rt::StageEvent>& events : workers) {
-      most = std::max(most, events.size());
-      ASSERT_FALSE(events.empty());
-      EXPECT_EQ(events[0].stage, rt::kOutsideStep);
-      size_t n_waits = 0;
-      uint64_t weight_bytes = 0;
-      std::map<std::pair<std::string, std::string>, std::vector<int32_t>> layers_of;  // by kernel and output
-      for (size_t i = 1; i < events.size(); ++i) {
-        EXPECT_LE(events[i - 1].end, events[i].end) << i;
-        n_waits += events[i].stage == rt::kWaiting;
-        if (events[i].stage == rt::kWaiting) continue;
-        ASSERT_LT(events[i].stage, code.n_stages);
-        const rt::StageInfo& stage = code.stages[events[i].stage];
-        layers_of[{stage.kernel, stage.output}].push_back(events[i].layer);
-        weight_bytes += stage.weight_bytes + stage.weight_bytes_per_row;
+  for (const CpuLevel& level : {levels_here().back(), bf16_level()}) {
+    SCOPED_TRACE(level.kernel_level);
+    const LoadedModel compiled(make_checkpoint(tiny), level);
+    const rt::ModelCode& code = compiled.code();
+    ASSERT_EQ(compiled.model().plan.signatures.size(), 2U);
+    ASSERT_EQ(compiled.model().plan.phases.size(), level.has_bf16_tiles() ? 3U : 2U);
+    size_t most = 0;
+    for (size_t phase = 0; phase < compiled.model().plan.phases.size(); ++phase) {
+      const uint32_t n_rows = std::array{1U, 40U, 2 * kernels::kShareRows}[phase];
+      const SequenceRows rows{0, 0, some_tokens(n_rows, tiny.n_vocab),
+                              phase == 0 ? rt::RowClass::generated : rt::RowClass::prompt};
+      const std::vector<float> expected = StepRunner(code, compiled.weights(), 2, 1).step({rows});
+      uint64_t n_lost = 0;
+      const auto workers = logged_step(compiled, rows, code.max_stage_events, expected, n_lost);
+      EXPECT_EQ(n_lost, 0U);
+      for (const std::vector<rt::StageEvent>& events : workers) {
+        most = std::max(most, events.size());
+        check_stage_log(events, compiled, phase);
       }
-      EXPECT_EQ(n_waits, barriers_of_step(plan, plan.phases[n_rows == 1 ? 0 : 1]));
-      if (n_rows == 1) EXPECT_EQ(weight_bytes, code.weight_bytes_per_token);
-      for (const auto& [name, layers] : layers_of)
-        EXPECT_TRUE(layers == std::vector<int32_t>({-1}) || layers == std::vector<int32_t>({0, 1, 2}))
-            << name.first << " " << name.second;
-      for (const char* kernel : {"embed", "norm", "linear", "rope_kv", "attention", "head"})
-        EXPECT_TRUE(std::ranges::any_of(layers_of, [&](const auto& e) { return e.first.first == kernel; }))
-            << kernel;
+      // A log that is too small counts what it leaves out.
+      const auto cut = logged_step(compiled, rows, 3, expected, n_lost);
+      EXPECT_EQ(cut[0].size() + cut[1].size() + n_lost, workers[0].size() + workers[1].size());
+      EXPECT_EQ(cut[0].size(), 3U);
     }
-    // A log that is too small counts what it leaves out.
-    const auto cut = logged_step(compiled, tokens, 3, expected, n_lost);
-    EXPECT_EQ(cut[0].size() + cut[1].size() + n_lost, workers[0].size() + workers[1].size());
-    EXPECT_EQ(cut[0].size(), 3U);
+    EXPECT_EQ(most, code.max_stage_events);
   }
-  EXPECT_EQ(most, code.max_stage_events);
 }
 
 TEST(Compiled, ValuesBeyondHalfPrecisionStayWithTheirRows) {
