@@ -16,7 +16,7 @@
 namespace forge::kernels {
 namespace {
 
-// Whose rows an activation has: with `prompts`, no code is made for generated ones.
+// Whose rows an activation has: with `prompts`, the many of a worker's share, no code is made for generated ones and for few.
 enum class RowsOf { any, prompts };
 
 // The activation in the forms that its consumers take; row m is q8[m] and f32 + m * stride. with_bf16: prompt rows have
@@ -216,7 +216,7 @@ FORGE_INLINE void linear(Range groups, Range rows, const uint8_t* weight,
             __builtin_prefetch(to.out + (uint64_t)row * to.stride + 16 * (first(pair) + panel));
         };
     }();
-    for_prompt_tiles<K>(
+    for_prompt_tiles<K, of != RowsOf::prompts>(
         pairs, rows, x.bf16, x.classes, group,
         [](uint32_t, const uint8_t* from, uint32_t k)
             __attribute__((always_inline)) { prefetch_weights<F, K>(from, k); },
@@ -264,7 +264,7 @@ FORGE_INLINE void linear_gated(Range groups, Range rows, const uint8_t* gate, co
     finish(g, row, n, a, b);
   };
   if constexpr (with_bf16) {
-    for_prompt_tiles<K>(
+    for_prompt_tiles<K, of != RowsOf::prompts>(
         groups, rows, x.bf16, x.classes,
         [=](uint32_t g, uint32_t panel) __attribute__((always_inline)) {
           return panel == 0 ? gate + g * kGroupBytes<FGate, K> : up + g * kGroupBytes<FUp, K>;

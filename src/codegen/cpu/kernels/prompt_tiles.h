@@ -280,8 +280,8 @@ template <uint32_t K, uint32_t A, class Group, class Ask, class Fill, class AskO
 // For each item a pair of panels and all prompt rows of `all`, which begins with a tile: group(item, panel) is where the panel's
 // weights are, of an item behind the last anything; ask(panel, group, k) asks for what fill(panel, group, k, tile) reads to make
 // tile k of it; finish<n>(item, row, sums0, sums1) has the sums of n rows of a tile with both panels; ask_output(item, row), or null, asks for
-// the lines that it writes.
-template <uint32_t K, class Group, class Ask, class Fill, class AskOutput, class Finish>
+// the lines that it writes. may_be_few: else code for few rows, which is most of all code, is not made, and they take as long as more.
+template <uint32_t K, bool may_be_few, class Group, class Ask, class Fill, class AskOutput, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* rows,
                                    const rt::RowClass* classes, Group group, Ask ask, Fill fill,
                                    AskOutput ask_output, Finish finish) {
@@ -292,20 +292,22 @@ FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* ro
   constexpr uint32_t kPlaces = kPieces ? P::kRows / kBoth * P::kItems : 2;
   alignas(64) Bf16Panel<K> panels[2][P::kItems][2];
   alignas(64) PairSums sums[kPlaces][2];
-  if (items.begin == items.end) return;
-  // The blocks that have prompt rows, if they are few.
-  Range blocks[kFewBlocks + 1];
-  uint32_t n_found = 0;
-  for (uint32_t row = all.begin; row < all.end && n_found <= kFewBlocks; row += kTileRows) {
-    const Range block = piece_of(all, row, kTileRows);
-    if (has_prompt_rows(classes, block)) blocks[n_found++] = block;
-  }
-  if (n_found <= kFewBlocks) {
-    for_each_index<kFewBlocks>([&]<uint32_t i>() __attribute__((always_inline)) {
-      if (n_found == i + 1)
-        for_few_prompt_blocks<K, i + 1>(items, blocks, rows, classes, group, ask, fill, ask_output, finish);
-    });
-    return;
+  if (items.begin == items.end || all.begin == all.end) return;
+  if constexpr (may_be_few) {
+    // The blocks that have prompt rows, if they are few.
+    Range blocks[kFewBlocks + 1];
+    uint32_t n_found = 0;
+    for (uint32_t row = all.begin; row < all.end && n_found <= kFewBlocks; row += kTileRows) {
+      const Range block = piece_of(all, row, kTileRows);
+      if (has_prompt_rows(classes, block)) blocks[n_found++] = block;
+    }
+    if (n_found <= kFewBlocks) {
+      for_each_index<kFewBlocks>([&]<uint32_t i>() __attribute__((always_inline)) {
+        if (n_found == i + 1)
+          for_few_prompt_blocks<K, i + 1>(items, blocks, rows, classes, group, ask, fill, ask_output, finish);
+      });
+      return;
+    }
   }
   // Nothing is multiplied while the first block is made, so it is two items; but if rows never get nearer than the third cache,
   // those are done with them sooner than they come, and blocks are of equal size. For the first block they are asked for in any case.
