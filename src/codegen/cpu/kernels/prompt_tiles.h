@@ -280,7 +280,7 @@ template <uint32_t K, uint32_t A, class Group, class Ask, class Fill, class AskO
 // For each item a pair of panels and all prompt rows of `all`, which begins with a tile: group(item, panel) is where the panel's
 // weights are, of an item behind the last anything; ask(panel, group, k) asks for what fill(panel, group, k, tile) reads to make
 // tile k of it; finish<n>(item, row, sums0, sums1) has the sums of n rows of a tile with both panels; ask_output(item, row), or null, asks for
-// the lines that it writes. may_be_few: else code for few rows, which is most of all code, is not made, and they take as long as more.
+// the lines that it writes. may_be_few: else few rows go the way of many, without the code for them, which is most of all.
 template <uint32_t K, bool may_be_few, class Group, class Ask, class Fill, class AskOutput, class Finish>
 FORGE_INLINE void for_prompt_tiles(Range items, Range all, const Bf16Rows<K>* rows,
                                    const rt::RowClass* classes, Group group, Ask ask, Fill fill,
