@@ -3,9 +3,10 @@
 #include <array>
 #include <cmath>
 #include <limits>
-#include <memory>
+#include <map>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "interp/scalar_math.h"
@@ -164,10 +165,8 @@ struct AttentionCase {
 };
 
 const AttentionCase& attention_case(uint32_t index, size_t rule) {
-  static std::array<std::array<std::unique_ptr<AttentionCase>, std::size(kRules)>, 8> cases;
-  auto& c = cases.at(index).at(rule);
-  if (!c) c = std::make_unique<AttentionCase>(generic::kRows.attention.data[index], kRules[rule]);
-  return *c;
+  static std::map<std::pair<uint32_t, size_t>, AttentionCase> cases;
+  return cases.try_emplace({index, rule}, generic::kRows.attention.data[index], kRules[rule]).first->second;
 }
 
 void expect_columns(const float* actual, const float* expected, uint32_t n_rows, uint32_t cols,

@@ -120,7 +120,9 @@ constexpr AttentionKernel kAttentionKernels[] = {
     kAttentionOf<Shape<2, 2, 12, 0, false>>,         // nothing is rotated
     kAttentionOf<Shape<4, 2, 64, 64, false, true>>,  // q8_0, two blocks
     kAttentionOf<Shape<3, 1, 40, 40, true, true>>,   // q8_0, a block of 32 and one of 8
-    kAttentionOf<Shape<9, 1, 96, 96, true>>,  // more queries than a block, a head of a chunk and a half
+    kAttentionOf<Shape<9, 1, 96, 96, true>>,     // more queries than a block, a head of a chunk and a half
+    kAttentionOf<Shape<4, 2, 128, 128, false>>,  // shares of values begin at even and odd pieces of 32
+    kAttentionOf<Shape<2, 2, 112, 112, true, true>>,  // the same of q8_0, the last piece half
 };
 
 void run_fma(const float* a, const float* b, const float* c, float* y, uint32_t n) {
