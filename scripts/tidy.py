@@ -2,7 +2,8 @@
 """Runs clang-tidy-19 over all sources of a build directory, in parallel.
 
 A file that passed is not checked again until it, a header of the repository that it includes, its compile command or
-the checks change: stamps named by a hash of those lie in .cache/tidy.
+the checks change: stamps named by a hash of those lie in ~/.cache/forge-tidy, where other clones find them, as they do what
+ccache has.
 """
 import concurrent.futures
 import hashlib
@@ -14,7 +15,7 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-STAMPS = ROOT / ".cache" / "tidy"
+STAMPS = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "forge-tidy"
 # The static analyzer's default budget (225,000 nodes a function) takes four fifths of the whole time.
 ANALYZER_BUDGET = [f"--extra-arg={word}" for word in ("-Xclang", "-analyzer-config", "-Xclang", "max-nodes=10000")]
 
@@ -61,7 +62,8 @@ def main():
         # The runtime's sources are compiled a second time for programs; once is enough here.
         if not source.is_relative_to(ROOT) or "_in_programs" in output:
             continue
-        key = hashlib.sha256(version + content(ROOT / ".clang-tidy") + command["command"].encode())
+        key = hashlib.sha256(version + content(ROOT / ".clang-tidy") +
+                             command["command"].replace(str(ROOT), ".").encode())
         key.update(" ".join(arguments(source)).encode())
         for path in sorted({source, *headers.get(output, [])}):
             key.update(str(path.relative_to(ROOT)).encode() + content(path))
