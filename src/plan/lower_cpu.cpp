@@ -299,6 +299,7 @@ struct Lowering {
     p.value_buffer[g.body_input] = p.value_buffer[g.body_output] = buffer_of(g.prologue_output);
     for (const Node& n : g.body) lower_into(p.body, n);
     check_carried();
+    if (!few) leave_unwanted_rows();
     for (const Node& n : g.epilogue) p.epilogue.push_back(lower(n));
 
     Stage hidden;
@@ -312,6 +313,21 @@ struct Lowering {
     assign_arena(p);
     derive_barriers(p);
     return std::move(p);
+  }
+
+  // What is read behind the cache's stage and written in front of it.
+  void leave_unwanted_rows() {
+    const auto fills_cache = std::ranges::find(p.body, Kernel::rope_kv, &Stage::kernel);
+    p.wanted_from = static_cast<uint32_t>(fills_cache - p.body.begin()) + 1;
+    std::vector<bool> is_known(p.buffers.size());
+    is_known[p.kv_cache] = true;
+    for (size_t i = p.wanted_from; i < p.body.size(); ++i)
+      for (const bool write : {false, true})
+        for (const Access& a : p.body[i].accesses) {
+          if (a.write != write || is_known[a.buffer]) continue;
+          is_known[a.buffer] = true;
+          if (!write) p.moved_buffers.push_back(a.buffer);
+        }
   }
 
   void check_carried() const {

@@ -114,6 +114,11 @@ struct Phase {
   std::vector<uint32_t> value_buffer;  // by ValueId; kNoBuffer for values that live elsewhere
   uint32_t rope_table = kNoBuffer, kv_cache = kNoBuffer, scores = kNoBuffer;
   std::vector<Stage> prologue, body, epilogue;
+  // Behind the stages that fill the cache the last layer matters to the rows alone whose output is wanted: from this stage of
+  // the body on it has those only, 0 where it has all (the decode phase, whose rows are wanted as a rule). In front of it their
+  // rows of some buffers are moved to the front, between two barriers.
+  uint32_t wanted_from = 0;
+  std::vector<uint32_t> moved_buffers;
   uint64_t arena_bytes = 0, own_bytes = 0;
 };
 

@@ -20,6 +20,11 @@ void print_stages(const Phase& p, const Graph& g, const std::vector<Stage>& stag
                   std::string& out) {
   auto to = std::back_inserter(out);
   for (const Stage& s : stages) {
+    if (p.wanted_from != 0 && &s == &p.body[p.wanted_from]) {
+      fmt::format_to(to, "{}-- of the last layer only wanted rows:", indent);
+      for (const uint32_t b : p.moved_buffers) fmt::format_to(to, " {}", p.buffers[b].name);
+      out += '\n';
+    }
     if (s.barrier || s.deep_barrier)
       fmt::format_to(to, "{}-- barrier{}\n", indent, s.barrier ? "" : " in a deep step");
     fmt::format_to(to, "{}{:<16} by {:<13}", indent, kernel_name(s.kernel), division_name(s.division));

@@ -101,15 +101,44 @@ void check_model(const Checkpoint& checkpoint, const CpuLevel& level, const std:
                      what + ", rows shared by " + std::to_string(workers));
   }
 
+  // Wanted rows here and there, of prompts and of a generated row; before that, and in the end, none: a row gets the bits that it has where all
+  // rows are wanted, or where none is left out.
+  const auto rows = [&](const std::vector<float>& from, size_t begin, size_t n) {
+    return std::vector<float>(from.begin() + static_cast<ptrdiff_t>(begin * n_vocab),
+                              from.begin() + static_cast<ptrdiff_t>((begin + n) * n_vocab));
+  };
+  for (const uint32_t workers : {1U, 2U}) {
+    // The third sequence is the first, with as many rows as workers' shares need.
+    const uint32_t n_head = 20, n_long = has_shares ? workers * kernels::kShareRows + 3 : 40,
+                   n_last = std::min(n_long, compiled.code().ctx_max);
+    const std::vector<int32_t> head(tokens.begin(), tokens.begin() + n_head),
+        all = some_tokens(n_last, n_vocab);
+    StepRunner runner(compiled.code(), compiled.weights(), workers, 3),
+        same(interpreter.model_code(), nullptr, 1, 3);
+    const auto both = [&](const std::vector<SequenceRows>& batch, const std::vector<uint32_t>& wanted) {
+      const std::vector<float> logits = runner.step_wanting(batch, wanted);
+      expect_same_bits(logits, same.step_wanting(batch, wanted),
+                       what + ", " + std::to_string(wanted.size()) + " wanted rows, " +
+                           std::to_string(workers) + " workers");
+      return logits;
+    };
+    both({{0, 0, head}, {1, 0, {head.begin(), head.begin() + 10}}}, {});
+    const std::vector<float> some = both({{0, n_head, {tokens[n_head]}, rt::RowClass::generated},
+                                          {1, 10, {head.begin() + 10, head.end()}},
+                                          {2, 0, all}},
+                                         {0, 2, 5, 10, 11, 14, 15, 10 + n_last});
+    expect_same_bits(rows(some, 1, 1), rows(expected, 11, 1), what + ", the second row of a prompt's rest");
+    expect_same_bits(rows(some, 4, 1), rows(expected, 0, 1), what + ", the first row of a prompt");
+    both({{2, 0, all}}, {7});
+    both({{2, 0, all}}, {0, n_last - 1});
+    both({{2, 0, all}}, {});
+  }
+
   // Two sequences in one batch; the second is the first, shorter. Generated rows beside prompt rows, then alone.
   StepRunner runner(compiled.code(), compiled.weights(), 2, 2), same(interpreter.model_code(), nullptr, 1, 2);
   const std::vector<int32_t> head(tokens.begin(), tokens.begin() + 9),
       half(tokens.begin(), tokens.begin() + 7);
   const std::vector<float> both = runner.step({{0, 0, head}, {1, 0, half}});
-  const auto rows = [&](const std::vector<float>& from, size_t begin, size_t n) {
-    return std::vector<float>(from.begin() + static_cast<ptrdiff_t>(begin * n_vocab),
-                              from.begin() + static_cast<ptrdiff_t>((begin + n) * n_vocab));
-  };
   expect_same_bits(rows(both, 0, 9), rows(expected, 0, 9), what + ", first of two sequences");
   expect_same_bits(rows(both, 9, 7), rows(expected, 0, 7), what + ", second of two sequences");
   expect_same_bits(same.step({{0, 0, head}, {1, 0, half}}), both, what + ", two sequences");
@@ -270,11 +299,13 @@ TEST(Compiled, LongPromptsInWholeSteps) {
   }
 }
 
+// Of a step of which not all rows are wanted.
 size_t barriers_of_step(const Plan& plan, const Phase& phase) {
   const auto count = [](const std::vector<Stage>& stages) {
     return static_cast<size_t>(std::ranges::count_if(stages, [](const Stage& s) { return s.barrier; }));
   };
-  return count(phase.prologue) + plan.layers.size() * count(phase.body) + count(phase.epilogue);
+  const size_t of_moving = phase.wanted_from == 0 ? 0 : 2;
+  return count(phase.prologue) + plan.layers.size() * count(phase.body) + of_moving + count(phase.epilogue);
 }
 
 // Two workers that share the rows of two prompts: a step has the second half of one and all of the other, and a worker's rows
@@ -372,10 +403,11 @@ TEST(Compiled, EveryStageIsLoggedOnceALayerAndNoBitChanges) {
     SCOPED_TRACE(level.kernel_level);
     const LoadedModel compiled(make_checkpoint(tiny), level);
     const rt::ModelCode& code = compiled.code();
-    ASSERT_EQ(compiled.model().plan.signatures.size(), 2U);
-    ASSERT_EQ(compiled.model().plan.phases.size(), level.has_bf16_tiles() ? 3U : 2U);
+    const Plan& plan = compiled.model().plan;
+    ASSERT_EQ(plan.signatures.size(), 2U);
+    ASSERT_EQ(plan.phases.size(), level.has_bf16_tiles() ? 3U : 2U);
     size_t most = 0;
-    for (size_t phase = 0; phase < compiled.model().plan.phases.size(); ++phase) {
+    for (size_t phase = 0; phase < plan.phases.size(); ++phase) {
       const uint32_t n_rows = std::array{1U, 40U, 2 * kernels::kShareRows}[phase];
       const SequenceRows rows{0, 0, some_tokens(n_rows, tiny.n_vocab),
                               phase == 0 ? rt::RowClass::generated : rt::RowClass::prompt};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <span>
 
 #include "tests/plan/plans.h"
 
@@ -26,7 +27,7 @@ struct Memory {
     const Buffer &x = p.buffers[a], &y = p.buffers[b];
     return x.own == y.own && x.offset < y.offset + y.bytes() && y.offset < x.offset + x.bytes();
   }
-  void run(const std::vector<Stage>& stages) {
+  void run(std::span<const Stage> stages) {
     for (const Stage& s : stages) {
       for (const Access& a : s.accesses)
         if (!a.write)
@@ -46,6 +47,35 @@ struct Memory {
     }
   }
 };
+
+// Of the last layer only wanted rows go on behind the cache: what else was written before is gone for them.
+TEST(Arena, TheLastLayersRestReadsWhatWasMoved) {
+  size_t n_phases = 0;
+  for (const NamedPlan& named : all_plans())
+    for (const Phase& p : named.plan.phases) {
+      SCOPED_TRACE(named.name + ", " + p.name);
+      EXPECT_EQ(p.wanted_from == 0, p.name == "decode");
+      if (p.wanted_from == 0) continue;
+      ++n_phases;
+      ASSERT_LT(p.wanted_from, p.body.size());
+      EXPECT_EQ(p.body[p.wanted_from - 1].kernel, Kernel::rope_kv);
+      const std::span<const Stage> body = p.body, rest = body.subspan(p.wanted_from);
+      Memory memory{p, {}};
+      memory.run(p.prologue);
+      memory.run(body.first(p.wanted_from));
+      std::erase_if(memory.owner, [&](const auto& line_and_buffer) {
+        return std::ranges::find(p.moved_buffers, line_and_buffer.second) == p.moved_buffers.end();
+      });
+      memory.run(rest);
+      memory.run(p.epilogue);
+      for (const uint32_t buffer : p.moved_buffers)
+        EXPECT_TRUE(std::ranges::any_of(rest, [&](const Stage& s) {
+          return std::ranges::any_of(s.accesses,
+                                     [&](const Access& a) { return !a.write && a.buffer == buffer; });
+        })) << p.buffers[buffer].name;
+    }
+  EXPECT_GE(n_phases, 40U);
+}
 
 TEST(Arena, WhatIsReadIsWhatWasWritten) {
   for (const NamedPlan& named : all_plans())

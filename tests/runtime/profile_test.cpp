@@ -12,28 +12,40 @@ namespace forge::rt {
 namespace {
 
 constexpr StageInfo kStages[] = {
-    {.kernel = "embed", .output = "x", .weights = "table", .types = "q8_0", .weight_bytes_per_row = 10},
+    {.kernel = "embed",
+     .output = "x",
+     .weights = "table",
+     .types = "q8_0",
+     .weight_bytes_per_row = 10,
+     .wanted_from_layer = kAllRows},
     {.kernel = "linear",
      .output = "y",
      .weights = "a",
      .types = "q4_k",
      .weight_bytes = 1000,
-     .operations_per_row = 7},
-    {.kernel = "linear", .output = "y", .weights = "a", .types = "q6_k", .weight_bytes = 3000},
+     .operations_per_row = 7,
+     .wanted_from_layer = kAllRows},
+    {.kernel = "linear",
+     .output = "y",
+     .weights = "a",
+     .types = "q6_k",
+     .weight_bytes = 3000,
+     .wanted_from_layer = kAllRows},
     {.kernel = "attention",
      .output = "z",
      .weights = "",
      .types = "",
      .kv_bytes_per_position = 2,
      .operations_per_position = 4,
-     .window = 6},
+     .window = 6,
+     .wanted_from_layer = kAllRows},
     {.kernel = "linear",  // the same matrix in the other phase: one row with the first
      .output = "y",
      .weights = "a",
      .types = "q4_k",
      .weight_bytes = 1000,
      .operations_per_row = 7,
-     .wanted_rows = true},
+     .wanted_from_layer = -1},
 };
 
 // A tick is 10 ms.
@@ -93,6 +105,19 @@ TEST(Profile, AWindowHidesPositionsOfTheCache) {
   const Profile p = sum_up(run, kStages);
   EXPECT_EQ(p.rows[3].bytes, (5 + 3) * 2);
   EXPECT_EQ(p.rows[3].operations, 3 * 6 * 4);
+}
+
+// The last rows of a step in the layers from 1 on: of the linear of layer 0 all, of attention in layer 1 one.
+TEST(Profile, LastLayersHaveWantedRowsOnly) {
+  std::vector<StageInfo> stages(std::begin(kStages), std::end(kStages));
+  for (StageInfo& s : stages) s.wanted_from_layer = 1;
+  StageRun run = a_run();
+  run.steps[0].n_out_rows = 1;
+  const Profile p = sum_up(run, stages);
+  EXPECT_EQ(p.rows[0].bytes, 3 * 10);
+  EXPECT_EQ(p.rows[1].operations, 3 * 7 + 7);
+  EXPECT_EQ(p.rows[3].bytes, (5 + 1) * 2);  // a window of 6 of the 6 before the row, and it
+  EXPECT_EQ(p.rows[3].operations, 6 * 4);
 }
 
 TEST(Profile, TableShowsTheShareOfTheLimit) {

@@ -28,6 +28,15 @@ StepRunner::StepRunner(const rt::ModelCode& code, const uint8_t* weights, uint32
 }
 
 std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch, uint32_t wanted) {
+  size_t n_rows = 0;
+  for (const SequenceRows& rows : batch) n_rows += rows.tokens.size();
+  std::vector<uint32_t> last(std::min<size_t>(n_rows, wanted));
+  std::iota(last.begin(), last.end(), static_cast<uint32_t>(n_rows - last.size()));
+  return step_wanting(batch, last);
+}
+
+std::vector<float> StepRunner::step_wanting(const std::vector<SequenceRows>& batch,
+                                            const std::vector<uint32_t>& out_rows) {
   std::vector<int32_t> tokens, positions;
   std::vector<uint32_t> sequences;
   std::vector<rt::RowClass> classes;
@@ -41,9 +50,7 @@ std::vector<float> StepRunner::step(const std::vector<SequenceRows>& batch, uint
   std::vector<const uint32_t*> tables;
   tables.reserve(pages_.size());
   for (const auto& p : pages_) tables.push_back(p.data());
-  const size_t n = std::min<size_t>(tokens.size(), wanted);
-  std::vector<uint32_t> out_rows(n);
-  std::iota(out_rows.begin(), out_rows.end(), static_cast<uint32_t>(tokens.size() - n));
+  const size_t n = out_rows.size();
   std::vector<float> logits(n * code_.logits_stride);
   hidden.assign(n * code_.n_hidden, 0);
   rt::Barrier barrier;

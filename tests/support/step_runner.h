@@ -26,6 +26,9 @@ class StepRunner {
   // One step of at most max_rows rows; the logits [n, n_vocab] of its last n rows, n = min(rows, wanted), at most
   // max_out_rows.
   std::vector<float> step(const std::vector<SequenceRows>& batch, uint32_t wanted = 16);
+  // The same with the logits of the given rows, ascending, at most max_out_rows.
+  std::vector<float> step_wanting(const std::vector<SequenceRows>& batch,
+                                  const std::vector<uint32_t>& out_rows);
   // A prompt of sequence 0, cut into steps of at most `cut` rows; logits of every position.
   std::vector<float> prompt(std::span<const int32_t> tokens, uint32_t cut);
   // The same with cuts up to max_rows; logits of the last position only.

@@ -51,6 +51,7 @@ struct Emitter {
     int signature = -1;
     uint32_t example_layer = 0;
     std::string_view layer = "-1";
+    bool wanted_at_last = false;  // in the last layer the rows are those whose output is wanted
   };
 
   const Buffer& buffer(const Place& p, ValueId v) const { return p.phase.buffers[p.phase.value_buffer[v]]; }
@@ -167,7 +168,10 @@ struct Emitter {
                                                        : kernel,
                                       output, weights, types, cost.weight_bytes, cost.weight_bytes_per_row,
                                       cost.kv_bytes_per_position, cost.operations_per_row,
-                                      cost.operations_per_position, cost.window, s.rows == RowSet::wanted));
+                                      cost.operations_per_position, cost.window,
+                                      s.rows == RowSet::wanted ? "-1"
+                                      : p.wanted_at_last       ? "kLayers - 1"
+                                                               : "forge::rt::kAllRows"));
   }
 
   std::string output_name(const Stage& s) const {
@@ -451,51 +455,91 @@ struct Emitter {
   static bool has_row_loop(const Stage& s) {
     return s.kernel == Kernel::norm || s.kernel == Kernel::head_norm || s.kernel == Kernel::quantize;
   }
-  static bool has_row_loop(const std::vector<Stage>& stages) {
+  static bool has_row_loop(std::span<const Stage> stages) {
     return std::ranges::any_of(stages, [](const Stage& s) { return has_row_loop(s); });
   }
 
-  void layer_function(const Phase& p, uint32_t signature) {
-    Place place{p, static_cast<int>(signature), 0, "(int32_t)layer"};
+  // A part of a layer: `begins` is the function's name up to the signature's number.
+  void layer_function(const Phase& p, uint32_t signature, std::string_view begins,
+                      std::span<const Stage> stages, bool wanted_at_last) {
+    Place place{p, static_cast<int>(signature), 0, "(int32_t)layer", wanted_at_last};
     while (plan.layers[place.example_layer].signature != signature) ++place.example_layer;
-    out += "//";
-    for (const auto& [id, offset] : plan.signatures[signature].offsets)
-      if (g.weights[id].rows > 1)
-        put(" {}: {}", g.weights[id].name, info(g.weights[id].type(place.example_layer)).name);
-    put("\nvoid layer_{}_{}(const Worker& w, const {}& b, {}const uint8_t* layer_weights, uint32_t layer) "
-        "{{\n",
-        signature, p.name, struct_name(p), p.shares_rows ? "RowShares& shares, " : "");
-    if (has_row_loop(p.body)) out += "  Range rows;\n";
-    for (const Stage& s : p.body) stage(s, place, "  ");
+    put("void {}_{}_{}(const Worker& w, const {}& b, {}const uint8_t* layer_weights, uint32_t layer) {{\n",
+        begins, signature, p.name, struct_name(p), p.shares_rows ? "RowShares& shares, " : "");
+    if (has_row_loop(stages)) out += "  Range rows;\n";
+    for (const Stage& s : stages) stage(s, place, "  ");
     out += "}\n\n";
   }
 
+  void layer_functions(const Phase& p, uint32_t signature) {
+    uint32_t example = 0;
+    while (plan.layers[example].signature != signature) ++example;
+    out += "//";
+    for (const auto& [id, offset] : plan.signatures[signature].offsets)
+      if (g.weights[id].rows > 1) put(" {}: {}", g.weights[id].name, info(g.weights[id].type(example)).name);
+    out += "\n";
+    const std::span<const Stage> body = p.body;
+    if (p.wanted_from == 0) {
+      layer_function(p, signature, "layer", body, false);
+    } else {
+      layer_function(p, signature, "cache", body.first(p.wanted_from), false);
+      layer_function(p, signature, "layer", body.subspan(p.wanted_from), true);
+    }
+  }
+
+  // The call of a part of a layer, for whatever signature it has.
+  void call_layer(const Phase& p, std::string_view begins, std::string_view arguments) {
+    if (plan.signatures.size() == 1) {
+      put("    {}_0_{}({}, layer_weights, layer);\n", begins, p.name, arguments);
+      return;
+    }
+    out += "    switch (kLayer[layer].signature) {\n";
+    for (size_t s = 0; s < plan.signatures.size(); ++s)
+      put("      case {}: {}_{}_{}({}, layer_weights, layer); break;\n", s, begins, s, p.name, arguments);
+    out += "    }\n";
+  }
+
   void phase_function(const Phase& p) {
-    put("void step_{}(const Worker& w) {{\n  const {} b(w);\n", p.name, struct_name(p));
+    const Place outside{p};
+    put("void outputs_{}(const Worker& w, const {}& b) {{\n", p.name, struct_name(p));
+    if (has_row_loop(p.epilogue)) out += "  Range rows;\n";
+    for (const Stage& s : p.epilogue) stage(s, outside, "  ");
+    put("}}\n\nvoid step_{}(const Worker& w) {{\n  const {} b(w);\n", p.name, struct_name(p));
+    const bool leaves_rows = p.wanted_from != 0;
+    if (leaves_rows) put("  const WantedRows<{}> wanted(w);\n", plan.max_out_rows);
     if (p.shares_rows) {
       const Cost of_row = layer_cost(Place{p, 0});
       put("  static_assert({} <= RowShares::kMaxTiles * kTileRows);\n", p.max_rows);
-      put("  RowShares shares(w, {{{}.0F, {}.0F}});\n", of_row.operations_per_row,
+      put("  constexpr RowWork of_row = {{{}.0F, {}.0F}};\n", of_row.operations_per_row,
           of_row.operations_per_position);
+      out += "  RowShares shares(w, of_row), of_wanted(wanted.worker, of_row);\n";
     }
-    const std::string_view shares = p.shares_rows ? "shares, " : "";
-    if (has_row_loop(p.prologue) || has_row_loop(p.epilogue)) out += "  Range rows;\n";
-    const Place outside{p};
+    if (has_row_loop(p.prologue)) out += "  Range rows;\n";
     for (const Stage& s : p.prologue) stage(s, outside, "  ");
     out +=
         "  for (uint32_t layer = 0; layer < kLayers; ++layer) {\n"
         "    const uint8_t* layer_weights = w.args.weights + kLayer[layer].base;\n";
-    if (plan.signatures.size() == 1) {
-      put("    layer_0_{}(w, b, {}layer_weights, layer);\n", p.name, shares);
+    if (!leaves_rows) {
+      call_layer(p, "layer", "w, b");
     } else {
-      out += "    switch (kLayer[layer].signature) {\n";
-      for (size_t s = 0; s < plan.signatures.size(); ++s)
-        put("      case {}: layer_{}_{}(w, b, {}layer_weights, layer); break;\n", s, s, p.name, shares);
-      out += "    }\n";
+      call_layer(p, "cache", p.shares_rows ? "w, b, shares" : "w, b");
+      out +=
+          "    const bool leaves_rows = layer + 1 == kLayers && wanted.are_fewer;\n"
+          "    if (leaves_rows) {\n"
+          "      if (w.args.n_out_rows == 0) return;\n"
+          "      w.barrier();\n"
+          "      for (uint32_t r = 0; w.index == 0 && r < w.args.n_out_rows; ++r) {\n";
+      for (const uint32_t i : p.moved_buffers) {
+        const Buffer& buffer = p.buffers[i];
+        put("        move_row<{}>(b.{}, w.args.out_rows[r], r);\n", buffer.cols, buffer.name);
+      }
+      out += "      }\n      w.barrier();\n    }\n";
+      call_layer(p, "layer",
+                 p.shares_rows ? "leaves_rows ? wanted.worker : w, b, leaves_rows ? of_wanted : shares"
+                               : "leaves_rows ? wanted.worker : w, b");
     }
-    out += "  }\n  if (w.args.n_out_rows == 0) return;\n";
-    for (const Stage& s : p.epilogue) stage(s, outside, "  ");
-    out += "}\n\n";
+    put("  }}\n  if (w.args.n_out_rows != 0) outputs_{}({}, b);\n}}\n\n", p.name,
+        leaves_rows ? "wanted.are_fewer ? wanted.worker : w" : "w");
   }
 
   void attention_shape() {
@@ -540,7 +584,7 @@ struct Emitter {
   void stages() {
     out +=
         R"(// What w.mark ends, by its number: kernel, output, matrices, their types; bytes of weights of a call and of a row,
-// bytes of the cache of a position; operations of a row and of a position; window; wanted rows only.
+// bytes of the cache of a position; operations of a row and of a position; window; the layer from which on rows are the wanted ones.
 constexpr forge::rt::StageInfo kStages[] = {
 )";
     for (const std::string& row : stage_table) put("    {},\n", row);
@@ -563,8 +607,11 @@ constexpr forge::rt::StageInfo kStages[] = {
       return n;
     };
     size_t most = 0;
-    for (const Phase& p : plan.phases)
-      most = std::max(most, 1 + events(p.prologue) + g.n_layers * events(p.body) + events(p.epilogue));
+    for (const Phase& p : plan.phases) {
+      const size_t barriers_of_moving = p.wanted_from == 0 ? 0 : 2;
+      most = std::max(most, 1 + events(p.prologue) + g.n_layers * events(p.body) + barriers_of_moving +
+                                events(p.epilogue));
+    }
     return static_cast<uint32_t>(most);
   }
 
@@ -649,8 +696,10 @@ missing_cpu_feature() {
         "// A step runs the decode phase for few rows and the batch or prompt phase for many; all loop over "
         "the "
         "layers and call one\n"
-        "// function for each layer signature. Every worker runs all of it and takes its share of each "
-        "stage.\n"
+        "// function for each layer signature, these two: up to the KV cache, and the rest, which in the "
+        "last "
+        "layer only the rows\n"
+        "// have whose output is wanted. Every worker runs all of it and takes its share of each stage.\n"
         "#include \"codegen/cpu/kernels/kernels.h\"\n\n",
         g.name, g.n_layers, g.n_hidden, g.n_vocab, level.name);
     schedule_constants();
@@ -658,7 +707,7 @@ missing_cpu_feature() {
     tables();
     for (const Phase& p : plan.phases) {
       buffers(p);
-      for (uint32_t s = 0; s < plan.signatures.size(); ++s) layer_function(p, s);
+      for (uint32_t s = 0; s < plan.signatures.size(); ++s) layer_functions(p, s);
       phase_function(p);
     }
     stages();

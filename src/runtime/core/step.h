@@ -158,8 +158,11 @@ struct StageInfo {
   uint64_t operations_per_row;       // multiplications and additions of its sums of products
   uint64_t operations_per_position;  // for each row and cached position that it sees
   uint32_t window;                   // positions that a row sees at most, itself included; 0: all
-  bool wanted_rows;                  // rows are those whose output is wanted
+  int32_t
+      wanted_from_layer;  // rows are those whose output is wanted: in layers from this one on, -1: outside, too
 };
+// StageInfo::wanted_from_layer of stages that always have all rows.
+inline constexpr int32_t kAllRows = 0x7FFFFFFF;
 
 // What generated code (or the interpreter) offers. One constant object named `forge_model_code` in an
 // artifact.
@@ -192,6 +195,6 @@ struct ModelCode {
   uint32_t n_stages;
   uint32_t max_stage_events;
 };
-inline constexpr uint32_t kModelCodeAbi = 3;
+inline constexpr uint32_t kModelCodeAbi = 4;
 
 }  // namespace forge::rt

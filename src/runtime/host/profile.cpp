@@ -14,17 +14,22 @@ std::string label(const auto& stage) {
   return weights.empty() ? std::string(stage.kernel) : text(stage.kernel, " ", weights);
 }
 
-double bytes_of_call(const StageInfo& s, const StepShape& step) {
-  const uint64_t rows = s.wanted_rows ? step.n_out_rows : step.n_rows;
-  const uint64_t before = s.window == 0 ? step.first_position : std::min(step.first_position, s.window - 1);
-  return static_cast<double>(s.weight_bytes + rows * s.weight_bytes_per_row +
-                             (before + step.n_rows) * s.kv_bytes_per_position);
+// A call's rows: the last n of the step.
+uint32_t rows_of_call(const StageInfo& s, int32_t layer, const StepShape& step) {
+  return layer >= s.wanted_from_layer ? step.n_out_rows : step.n_rows;
 }
 
-double operations_of_call(const StageInfo& s, const StepShape& step) {
-  const uint64_t rows = s.wanted_rows ? step.n_out_rows : step.n_rows;
+double bytes_of_call(const StageInfo& s, int32_t layer, const StepShape& step) {
+  const uint32_t rows = rows_of_call(s, layer, step), first = step.first_position + step.n_rows - rows,
+                 before = s.window == 0 ? first : std::min(first, s.window - 1);
+  return static_cast<double>(s.weight_bytes + rows * s.weight_bytes_per_row +
+                             (uint64_t{before} + rows) * s.kv_bytes_per_position);
+}
+
+double operations_of_call(const StageInfo& s, int32_t layer, const StepShape& step) {
+  const uint32_t rows = rows_of_call(s, layer, step);
   uint64_t positions = 0;  // that the rows see, all rows together
-  for (uint32_t r = 0; s.operations_per_position != 0 && r < step.n_rows; ++r) {
+  for (uint32_t r = step.n_rows - rows; s.operations_per_position != 0 && r < step.n_rows; ++r) {
     const uint32_t seen = step.first_position + r + 1;
     positions += s.window == 0 ? seen : std::min(seen, s.window);
   }
@@ -122,8 +127,9 @@ Profile sum_up(const StageRun& run, std::span<const StageInfo> stages) {
         r.seconds += seconds;
         if (w != 0) return;  // every worker has a share of each call
         ++r.n_calls;
-        r.bytes += bytes_of_call(stages[e.stage], run.steps[static_cast<size_t>(step)]);
-        r.operations += operations_of_call(stages[e.stage], run.steps[static_cast<size_t>(step)]);
+        const StepShape& shape = run.steps[static_cast<size_t>(step)];
+        r.bytes += bytes_of_call(stages[e.stage], e.layer, shape);
+        r.operations += operations_of_call(stages[e.stage], e.layer, shape);
       }
     });
   return out;

@@ -13,7 +13,7 @@
 
 namespace forge::rt {
 
-// The rows of one step: consecutive ones of a lone sequence.
+// The rows of one step: consecutive ones of a lone sequence, of which the last n_out_rows are wanted.
 struct StepShape {
   uint32_t first_position = 0, n_rows = 0, n_out_rows = 0;
 };

@@ -46,8 +46,12 @@ struct RowShares {
       sum += of_row.linears + kAttention * of_row.position * (float)(w.args.positions[r] + 1);
     }
     work[n_tiles] = sum;
-    for (uint32_t i = 0; i < w.args.n_workers; ++i) speed[i] = 1;
-    share_out();
+    for (uint32_t i = 0; i < w.args.n_workers; ++i) {
+      speed[i] = 1;
+      end[i] = 0;
+    }
+    // Fewer rows, those of a last layer that are wanted, are all the last worker's.
+    if (n_tiles >= w.args.n_workers) share_out();
   }
 
   // Each worker gets one tile at least.
