@@ -101,7 +101,8 @@ struct WeightRow {
     for (size_t k = 0; k < levels.size(); ++k) {
       const uint8_t* record = records.data() + k / block * kMaxRecord;
       const auto run = static_cast<uint32_t>(k % block / codec->run);
-      rounded[k] = bf16_weight(levels[k], codec->scale(record, run), codec->minimum_of(record, run));
+      rounded[k] = bf16_weight(levels[k], codec->scale(record, run), codec->minimum_of(record, run),
+                               codec->level_bits);
     }
   }
 

@@ -100,12 +100,22 @@ inline uint16_t cut_off_to_half(double x) {
   return float_to_half(static_cast<float>(std::clamp(std::trunc(x / step) * step, -largest, largest)));
 }
 
+// Whether the matrix unit gets weights of such scales by way of one power of two for all: at least 2^-14, and too small for any
+// weight to reach one, where levels are 2^level_bits at most.
+inline bool have_common_scale(float scale, std::optional<float> minimum, uint32_t level_bits) {
+  const float products = std::ldexp(minimum ? 0.5F : 1.0F, -static_cast<int>(level_bits));
+  return std::fabs(scale) >= 0x1p-14F && std::fabs(scale) < products && std::fabs(minimum.value_or(0)) < 0.5F;
+}
+
 // level * scale + minimum as the matrix unit gets it: in binary16, the scales divided by a power of two, then bfloat16
-// (src/codegen/cpu/kernels/bf16_weights.h).
-inline float bf16_weight(int level, float scale, std::optional<float> minimum) {
-  constexpr uint32_t exponents = 0x7F800000, least = (127 - 112) << 23, most = (127 + 112) << 23;
+// (src/codegen/cpu/kernels/bf16_weights.h). |level| of the type is 2^level_bits at most (BlockCodec).
+inline float bf16_weight(int level, float scale, std::optional<float> minimum, uint32_t level_bits) {
+  constexpr uint32_t exponents = 0x7F800000, least = (127 - 112) << 23, most = (127 + 112) << 23,
+                     common = (127 - 16) << 23;
   const auto exponent = [](float x) { return std::bit_cast<uint32_t>(x) & exponents; };
-  const uint32_t e = std::clamp(std::max(exponent(scale), exponent(minimum.value_or(0))), least, most);
+  const uint32_t e = have_common_scale(scale, minimum, level_bits)
+                         ? common
+                         : std::clamp(std::max(exponent(scale), exponent(minimum.value_or(0))), least, most);
   const auto factor = std::bit_cast<float>((254U << 23) - e);
   const auto divided = [&](float x) {
     return std::isnan(x) ? std::numeric_limits<double>::quiet_NaN()

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -93,10 +95,23 @@ void for_elements(uint64_t rows, uint64_t cols, uint32_t size, F f) {
       f((r * cols + k) * size, r / kGroup * group_bytes + (k * kGroup + r % kGroup) * size);
 }
 
+uint32_t bits_of_levels(const BlockCodec& codec) {
+  std::array<uint8_t, kMaxBlock> codes{};
+  std::array<int8_t, kMaxBlock> levels{};
+  int most = 0;
+  for (uint32_t code = 0; code < 1U << codec.bits; ++code) {
+    codes.fill(static_cast<uint8_t>(code));
+    codec.levels(codes.data(), levels.data());
+    for (uint32_t i = 0; i < info(codec.type).block_weights; ++i) most = std::max(most, std::abs(levels[i]));
+  }
+  return most <= 1 ? 0 : static_cast<uint32_t>(std::bit_width(static_cast<uint32_t>(most) - 1));
+}
+
 std::vector<BlockCodec> join_codecs() {
   std::vector<BlockCodec> all;
   for (const auto& family : {integer_codecs(), table_codecs(), grid_codecs()})
     all.insert(all.end(), family.begin(), family.end());
+  for (BlockCodec& codec : all) codec.level_bits = bits_of_levels(codec);
   return all;
 }
 

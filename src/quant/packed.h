@@ -32,6 +32,7 @@ struct BlockCodec {
   std::optional<float> minimum_of(const uint8_t* record, uint32_t r) const {
     return minimum == nullptr ? std::nullopt : std::optional(minimum(record, r));
   }
+  uint32_t level_bits = 0;  // the least n so that |level| <= 2^n for each code, as block_codec has found
 };
 
 inline constexpr uint32_t kMaxBlock = 256, kMaxRecord = 32;

@@ -70,9 +70,13 @@ std::vector<uint8_t> blocks(DType type, uint64_t rows, uint64_t cols, uint32_t s
   const DTypeInfo& t = info(type);
   std::vector<uint8_t> out(rows * row_bytes(type, cols));
   for (uint8_t& b : out) b = static_cast<uint8_t>(fill < 0 ? static_cast<int>(random() & 255) : fill);
+  // Every second sixteen rows have scales as a model's, common ones of bf16_weights.h.
+  const auto is_common = [&](size_t at) { return at / row_bytes(type, cols) / 16 % 2 == 0; };
   const auto set_half = [&](size_t at) {
-    const uint16_t h =
-        float_to_half((random() % 2 ? 1.0F : -1.0F) * static_cast<float>(1 + random() % 1000) / 8192.0F);
+    const float unit = type == DType::q6_k ? 0x1p-24F : 0x1p-21F;  // parts of a block have up to 128 times it
+    const float size = is_common(at) ? static_cast<float>(200 + random() % 800) * unit
+                                     : static_cast<float>(1 + random() % 1000) * 0x1p-13F;
+    const uint16_t h = float_to_half(random() % 2 ? size : -size);
     std::memcpy(&out[at], &h, 2);
   };
   for (size_t at = 0; at < out.size(); at += t.block_bytes) {
@@ -91,7 +95,9 @@ std::vector<uint8_t> blocks(DType type, uint64_t rows, uint64_t cols, uint32_t s
         for (size_t i = 0; i < 4; ++i)
           out[at + 49 + 2 * i] = static_cast<uint8_t>((out[at + 49 + 2 * i] & 15) | (i == 3 ? 0x20 : i << 4));
         break;
-      case DType::mxfp4: out[at] = static_cast<uint8_t>(96 + random() % 48); break;
+      case DType::mxfp4:
+        out[at] = static_cast<uint8_t>(is_common(at) ? 116 + random() % 4 : 96 + random() % 48);
+        break;
       case DType::nvfp4: break;
       default:
         for (const size_t half : halves_of(type)) set_half(at + half);

@@ -20,10 +20,11 @@ namespace {
 // A row as bf16_weights.h describes it.
 std::vector<float> bf16_row(const Weights& w, uint32_t row) {
   std::vector<float> rounded(w.cols);
+  const uint32_t level_bits = block_codec(w.type)->level_bits;
   for_each_run(w, row,
                [&](uint32_t k, std::span<const int8_t> levels, float scale, std::optional<float> minimum) {
                  for (uint32_t i = 0; i < levels.size(); ++i)
-                   rounded[k + i] = bf16_weight(levels[i], scale, minimum);
+                   rounded[k + i] = bf16_weight(levels[i], scale, minimum, level_bits);
                });
   return rounded;
 }
@@ -32,32 +33,46 @@ TEST_P(Kernels, WeightTilesOfAnyScales) {
   constexpr uint32_t kRows = 64;
   for (const WeightTileKernel& kernel : level_.mixed.weights) {
     const auto type = static_cast<DType>(kernel.type);
-    const Weights w(type, kRows, kernel.cols, blocks_of_any_scales(type, kRows, kernel.cols, 21));
+    const std::string what = level_.name + ", " + std::string(info(type).name);
     const uint64_t group_bytes = packed_bytes(type, Layout::tiles16, 16, kernel.cols);
-    uint32_t n_nan = 0, n_zero = 0, n_finite = 0;
-    for (uint32_t row = 0; row < kRows; ++row) {
-      const std::vector<float> expected = bf16_row(w, row);
-      for (uint32_t k = 0; k < kernel.cols; k += 32) {
-        Aligned<uint16_t> tile(512);
-        kernel.make(w.packed.data + row / 16 * group_bytes, k / 32, tile.data);
-        for (uint32_t i = 0; i < 32; ++i) {
-          float got = bfloat16_to_float(tile.data[i / 2 * 32 + row % 16 * 2 + i % 2]);
-          // What the unit does when it reads them; the loops for other levels have done it.
-          if (level_.name == "amx") got = round_to_bf16(got);
-          const float want = expected[k + i];
-          ++(std::isnan(want) ? n_nan : want == 0 ? n_zero : n_finite);
-          if (std::isnan(want))
-            ASSERT_TRUE(std::isnan(got))
-                << level_.name << ", " << info(type).name << ", row " << row << ", k " << k + i;
-          else
-            expect_bits(&got, &want, 1,
-                        level_.name + ", " + std::string(info(type).name) + ", row " + std::to_string(row));
+    const uint32_t level_bits = block_codec(type)->level_bits;
+    uint32_t n_nan = 0, n_zero = 0, n_finite = 0, n_common_tiles = 0, n_tiles = 0;
+    for (const auto& data :
+         {blocks_of_any_scales(type, kRows, kernel.cols, 21), blocks(type, kRows, kernel.cols, 22)}) {
+      const Weights w(type, kRows, kernel.cols, data);
+      for (uint32_t group = 0; group < kRows / 16; ++group) {
+        std::vector<bool> is_common(kernel.cols / 32, true);
+        for (uint32_t row = 16 * group; row < 16 * group + 16; ++row) {
+          for_each_run(w, row,
+                       [&](uint32_t k, std::span<const int8_t>, float scale, std::optional<float> minimum) {
+                         if (!have_common_scale(scale, minimum, level_bits)) is_common[k / 32] = false;
+                       });
+          const std::vector<float> expected = bf16_row(w, row);
+          for (uint32_t k = 0; k < kernel.cols; k += 32) {
+            Aligned<uint16_t> tile(512);
+            kernel.make(w.packed.data + group * group_bytes, k / 32, tile.data);
+            for (uint32_t i = 0; i < 32; ++i) {
+              float got = bfloat16_to_float(tile.data[i / 2 * 32 + row % 16 * 2 + i % 2]);
+              // What the unit does when it reads them; the loops for other levels have done it.
+              if (level_.name == "amx") got = round_to_bf16(got);
+              const float want = expected[k + i];
+              ++(std::isnan(want) ? n_nan : want == 0 ? n_zero : n_finite);
+              if (std::isnan(want))
+                ASSERT_TRUE(std::isnan(got)) << what << ", row " << row << ", k " << k + i;
+              else
+                expect_bits(&got, &want, 1, what + ", row " + std::to_string(row));
+            }
+          }
         }
+        n_tiles += static_cast<uint32_t>(is_common.size());
+        n_common_tiles += static_cast<uint32_t>(std::ranges::count(is_common, true));
       }
     }
     EXPECT_GT(n_finite, 0U);
     if (type != DType::mxfp4) EXPECT_GT(n_nan, 0U);   // which has no NaN
     if (type == DType::mxfp4) EXPECT_GT(n_zero, 0U);  // scales below 2^-112
+    EXPECT_GT(n_common_tiles, 0U) << what;
+    EXPECT_GT(n_tiles, n_common_tiles) << what;
   }
 }
 

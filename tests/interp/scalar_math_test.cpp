@@ -114,7 +114,7 @@ TEST(Bf16Weight, IsWithinItsBound) {
     const double before =
         0x1p-11 * (std::fabs(product) + std::fabs(added)) + (std::abs(level) + 1) * base * 0x1p-25;
     const double bound = before + 0x1p-8 * (std::fabs(exact) + before) + base * 0x1p-14;
-    const double error = std::fabs(bf16_weight(level, scale, minimum) - exact);
+    const double error = std::fabs(bf16_weight(level, scale, minimum, 7) - exact);
     ASSERT_LE(error, bound) << level << " * " << scale << " + " << added;
     worst = std::max(worst, error / bound);
   }
@@ -124,45 +124,53 @@ TEST(Bf16Weight, IsWithinItsBound) {
 // Q8_0's weights of all scales: nearest of eight bits. A mean would not average out over k, so it is held as well: no more than
 // what exact ties, which all go one way, add to it.
 TEST(Bf16Weight, RoundsToNearestWithoutBias) {
-  double sum = 0, ties = 0, n = 0;
-  for (int mantissa = 1024; mantissa < 2048; ++mantissa)
-    for (int level = 1; level < 128; ++level, ++n) {
-      const int exact = mantissa * level;
-      const int below = std::max(std::ilogb(exact) - 7, 0), unit = 1 << below, rest = exact % unit;
-      const int nearest = exact - rest + (2 * rest >= unit && rest != 0 ? unit : 0);
-      const float scale = static_cast<float>(mantissa) * 0x1p-10F;
-      ASSERT_EQ(bf16_weight(level, scale, std::nullopt), static_cast<float>(nearest) * 0x1p-10F) << exact;
-      ASSERT_EQ(bf16_weight(-level, scale, std::nullopt), static_cast<float>(-nearest) * 0x1p-10F) << exact;
-      sum += static_cast<double>(nearest) / exact - 1;
-      ties += rest != 0 && 2 * rest == unit;
-    }
-  EXPECT_GT(ties, 0);
-  // What is no tie goes up and down alike, but for the slope of 1 / exact in between, which is of second order: 2^-16.
-  EXPECT_LT(std::fabs(sum / n), ties / n * 0x1p-8 + 0x1p-16);
+  for (const float unit : {0x1p-10F, 0x1p-20F}) {  // of scales from 1 on, and of common ones
+    double sum = 0, ties = 0, n = 0;
+    for (int mantissa = 1024; mantissa < 2048; ++mantissa)
+      for (int level = 1; level < 128; ++level, ++n) {
+        const int exact = mantissa * level;
+        const int below = std::max(std::ilogb(exact) - 7, 0), step = 1 << below, rest = exact % step;
+        const int nearest = exact - rest + (2 * rest >= step && rest != 0 ? step : 0);
+        const float scale = static_cast<float>(mantissa) * unit;
+        ASSERT_EQ(bf16_weight(level, scale, std::nullopt, 7), static_cast<float>(nearest) * unit) << exact;
+        ASSERT_EQ(bf16_weight(-level, scale, std::nullopt, 7), static_cast<float>(-nearest) * unit) << exact;
+        sum += static_cast<double>(nearest) / exact - 1;
+        ties += rest != 0 && 2 * rest == step;
+      }
+    EXPECT_GT(ties, 0);
+    // What is no tie goes up and down alike, but for the slope of 1 / exact in between, which is of second order: 2^-16.
+    EXPECT_LT(std::fabs(sum / n), ties / n * 0x1p-8 + 0x1p-16);
+  }
 }
 
 TEST(Bf16Weight, Ends) {
-  EXPECT_EQ(bf16_weight(127, 0, std::nullopt), 0.0F);
-  EXPECT_EQ(bf16_weight(0, 0, 0.0F), 0.0F);
-  EXPECT_EQ(bf16_weight(0, 1, std::nullopt), 0x1p-15F);  // as near to zero as it gets
-  EXPECT_EQ(bf16_weight(0, -1, std::nullopt), -0x1p-15F);
-  EXPECT_EQ(bf16_weight(127, 0x1p-24F, std::nullopt),
+  EXPECT_EQ(bf16_weight(127, 0, std::nullopt, 7), 0.0F);
+  EXPECT_EQ(bf16_weight(0, 0, 0.0F, 7), 0.0F);
+  EXPECT_EQ(bf16_weight(0, 1, std::nullopt, 7), 0x1p-15F);  // as near to zero as it gets
+  EXPECT_EQ(bf16_weight(0, -1, std::nullopt, 7), -0x1p-15F);
+  // The ends of what is common.
+  EXPECT_EQ(bf16_weight(0, 0x1p-14F, std::nullopt, 7), 0x1p-31F);
+  EXPECT_EQ(bf16_weight(127, 0x1p-14F, std::nullopt, 7), 127 * 0x1p-14F);
+  EXPECT_EQ(bf16_weight(-128, 0x1.FFCp-8F, std::nullopt, 7), -1.0F);
+  EXPECT_EQ(bf16_weight(0, 0x1p-7F, std::nullopt, 7), 0x1p-22F);
+  EXPECT_EQ(bf16_weight(31, 0x1.FFCp-7F, 0x1.FFCp-2F, 5), 0.984375F);
+  EXPECT_EQ(bf16_weight(127, 0x1p-24F, std::nullopt, 7),
             127 * 0x1p-24F);  // the smallest scale that a file holds
-  EXPECT_EQ(bf16_weight(-128, 0x1p119F, std::nullopt), -0x1p126F);
-  EXPECT_EQ(bf16_weight(-127, 0x1p-126F, std::nullopt), -127 * 0x1p-126F);
-  EXPECT_EQ(bf16_weight(1, 0x1p-127F, std::nullopt), 0.0F);  // subnormal
-  EXPECT_EQ(bf16_weight(1, std::numeric_limits<float>::infinity(), std::nullopt),
+  EXPECT_EQ(bf16_weight(-128, 0x1p119F, std::nullopt, 7), -0x1p126F);
+  EXPECT_EQ(bf16_weight(-127, 0x1p-126F, std::nullopt, 7), -127 * 0x1p-126F);
+  EXPECT_EQ(bf16_weight(1, 0x1p-127F, std::nullopt, 7), 0.0F);  // subnormal
+  EXPECT_EQ(bf16_weight(1, std::numeric_limits<float>::infinity(), std::nullopt, 7),
             std::numeric_limits<float>::infinity());
-  EXPECT_TRUE(std::isnan(bf16_weight(1, std::numeric_limits<float>::quiet_NaN(), std::nullopt)));
+  EXPECT_TRUE(std::isnan(bf16_weight(1, std::numeric_limits<float>::quiet_NaN(), std::nullopt, 7)));
   // Ties go away from zero: 257 lies between 256 and 258.
-  EXPECT_EQ(bf16_weight(1, 257, std::nullopt), 258.0F);
-  EXPECT_EQ(bf16_weight(-1, 257, std::nullopt), -258.0F);
+  EXPECT_EQ(bf16_weight(1, 257, std::nullopt, 7), 258.0F);
+  EXPECT_EQ(bf16_weight(-1, 257, std::nullopt, 7), -258.0F);
   // What is cut off does not make a tie of what is below one: 1 + 143 * 401 * 2^-24 is 0.4375 of a step above 1.
-  EXPECT_EQ(bf16_weight(143, 401 * 0x1p-24F, 1.0F), 1.0F);
-  EXPECT_EQ(bf16_weight(-143, 401 * 0x1p-24F, -1.0F), -1.0F);
+  EXPECT_EQ(bf16_weight(143, 401 * 0x1p-24F, 1.0F, 8), 1.0F);
+  EXPECT_EQ(bf16_weight(-143, 401 * 0x1p-24F, -1.0F, 8), -1.0F);
   for (const uint16_t half : std::initializer_list<uint16_t>{0x7C01, 0x7FFC, 0x7FFF, 0xFFFF})  // NaNs
-    EXPECT_TRUE(std::isnan(bf16_weight(1, half_to_float(half), std::nullopt)));
-  EXPECT_TRUE(std::isnan(bf16_weight(0, std::numeric_limits<float>::infinity(), std::nullopt)));
+    EXPECT_TRUE(std::isnan(bf16_weight(1, half_to_float(half), std::nullopt, 7)));
+  EXPECT_TRUE(std::isnan(bf16_weight(0, std::numeric_limits<float>::infinity(), std::nullopt, 7)));
 }
 
 TEST(LaneSum, AddsHalves) {

@@ -2,18 +2,20 @@
 //
 // This is most of what a short prompt costs, so it is done in binary16, 32 numbers to a register:
 //
-//     e                 the exponent of the run's scale, or of its minimum if that is larger, clamped to -112 .. 112
+//     e                 -16 for common scales: of 2^-14 and more, so small that no weight of the run reaches one; others' is the
+//                       exponent of the run's scale, or of its minimum if that is larger, clamped to -112 .. 112
 //     scale, minimum    divided by 2^e, rounded to binary16
 //     w                 level * scale + minimum, cut off behind binary16's eleven bits
 //     bf16(w)           rounded to eight bits, ties away from zero; e is added to the exponent
 //
-// Levels are exact in binary16, and 2^e keeps what is multiplied near one, whatever the scales are. What is cut off is less than
+// Levels are exact in binary16, and 2^e keeps what is multiplied near one, whatever the scales are; of common scales nobody has to
+// look for it, and what is added to the exponent are bits that binary16 lacks. What is cut off is less than
 // the last of eleven bits, and a tie of eight bits differs from what is no tie by that much: so the last two steps are one rounding to
 // nearest, by 2^-8 at most, of which only exact ties are not bfloat16's. Scales that are no binary16 are rounded by 2^-11, and so
 // are minimums; what is subnormal beside a larger minimum by 2^(e-25).
 //
 // Below 2^-14 in the third line an exponent can't be told from that of the smallest number: such weights come out at 2^(e-15), which
-// zero becomes, to 2^(e-14); where e is -112, as it is of a scale of zero, they are zero.
+// zero becomes, to 2^(e-14); where e is -112, as it is of a scale of zero, they are zero. For a common scale that is 2^-17 of it at most.
 #pragma once
 
 #include "codegen/cpu/kernels/bf16.h"
@@ -35,26 +37,53 @@ FORGE_INLINE u16x32 twice(u16x16 v) {
                                  11, 12, 12, 13, 13, 14, 14, 15, 15);
 }
 
-template <bool has_minimum>
+// Bits of a type's largest level: |level| is 2^bits at most.
+template <class F>
+constexpr uint32_t kLevelBits = [] {
+  const int below = kZero<F>, above = F::kTop - kZero<F>, most = below > above ? below : above;
+  uint32_t bits = 0;
+  while ((1 << bits) < most) ++bits;
+  return bits;
+}();
+
+constexpr int kCommonExponent = -16;
+
+// Of which lanes the scales are common ones. With a minimum, half of what there is below one is its own.
+template <class F>
+FORGE_INLINE i32x16 have_common_scales(f32x16 scale, f32x16 minimum) {
+  constexpr uint32_t least = (127 - 14) << 23, half = (127 - 1) << 23,
+                     end = (127 - kLevelBits<F> - (F::kMinimum ? 1 : 0)) << 23;
+  const auto common = ((u32x16)scale & 0x7FFFFFFF) - least < end - least;
+  if constexpr (F::kMinimum) return common & (((u32x16)minimum & 0x7FFFFFFF) < half);
+  return common;
+}
+
+// Numbers divided by 2^e, given 2^-e, for pairs of k.
+FORGE_INLINE f16x32 divided_for_pairs(f32x16 v, f32x16 factor) {
+  return (f16x32)twice((u16x16)to_f16(v * factor));
+}
+
+template <class F>
 FORGE_INLINE TileScales tile_scales(f32x16 scale, f32x16 minimum) {
-  constexpr uint32_t exponents = 0x7F800000, least = (127 - 112) << 23, most = (127 + 112) << 23;
+  constexpr uint32_t exponents = 0x7F800000, least = (127 - 112) << 23, most = (127 + 112) << 23,
+                     common = (127 + kCommonExponent) << 23;
   u32x16 e = (u32x16)scale & exponents;
-  if constexpr (has_minimum) {
+  if constexpr (F::kMinimum) {
     const u32x16 of_minimum = (u32x16)minimum & exponents;
     e = e > of_minimum ? e : of_minimum;
   }
   e = e < least ? u32x16{} + least : e;
   e = e > most ? u32x16{} + most : e;
+  e = have_common_scales<F>(scale, minimum) != 0 ? u32x16{} + common : e;
   const f32x16 factor = (f32x16)((254U << 23) - e);  // 2^-e
   const auto divided = [&](f32x16 v) __attribute__((always_inline)) {
     // One NaN for all: others have more bits set than rounding leaves room for.
     const auto is_nan = ((u32x16)v & 0x7FFFFFFF) > exponents;
-    const f32x16 scaled = is_nan ? splat(__builtin_nanf("")) : v * factor;
-    return (f16x32)twice((u16x16)to_f16(scaled));
+    return divided_for_pairs(is_nan ? splat(__builtin_nanf("")) : v, factor);
   };
   TileScales r;
   r.scale = divided(scale);
-  if constexpr (has_minimum) r.minimum = divided(minimum);
+  if constexpr (F::kMinimum) r.minimum = divided(minimum);
   const u16x32 words = (u16x32)(e - least);
   r.exponent = __builtin_shufflevector(words, words, 1, 1, 3, 3, 5, 5, 7, 7, 9, 9, 11, 11, 13, 13, 15, 15, 17,
                                        17, 19, 19, 21, 21, 23, 23, 25, 25, 27, 27, 29, 29, 31, 31);
@@ -131,51 +160,80 @@ FORGE_INLINE u16x32 round_to_eight_bits(u16x32 half) { return (u16x32)((((i16x32
 FORGE_INLINE u16x32 without_subnormal(u16x32 v) { return (v & 0x7F80) == 0 ? v & 0x8000 : v; }
 #endif
 
-// Two of each lane's four weights, those of bytes j and j + 1.
-template <bool has_minimum, int zero, uint32_t j>
+// Two of each lane's four weights, those of bytes j and j + 1. is_common: of all lanes' scales.
+template <class F, bool is_common, uint32_t j>
 FORGE_INLINE u16x32 bf16_weights(u8x64 bytes, const TileScales& x) {
   // The sign is above five bits of exponent, where bf16 has eight.
-  const u16x32 rounded = round_to_eight_bits(scaled_levels<has_minimum, zero, j>(bytes, x));
-  return without_subnormal((rounded & 0x8FFF) + x.exponent);
+  const u16x32 rounded = round_to_eight_bits(scaled_levels<F::kMinimum, kZero<F>, j>(bytes, x)) & 0x8FFF;
+  constexpr uint16_t kUpperBits = (112 + kCommonExponent) << 7;
+  static_assert((kUpperBits & 0x8FFF) == 0);
+  if constexpr (is_common) return rounded | kUpperBits;
+  return without_subnormal(rounded + x.exponent);
 }
 
-// tile_scales of binary16, without a minimum: a normal number divided by 2^e has the exponent of one. Others, below 2^-14, are rare in
-// most models.
-FORGE_INLINE TileScales tile_scales_of_halves(f16x16 scale) {
-  const u16x16 bits = (u16x16)scale, e = bits & 0x7C00;
-  const auto is_other = (e == 0) | (e == 0x7C00);
-  if (__builtin_expect(__builtin_reduce_or(is_other) != 0, 0))
-    return tile_scales<false>(to_f32(scale), f32x16{});
-  TileScales r;
-  r.scale = (f16x32)twice((bits & 0x83FF) | 0x3C00);
-  r.exponent = twice((e >> 3) + ((112 - 15) << 7));
-  return r;
+// Runs of a tile of weights that have a scale of their own.
+template <class F>
+constexpr uint32_t kRuns = F::kHalves ? 2 : 1;
+
+// Two lines of the tile.
+template <class F, bool is_common>
+FORGE_INLINE void fill_lines(WeightTile& tile, uint32_t t, const uint8_t* tiles,
+                             const TileScales (&scales)[kRuns<F>]) {
+  const u8x64 bytes = load<u8x64>(tiles + 64 * t);
+  const TileScales& x = scales[t * kRuns<F> / 8];
+  store(tile[2 * t], bf16_weights<F, is_common, 0>(bytes, x));
+  store(tile[2 * t + 1], bf16_weights<F, is_common, 2>(bytes, x));
+}
+
+// Of any scales. In line, though it is rare: around a call no constant would stay in a register.
+template <class F>
+FORGE_INLINE void fill_uncommon(WeightTile& tile, const uint8_t* s, const uint8_t* tiles, uint32_t sub) {
+  const Scales w = F::scales(s, sub);
+  TileScales scales[kRuns<F>];
+  for (uint32_t h = 0; h < kRuns<F>; ++h)
+    scales[h] = tile_scales<F>(w.half[h], F::kMinimum ? w.minimum[h] : f32x16{});
+#pragma clang loop unroll(disable)
+  for (uint32_t t = 0; t < 8; ++t) fill_lines<F, false>(tile, t, tiles, scales);
+}
+
+// The scales of a tile, divided, without their exponent; false where not all are common.
+template <class F>
+FORGE_INLINE bool common_scales(const uint8_t* s, uint32_t sub, TileScales (&out)[kRuns<F>]) {
+  if constexpr (HasHalfScale<F>) {
+    // Dividing by 2^e is adding to the exponent, of normal numbers.
+    constexpr uint16_t least = 1 << 10, n = ((15 - kLevelBits<F>) << 10) - least;
+    const u16x16 bits = load<u16x16>(s);
+    out[0].scale = (f16x32)twice(bits + (uint16_t)(-kCommonExponent << 10));
+    return __builtin_reduce_and((bits & 0x7FFF) - least < n) != 0;
+  } else {
+    constexpr float factor = 1 << -kCommonExponent;
+    const Scales w = F::scales(s, sub);
+    i32x16 uncommon = {};
+    for (uint32_t h = 0; h < kRuns<F>; ++h) {
+      uncommon |= ~have_common_scales<F>(w.half[h], F::kMinimum ? w.minimum[h] : f32x16{});
+      out[h].scale = divided_for_pairs(w.half[h], splat(factor));
+      if constexpr (F::kMinimum) out[h].minimum = divided_for_pairs(w.minimum[h], splat(factor));
+    }
+    return __builtin_reduce_or(uncommon) == 0;
+  }
 }
 
 // Tile number k of the group's weights.
 template <class F, uint32_t K>
 FORGE_INLINE void fill(WeightTile& tile, const uint8_t* group, uint32_t k) {
-  constexpr uint32_t kSubs = F::kBlock / 32, kRuns = F::kHalves ? 2 : 1;
+  constexpr uint32_t kSubs = F::kBlock / 32;
   const uint32_t sub = k % kSubs;
   const uint8_t* s = group + k / kSubs * F::kScaleBytes;
-  const uint8_t* q = group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes;
+  const uint8_t* codes = group + kScaleStreamBytes<F, K> + (uint64_t)(k / kSubs) * F::kCodeBytes;
   u8x64 space[8];
-  const uint8_t* tiles = F::tiles(q, sub, space);
-  TileScales scales[kRuns];
-  if constexpr (HasHalfScale<F>) {
-    scales[0] = tile_scales_of_halves(load<f16x16>(s));
-  } else {
-    const Scales w = F::scales(s, sub);
-    for (uint32_t h = 0; h < kRuns; ++h)
-      scales[h] = tile_scales<F::kMinimum>(w.half[h], F::kMinimum ? w.minimum[h] : f32x16{});
+  const uint8_t* tiles = F::tiles(codes, sub, space);
+  TileScales scales[kRuns<F>];
+  if (__builtin_expect(!common_scales<F>(s, sub, scales), 0)) {
+    fill_uncommon<F>(tile, s, tiles, sub);
+    return;
   }
 #pragma clang loop unroll(full)
-  for (uint32_t t = 0; t < 8; ++t) {
-    const u8x64 bytes = load<u8x64>(tiles + 64 * t);
-    const TileScales& x = scales[t * kRuns / 8];
-    store(tile[2 * t], bf16_weights<F::kMinimum, kZero<F>, 0>(bytes, x));
-    store(tile[2 * t + 1], bf16_weights<F::kMinimum, kZero<F>, 2>(bytes, x));
-  }
+  for (uint32_t t = 0; t < 8; ++t) fill_lines<F, true>(tile, t, tiles, scales);
 }
 
 // Asks for what fill will read; with a block's first tile for all of its scales.
