@@ -47,15 +47,20 @@ TEST(Emit, SourceFollowsThePlan) {
   ASSERT_EQ(m.sources.size(), 1U);
   const std::string& text = m.sources.at("model.cpp");
   ASSERT_EQ(m.plan.signatures.size(), 2U);
-  // One function for each signature and phase, called from its phase; a barrier where the plan has one.
+  // One function for each signature and phase, in two parts where the last layer leaves rows out, called from its phase; a barrier where
+  // the plan has one, and two around the moving of rows.
   size_t barriers = 0, deep_barriers = 0, linears = 0, calls = 0;
   for (const Phase& p : m.plan.phases) {
     EXPECT_EQ(count(text, "void step_" + p.name + "(const Worker& w) {"), 1U);
     for (size_t s = 0; s < m.plan.signatures.size(); ++s) {
-      const std::string function = fmt::format("layer_{}_{}(", s, p.name);
-      EXPECT_EQ(count(text, "void " + function), 1U);
-      EXPECT_EQ(count(text, function), 2U);
+      for (const char* part : {"layer", "cache"}) {
+        const std::string function = fmt::format("{}_{}_{}(", part, s, p.name);
+        const size_t n = part == std::string_view("cache") && p.wanted_from == 0 ? 0 : 1;
+        EXPECT_EQ(count(text, "void " + function), n);
+        EXPECT_EQ(count(text, function), 2 * n);
+      }
     }
+    barriers += p.wanted_from == 0 ? 0 : 2;
     for (const auto* part : {&p.prologue, &p.body, &p.epilogue})
       for (const Stage& s : *part) {
         const size_t copies = part == &p.body ? m.plan.signatures.size() : 1;

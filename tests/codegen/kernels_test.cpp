@@ -122,6 +122,17 @@ std::vector<uint8_t> blocks_of_any_scales(DType type, uint64_t rows, uint64_t co
   return out;
 }
 
+std::vector<uint8_t> blocks_of_scale(DType type, uint64_t rows, uint64_t cols, uint32_t seed, float scale) {
+  std::vector<uint8_t> out = blocks(type, rows, cols, seed);
+  std::mt19937 random(seed);
+  for (size_t at = 0; at < out.size(); at += info(type).block_bytes)
+    for (const size_t half : halves_of(type)) {
+      const uint16_t bits = float_to_half(random() % 2 ? scale : -scale);
+      std::memcpy(&out[at + half], &bits, 2);
+    }
+  return out;
+}
+
 Quantized quantize(const float* x, uint32_t n) {
   Quantized out{std::vector<int8_t>(n), std::vector<float>(n / 32)};
   for (uint32_t b = 0; b < n / 32; ++b) {

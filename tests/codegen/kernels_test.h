@@ -60,6 +60,8 @@ void expect_bits(const float* actual, const float* expected, size_t n, const std
 std::vector<uint8_t> blocks(DType type, uint64_t rows, uint64_t cols, uint32_t seed, int fill = -1);
 // The same with scales of any size, NaN and infinity among them.
 std::vector<uint8_t> blocks_of_any_scales(DType type, uint64_t rows, uint64_t cols, uint32_t seed);
+// The same with one scale, of either sign, in all places of a float16.
+std::vector<uint8_t> blocks_of_scale(DType type, uint64_t rows, uint64_t cols, uint32_t seed, float scale);
 
 struct Weights {
   DType type;

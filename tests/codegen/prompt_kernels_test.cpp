@@ -37,8 +37,13 @@ TEST_P(Kernels, WeightTilesOfAnyScales) {
     const uint64_t group_bytes = packed_bytes(type, Layout::tiles16, 16, kernel.cols);
     const uint32_t level_bits = block_codec(type)->level_bits;
     uint32_t n_nan = 0, n_zero = 0, n_finite = 0, n_common_tiles = 0, n_tiles = 0;
-    for (const auto& data :
-         {blocks_of_any_scales(type, kRows, kernel.cols, 21), blocks(type, kRows, kernel.cols, 22)}) {
+    // Scales of all sizes, those of models, and the first and the last common one of a type without others, with what is beyond.
+    std::vector<std::vector<uint8_t>> all = {blocks_of_any_scales(type, kRows, kernel.cols, 21),
+                                             blocks(type, kRows, kernel.cols, 22)};
+    for (const float end : {0x1p-14F, std::ldexp(1.0F, -static_cast<int>(level_bits))})
+      for (const float scale : {end, half_to_float(static_cast<uint16_t>(float_to_half(end) - 1))})
+        all.push_back(blocks_of_scale(type, kRows, kernel.cols, 23, scale));
+    for (const std::vector<uint8_t>& data : all) {
       const Weights w(type, kRows, kernel.cols, data);
       for (uint32_t group = 0; group < kRows / 16; ++group) {
         std::vector<bool> is_common(kernel.cols / 32, true);

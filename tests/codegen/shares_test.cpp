@@ -119,5 +119,17 @@ TEST(RowShares, AreForPromptsOfManyRowsForEach) {
   EXPECT_FALSE(has(2 * kShareRows, 3, false));
 }
 
+// What is left of a prompt in the last layer.
+TEST(RowShares, FewerTilesThanWorkersAreTheLastOnes) {
+  for (const uint32_t n_rows : {0U, 1U, 16U, 47U}) {
+    Prompt prompt(n_rows, 3);
+    for (uint32_t i = 0; i < 3; ++i) {
+      const RowShares shares(Worker{prompt.args, i}, {1, 1});
+      EXPECT_EQ(shares.mine().begin, 0U);
+      EXPECT_EQ(shares.mine().end, i == 2 ? n_rows : 0);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace forge::kernels

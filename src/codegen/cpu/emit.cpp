@@ -696,10 +696,12 @@ missing_cpu_feature() {
         "// A step runs the decode phase for few rows and the batch or prompt phase for many; all loop over "
         "the "
         "layers and call one\n"
-        "// function for each layer signature, these two: up to the KV cache, and the rest, which in the "
-        "last "
-        "layer only the rows\n"
-        "// have whose output is wanted. Every worker runs all of it and takes its share of each stage.\n"
+        "// function for each layer signature. Of many rows it is in two parts: up to the KV cache, and the "
+        "rest, "
+        "which in the last\n"
+        "// layer only rows have whose output is wanted. Every worker runs all of it and takes its share of "
+        "each "
+        "stage.\n"
         "#include \"codegen/cpu/kernels/kernels.h\"\n\n",
         g.name, g.n_layers, g.n_hidden, g.n_vocab, level.name);
     schedule_constants();

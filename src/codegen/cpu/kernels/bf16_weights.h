@@ -2,7 +2,7 @@
 //
 // This is most of what a short prompt costs, so it is done in binary16, 32 numbers to a register:
 //
-//     e                 -16 for common scales: of 2^-14 and more, so small that no weight of the run reaches one; others' is the
+//     e                 -16 for common scales: of 2^-14 and more, so small that no weight of the run reaches one unrounded; others' is the
 //                       exponent of the run's scale, or of its minimum if that is larger, clamped to -112 .. 112
 //     scale, minimum    divided by 2^e, rounded to binary16
 //     w                 level * scale + minimum, cut off behind binary16's eleven bits
@@ -15,7 +15,7 @@
 // are minimums; what is subnormal beside a larger minimum by 2^(e-25).
 //
 // Below 2^-14 in the third line an exponent can't be told from that of the smallest number: such weights come out at 2^(e-15), which
-// zero becomes, to 2^(e-14); where e is -112, as it is of a scale of zero, they are zero. For a common scale that is 2^-17 of it at most.
+// zero becomes, to 2^(e-14); where e is -112, as it is of a scale of zero, they are zero. Beside a common scale zero is 2^-17 of it at most.
 #pragma once
 
 #include "codegen/cpu/kernels/bf16.h"

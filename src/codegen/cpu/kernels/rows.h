@@ -31,8 +31,8 @@ FORGE_INLINE void select_rows(const Worker& w, Range rows, const float* x, float
     copy_row(x + (uint64_t)w.args.out_rows[i] * pad16(K), out + (uint64_t)i * pad16(K), pad16(K));
 }
 
-// The rest of the last layer, and what comes behind it, as a step of the rows alone whose output is wanted, where these are not all;
-// their values must be moved to the front for it (move_row). Who traces sees all rows.
+// The rest of the last layer, and what comes behind it, as a step of the rows alone whose output is wanted, where these are not all; their values must be moved to
+// the front for it (move_row). A sequence's positions ascend in it, but not one by one as in other steps: attention needs no more. Who traces sees all rows.
 template <uint32_t max_out_rows>
 struct WantedRows {
   const bool are_fewer;

@@ -75,7 +75,7 @@ struct RowShares {
   }
 
   // A barrier, behind which rows are shared out anew. Times of two meetings in turn are kept: nobody writes one's before all
-  // have read those of the one before it.
+  // have read those of the one before it. (The last layer's few rows begin with the first again, behind barriers of their own.)
   void meet() {
     auto& ticks = w.args.barrier->share_ticks[n_met++ % 2];
     ticks[w.index] = rt::ticks_now() - since;
