@@ -460,30 +460,30 @@ struct Emitter {
   }
 
   // A part of a layer: `begins` is the function's name up to the signature's number.
-  void layer_function(const Phase& p, uint32_t signature, std::string_view begins,
-                      std::span<const Stage> stages, bool wanted_at_last) {
-    Place place{p, static_cast<int>(signature), 0, "(int32_t)layer", wanted_at_last};
-    while (plan.layers[place.example_layer].signature != signature) ++place.example_layer;
+  void layer_function(const Place& place, std::string_view begins, std::span<const Stage> stages) {
+    const Phase& p = place.phase;
     put("void {}_{}_{}(const Worker& w, const {}& b, {}const uint8_t* layer_weights, uint32_t layer) {{\n",
-        begins, signature, p.name, struct_name(p), p.shares_rows ? "RowShares& shares, " : "");
+        begins, place.signature, p.name, struct_name(p), p.shares_rows ? "RowShares& shares, " : "");
     if (has_row_loop(stages)) out += "  Range rows;\n";
     for (const Stage& s : stages) stage(s, place, "  ");
     out += "}\n\n";
   }
 
   void layer_functions(const Phase& p, uint32_t signature) {
-    uint32_t example = 0;
-    while (plan.layers[example].signature != signature) ++example;
+    Place place{p, static_cast<int>(signature), 0, "(int32_t)layer"};
+    while (plan.layers[place.example_layer].signature != signature) ++place.example_layer;
     out += "//";
     for (const auto& [id, offset] : plan.signatures[signature].offsets)
-      if (g.weights[id].rows > 1) put(" {}: {}", g.weights[id].name, info(g.weights[id].type(example)).name);
+      if (g.weights[id].rows > 1)
+        put(" {}: {}", g.weights[id].name, info(g.weights[id].type(place.example_layer)).name);
     out += "\n";
     const std::span<const Stage> body = p.body;
     if (p.wanted_from == 0) {
-      layer_function(p, signature, "layer", body, false);
+      layer_function(place, "layer", body);
     } else {
-      layer_function(p, signature, "cache", body.first(p.wanted_from), false);
-      layer_function(p, signature, "layer", body.subspan(p.wanted_from), true);
+      layer_function(place, "cache", body.first(p.wanted_from));
+      place.wanted_at_last = true;
+      layer_function(place, "layer", body.subspan(p.wanted_from));
     }
   }
 
