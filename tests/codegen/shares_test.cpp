@@ -124,7 +124,8 @@ TEST(RowShares, FewerTilesThanWorkersAreTheLastOnes) {
   for (const uint32_t n_rows : {0U, 1U, 16U, 47U}) {
     Prompt prompt(n_rows, 3);
     for (uint32_t i = 0; i < 3; ++i) {
-      const RowShares shares(Worker{prompt.args, i}, {1, 1});
+      const Worker w{prompt.args, i};
+      const RowShares shares(w, {1, 1});
       EXPECT_EQ(shares.mine().begin, 0U);
       EXPECT_EQ(shares.mine().end, i == 2 ? n_rows : 0);
     }
