@@ -135,6 +135,20 @@ class Tests(unittest.TestCase):
             self.assertEqual(misuse.returncode, 2)
             self.assertIn("--from shows what was measured", misuse.stderr)
 
+    def test_the_command_says_how_a_program_ended(self):
+        with tempfile.TemporaryDirectory() as directory:
+            forge, model = pathlib.Path(directory, "forge"), pathlib.Path(directory, "m.gguf")
+            model.touch()
+            for ends, says in (("kill -ILL $$", r"killed by signal 4 \(.*\), it was built for another processor: no message"),
+                               ("kill -KILL $$", r"killed by signal 9 \(Killed\): no message"),
+                               ("echo 'no room' >&2; exit 3", "exit status 3: no room")):
+                forge.write_text(f"#!/bin/sh\n{ends}\n")
+                forge.chmod(0o755)
+                refused = subprocess.run([sys.executable, BENCH / "compare", "--forge", forge, model],
+                                         capture_output=True, text=True)
+                self.assertEqual(refused.returncode, 1)
+                self.assertRegex(refused.stderr, f"compare: .*/forge .*: {says}\n\\Z")
+
 
 if __name__ == "__main__":
     unittest.main()
