@@ -11,7 +11,7 @@ namespace forge {
 
 // 0: what the kernels do by themselves.
 struct Schedule {
-  uint32_t prefetch = 0;  // bytes ahead at which few rows ask for weights, into the first cache
+  uint32_t prefetch = 0;  // bytes ahead at which few rows ask for weights (kPrefetch)
   // Groups of sixteen outputs that share a pass over a prompt's rows; with bf16 tiles an even number.
   uint32_t prompt_groups = 0;
 

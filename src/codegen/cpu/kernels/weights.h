@@ -288,11 +288,20 @@ template <IsFloat F, uint32_t K>
 constexpr uint64_t kGroupBytes<F, K> = (K * 16 * sizeof(typename F::Element) + 63) / 64 * 64;
 
 // Bytes ahead at which weights of rows of K are asked for, into the first cache and into the second: more than the first has
-// requests for are under way that way, and the hardware's prefetcher stops at page boundaries.
-// `forge compile --tune` specializes the first, as kGroupBlock (linear.h) and kPanels (prompt_tiles.h).
+// requests for are under way that way, and the hardware's prefetcher stops at page boundaries. With AVX2 alone (measured: Zen 3)
+// into the second only, as the hardware's prefetcher learns from what the first misses (bench/NOTES.md).
+// `forge compile --tune` specializes kPrefetch, as kGroupBlock (linear.h) and kPanels (prompt_tiles.h).
+#if defined(__AVX2__) && !defined(__AVXVNNI__) && !defined(__AVX512F__)
+template <uint32_t K>
+constexpr uint32_t kPrefetch = 4096;
+constexpr uint32_t kPrefetchFar = 0;  // none
+constexpr int kPrefetchLocality = 2;
+#else
 template <uint32_t K>
 constexpr uint32_t kPrefetch = 2048;
 constexpr uint32_t kPrefetchFar = 16384;
+constexpr int kPrefetchLocality = 3;
+#endif
 
 // Asks for the share of part `sub` of `bytes`: of few lines the first parts ask, as they are read by all.
 template <uint32_t bytes, uint32_t n_subs = 1, int locality = 3>
@@ -315,12 +324,13 @@ FORGE_INLINE void prefetch_block(const uint8_t* scales, const uint8_t* codes, ui
 // near; by then they are in the second cache.
 template <class F, uint32_t K>
 FORGE_INLINE void prefetch_ahead(const uint8_t* scales, const uint8_t* codes, uint32_t sub) {
-  prefetch_block<F, 3>(scales + kPrefetch<K>, codes + kPrefetch<K>, sub);
-  prefetch_block<F, 2>(scales + kPrefetchFar, codes + kPrefetchFar, sub);
+  prefetch_block<F, kPrefetchLocality>(scales + kPrefetch<K>, codes + kPrefetch<K>, sub);
+  if constexpr (kPrefetchFar != 0) prefetch_block<F, 2>(scales + kPrefetchFar, codes + kPrefetchFar, sub);
 }
 template <IsFloat F, uint32_t K>
 FORGE_INLINE void prefetch_ahead(const uint8_t* line) {
-  prefetch_near_and_far(line + kPrefetch<K>, line + kPrefetchFar);
+  __builtin_prefetch(line + kPrefetch<K>, 0, kPrefetchLocality);
+  if constexpr (kPrefetchFar != 0) __builtin_prefetch(line + kPrefetchFar, 0, 2);
 }
 
 // One row of a packed matrix as floats, exactly as the type's reference decoding gives them: what embed
