@@ -69,6 +69,10 @@ def metrics(arguments):
     ]
 
 
+def has_peers(result):
+    return len(result["programs"]) > 1
+
+
 def best_peer(result, metric):
     """(name, median) of the peer that does best; None where no peer was measured."""
     medians = [(name, p[metric.key]["median"]) for name, p in result["programs"].items()
@@ -115,14 +119,15 @@ def verdict(value, metric):
 def model_table(data, result):
     """All numbers of a model, with their spreads."""
     names = list(result["programs"])
-    rows = [[""] + [cell for name in names for cell in (name, "spread")] + ["ours / best", "target"]]
+    rows = [[""] + [cell for name in names for cell in (name, "spread")] +
+            (["ours / best", "target"] if has_peers(result) else [])]
     for m in metrics(data["arguments"]):
         row = [f"{m.title} ({m.unit})"]
         for name in names:
             s = result["programs"][name].get(m.key)
             row += [m.show(s["median"]), f"{100 * s['spread']:.0f}%"] if s else ["", ""]
         times = ratio(result, m)
-        rows.append(row + [f"{times:.2f}" if times else "", verdict(times, m)])
+        rows.append(row + ([f"{times:.2f}" if times else "", verdict(times, m)] if has_peers(result) else []))
     return rows
 
 
@@ -146,7 +151,8 @@ def describe(data):
            f"ours: {data['forge']['version']}, commit {data['forge']['commit']}, compiled for {', '.join(levels)}"]
     out += [f"{p['name']}: {p['version']}" + (f", llama-bench {' '.join(p['flags'])}" if p["flags"] else "")
             for p in data["peers"]]
-    return out + [f"{a['t']} threads, medians of {a['r']} rounds in turns; spread: (largest - smallest) / median"]
+    rounds = "one round" if a["r"] == 1 else f"medians of {a['r']} rounds in turns; spread: (largest - smallest) / median"
+    return out + [f"{a['t']} threads, {rounds}"]
 
 
 def notes(result):
@@ -168,7 +174,8 @@ def report(data, markdown):
     """Everything as text, or as Markdown."""
     def listed(lines):
         return "\n".join(f"- {line}" if markdown else line for line in lines)
-    parts = [listed(describe(data)), "In brackets: times the best peer.", format_table(summary_table(data), markdown)]
+    brackets = ["In brackets: times the best peer."] if any(map(has_peers, data["results"])) else []
+    parts = [listed(describe(data)), *brackets, format_table(summary_table(data), markdown)]
     for result in data["results"]:
         parts += [f"{'### ' if markdown else ''}{result['model']} ({result['level']})",
                   format_table(model_table(data, result), markdown), listed(notes(result))]

@@ -80,7 +80,9 @@ class Tests(unittest.TestCase):
         for r in data["results"]:
             r["programs"] = {"ours": r["programs"]["ours"]}
         self.assertEqual(report.summary_table(data)[1][1], "200.0")
-        self.assertEqual(report.model_table(data, data["results"][0])[1][-2:], ["", ""])
+        self.assertEqual(report.model_table(data, data["results"][0])[:2],
+                         [["", "ours", "spread"], ["decode (tok/s)", "200.0", "25%"]])
+        self.assertNotIn("best peer", report.report(data, False))
         ElementTree.fromstring(report.svg(data))
 
     def test_figure(self):
@@ -148,6 +150,42 @@ class Tests(unittest.TestCase):
                                          capture_output=True, text=True)
                 self.assertEqual(refused.returncode, 1)
                 self.assertRegex(refused.stderr, f"compare: .*/forge .*: {says}\n\\Z")
+
+    def test_what_is_complete_is_kept_when_a_later_model_fails(self):
+        with tempfile.TemporaryDirectory() as directory:
+            at = pathlib.Path(directory)
+            forge, good, bad, out = (at / name for name in ("forge", "good.gguf", "bad.gguf", "out.json"))
+            good.write_text("good")
+            bad.touch()
+            (at / "program").write_text(PROGRAM)
+            (at / "program").chmod(0o755)
+            forge.write_text(f"""#!/bin/sh
+[ "$1" = --version ] && echo forge 0 && exit
+[ -s "$2" ] || {{ echo "$2: the file is empty" >&2; exit 1; }}
+cp {at}/program "$4"
+""")
+            forge.chmod(0o755)
+            command = [sys.executable, BENCH / "compare", "--forge", forge, "-p", "16", "-n", "4", "-r", "1"]
+            done = subprocess.run(command + [good, bad, "--json", out], capture_output=True, text=True)
+            self.assertEqual(done.returncode, 1, done.stderr)
+            self.assertEqual([r["model"] for r in json.loads(out.read_text())["results"]], ["good.gguf"])
+            self.assertIn("good.gguf (some level)", done.stdout)
+            self.assertRegex(done.stderr, r"bad.gguf: the file is empty\ncompare: not measured: .*/bad.gguf\n\Z")
+            for wrong in (at, at / "none" / "out.json"):  # said before anything runs
+                refused = subprocess.run(command + [good, "--svg", wrong], capture_output=True, text=True)
+                self.assertEqual((refused.returncode, refused.stdout), (2, ""))
+                self.assertRegex(refused.stderr, r"\Acompare: .*: can't be written; .*\n\Z")
+            forge.write_text("#!/bin/sh\necho something else\n")
+            refused = subprocess.run(command + [good], capture_output=True, text=True)
+            self.assertRegex(refused.stderr, r"\Acompare: --forge .*: that is not forge, .*\n\Z")
+
+
+# Answers as a compiled program does.
+PROGRAM = """#!/bin/sh
+[ "$1" = generate ] && echo word && exit
+echo '{"prefill_tok_s": 100, "decode_tok_s": 10, "read_bandwidth": 1e9, "weight_bytes_per_token": 1e6,
+       "weights_bytes": 1000, "kv_page_bytes": 10, "level": "some level"}'
+"""
 
 
 if __name__ == "__main__":
