@@ -133,6 +133,8 @@ std::string read_to_end(int fd) {
 
 constexpr std::string_view kScratchPrefix = "forge-";
 constexpr std::string_view kScratchRandom = "XXXXXX";  // mkdtemp's
+// A file in each: a user's own forge-models is named alike.
+constexpr const char* kScratchMark = ".forge-scratch";
 
 // Removes the scratch directories of this user that no living process has locked. A young one may belong to a process
 // that is about to lock it.
@@ -147,7 +149,7 @@ void remove_abandoned(const std::string& parent) {
     if (fd < 0) continue;
     struct stat st = {};
     if (::fstat(fd, &st) == 0 && st.st_uid == ::geteuid() && st.st_mtime + kYoungS < std::time(nullptr) &&
-        ::flock(fd, LOCK_EX | LOCK_NB) == 0) {
+        ::faccessat(fd, kScratchMark, F_OK, 0) == 0 && ::flock(fd, LOCK_EX | LOCK_NB) == 0) {
       remove_directory(it->path().c_str());
     }
     ::close(fd);
@@ -199,7 +201,11 @@ ScratchDirectory::ScratchDirectory() {
   const SignalsHeld held;
   if (::mkdtemp(path_.data()) == nullptr) fail("{}: can't be created: {}", path_, std::strerror(errno));
   lock_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (lock_ >= 0) ::flock(lock_, LOCK_SH | LOCK_NB);
+  if (lock_ >= 0) {
+    ::flock(lock_, LOCK_SH | LOCK_NB);
+    if (const int mark = ::openat(lock_, kScratchMark, O_WRONLY | O_CREAT | O_CLOEXEC, 0600); mark >= 0)
+      ::close(mark);
+  }
   std::memcpy(g_directory, path_.c_str(), path_.size() + 1);
   g_has_directory.store(true);
   set_interrupt_hook(end_child_and_directory);

@@ -58,6 +58,7 @@ TEST(ScratchDirectory, OfAKilledProcessIsRemovedByTheNext) {
   const auto make = [&](const std::string& name, bool old) {
     std::filesystem::create_directory(parent.file(name));
     std::ofstream(parent.file(name + "/model.o")) << "x";
+    if (name != "forge-models") std::ofstream(parent.file(name + "/.forge-scratch")) << "";
     if (old)
       std::filesystem::last_write_time(parent.file(name),
                                        std::filesystem::file_time_type::clock::now() - std::chrono::hours(1));
@@ -66,6 +67,7 @@ TEST(ScratchDirectory, OfAKilledProcessIsRemovedByTheNext) {
   make("forge-young1", false);
   make("forge-locked", true);
   make("forge-of-others", true);
+  make("forge-models", true);  // a user's
   std::filesystem::create_directory_symlink(parent.file("forge-of-others"), parent.file("forge-linked"));
   const int owner = ::open(parent.file("forge-locked").c_str(), O_RDONLY | O_DIRECTORY);
   ASSERT_EQ(::flock(owner, LOCK_SH), 0);
@@ -73,7 +75,7 @@ TEST(ScratchDirectory, OfAKilledProcessIsRemovedByTheNext) {
   {
     const ScratchDirectory scratch;
     own = scratch.path();
-    EXPECT_TRUE(std::filesystem::is_directory(own));
+    EXPECT_TRUE(std::filesystem::exists(own + "/.forge-scratch")) << "nobody would take it for forge's";
     const int other = ::open(own.c_str(), O_RDONLY | O_DIRECTORY);
     EXPECT_NE(::flock(other, LOCK_EX | LOCK_NB), 0) << "another process would take it for abandoned";
     ::close(other);
@@ -82,8 +84,9 @@ TEST(ScratchDirectory, OfAKilledProcessIsRemovedByTheNext) {
   EXPECT_FALSE(std::filesystem::exists(own));
   std::vector<std::string> left = parent.names();
   std::ranges::sort(left);
-  EXPECT_EQ(left,
-            (std::vector<std::string>{"forge-linked", "forge-locked", "forge-of-others", "forge-young1"}));
+  EXPECT_EQ(left, (std::vector<std::string>{"forge-linked", "forge-locked", "forge-models", "forge-of-others",
+                                            "forge-young1"}));
+  EXPECT_TRUE(std::filesystem::exists(parent.file("forge-models/model.o")));
 }
 
 TEST(Process, FindOnPath) {
