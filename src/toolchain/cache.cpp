@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <tuple>
 #include <utility>
@@ -16,6 +17,12 @@
 
 namespace forge {
 namespace {
+// Another process writes this file (OutputFile), or did so until it was killed an hour ago or more.
+bool is_being_written(const std::string& name, const struct stat& st) {
+  constexpr std::time_t kAbandonedS = 3600;
+  return name.find(".tmp-") != std::string::npos && st.st_mtim.tv_sec + kAbandonedS > std::time(nullptr);
+}
+
 namespace fs = std::filesystem;
 
 constexpr std::string_view kKinds[] = {"code", "program", "schedules"};
@@ -137,6 +144,7 @@ std::vector<CacheEntry> Cache::list() const {
     for (const auto& file : fs::directory_iterator(fmt::format("{}/{}", directory_, kind), error)) {
       struct stat st = {};
       if (::stat(file.path().c_str(), &st) != 0 || !S_ISREG(st.st_mode)) continue;
+      if (is_being_written(file.path().filename(), st)) continue;
       entries.push_back({.kind = std::string(kind),
                          .name = file.path().filename(),
                          .path = file.path(),

@@ -116,6 +116,21 @@ TEST(Cache, AnEntryAboveTheLimitStaysWhileItIsTheNewest) {
   EXPECT_FALSE(cache.load("code", "two"));
 }
 
+TEST(Cache, WhatAnotherProcessWritesIsNoEntry) {
+  const TemporaryDirectory directory;
+  const Cache cache(directory.path(), 50);
+  const std::string written = *cache.program_path("p") + ".tmp-1-0",
+                    left = *cache.program_path("q") + ".tmp-2-0";
+  std::ofstream(written) << std::string(100, 'x');
+  std::ofstream(left) << std::string(100, 'x');
+  set_used(left, 1000);
+  cache.prune("");
+  EXPECT_TRUE(std::filesystem::exists(written));
+  EXPECT_FALSE(std::filesystem::exists(left)) << "its process was killed long ago";
+  EXPECT_EQ(cache.clear(), 0U);
+  EXPECT_TRUE(std::filesystem::exists(written));
+}
+
 TEST(Cache, ClearSaysWhatItFreed) {
   const TemporaryDirectory directory;
   const Cache cache(directory.path(), 1000);
