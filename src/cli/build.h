@@ -23,6 +23,7 @@ struct BuildOptions {
   std::string system_prompt_file;      // what conversations begin with, its KV in the program; may be empty
   std::string json_schema_file;        // that answers match; may be empty
   bool verbose = false;                // tells on stderr what is run
+  bool anew = false;  // also where `model` is a program: what is asked for may differ from it
 };
 
 // For read_model: on stderr.

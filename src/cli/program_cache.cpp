@@ -121,7 +121,7 @@ bool is_executable_format(const std::string& path) {
 }  // namespace
 
 std::string program_of(BuildOptions options) {
-  if (is_executable_format(options.model.path) && source_settings(options.model).empty()) {
+  if (is_executable_format(options.model.path) && source_settings(options.model).empty() && !options.anew) {
     if (const auto carried = rt::open_carried_payload(options.model.path); !carried)
       fail("{}: {}", options.model.path, carried.error().message);
     return options.model.path;

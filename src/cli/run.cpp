@@ -31,9 +31,9 @@ struct RunArguments {
 constexpr std::string_view kOwnHelp =
     "usage: forge {0} [forge's options] MODEL [the program's options]\n\n"
     "Compiles MODEL (a GGUF file or a Hugging Face directory), or takes the program from the cache, and runs "
-    "it. MODEL may be a program, too;\nhf:ORG/NAME[:TYPE or FILE] or a URL is downloaded into the Hugging "
-    "Face "
-    "cache.\n\n"
+    "it. MODEL may be a program, too, which\nruns as it is, or is compiled anew where one of forge's options "
+    "asks for something else;\n"
+    "hf:ORG/NAME[:TYPE or FILE] or a URL is downloaded into the Hugging Face cache.\n\n"
     "forge's options, here or behind MODEL:\n"
     "  --cpu LEVEL           instruction set, as in forge compile (FORGE_CPU; default native)\n"
     "  --kv TYPE             the KV cache: f16 or q8_0 (FORGE_KV; default f16)\n"
@@ -92,6 +92,7 @@ RunArguments split_arguments(std::string_view command, const std::vector<std::st
       out.rest.push_back(word);
     } else if (value_of("--cpu", out.build.cpu) || value_of("--kv", out.build.kv) ||
                value_of("--chat-template", out.build.chat_template_file)) {
+      out.build.anew = true;
     } else if (std::string value; value_of("--override", value)) {
       out.build.model.overrides.push_back(value);
     } else if (value_of("--lora", value)) {
@@ -167,6 +168,7 @@ void refuse_outputs_that_replace_model(const ModelSource& model, const std::vect
   argv.push_back(nullptr);
   const std::string file = path.find('/') == std::string::npos ? "./" + path : path;
   ::execv(file.c_str(), argv.data());
+  if (errno == ENOEXEC) fail("{}: is for another kind of processor; forge info {} tells which", path, path);
   fail("{}: can't be run: {}", path, std::strerror(errno));
 }
 

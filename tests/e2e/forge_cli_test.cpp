@@ -314,6 +314,15 @@ TEST_F(ForgeCli, CacheInQ8_0) {
   const std::string text = output("./prog generate abc -n 20 --seed 1");
   EXPECT_EQ(output("$forge generate --kv q8_0 $model abc -n 20 --seed 1"), text);
   EXPECT_EQ(output("FORGE_KV=q8_0 $forge generate $model abc -n 20 --seed 1"), text);
+  // A program, too, is compiled anew where it is not what is asked for.
+  const std::string bench = " -p 1 -n 1 -r 1 --json";
+  const std::regex page("\"kv_page_bytes\": [0-9]+");
+  std::smatch of_prog, anew;
+  const std::string a = output("./prog bench" + bench), b = output("$forge bench ./half --kv q8_0" + bench);
+  ASSERT_TRUE(std::regex_search(a, of_prog, page) && std::regex_search(b, anew, page)) << a << b;
+  EXPECT_EQ(anew.str(), of_prog.str());
+  EXPECT_EQ(output("$forge bench ./half" + bench).find(of_prog.str()), std::string::npos);
+  EXPECT_TRUE(error("$forge bench ./half --cpu bogus -p 1", 2).starts_with("forge: --cpu bogus: "));
   output("./half generate abc -n 2 --save-state s");
   EXPECT_EQ(error("./prog generate --load-state s", 1),
             "prog: s: the state of another model, or of the same one compiled differently");
