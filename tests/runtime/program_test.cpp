@@ -681,6 +681,7 @@ TEST_F(ProgramTest, ChatCommands) {
   const Outcome stats = talk("one\n/stats\n");
   EXPECT_TRUE(contains(stats.err, "last answer: prompt 22 tokens in ")) << stats.err;
   EXPECT_TRUE(contains(stats.err, "generated 12 in ")) << stats.err;
+  EXPECT_TRUE(contains(stats.err, ", seed 5\n")) << stats.err;  // that brings this answer back
   EXPECT_TRUE(contains(stats.err, "context: 33 of 512 tokens, 2 messages")) << stats.err;
 
   struct Case {

@@ -193,7 +193,7 @@ Result<Generated> Conversation::run(const std::vector<int32_t>& prompt, TextStre
                                     uint32_t max_tokens, GrammarState* grammar) {
   auto sampling = sampling_params(options_.sampling, session_.tokenizer);
   if (!sampling) return sampling.error();
-  sampling->seed += n_answers_;  // the same question need not get the same answer
+  sampling->seed += n_answers_ - 1;  // the same question need not get the same answer
   // What the KV holds already stays; at least the last token must run.
   const auto needed = std::span(prompt).first(prompt.size() - 1);
   uint32_t n_kept = common_beginning(tokens_, needed);
