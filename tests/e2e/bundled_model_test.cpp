@@ -168,6 +168,11 @@ TEST_F(BundledModel, ProfileAndTraceShowEveryStage) {
   EXPECT_EQ(end_of.size(), 4U);
   for (const auto& [worker, n] : attentions) EXPECT_EQ(n, worker.first == 1 ? of_prompt : of_tokens);
   EXPECT_NE(output("./story " + options).find("waiting at barriers"), std::string::npos);
+  EXPECT_EQ(error("./story bench --trace .", 1), "story: .: can't be written (Is a directory)");
+  EXPECT_EQ(error("./story bench --trace ''", 2),
+            "story: bench: --trace: the value is empty, expected a file");
+  EXPECT_EQ(error("./story bench -p 0 -n 0 --profile", 2),
+            "story: bench: --profile and --trace have nothing to show with -p 0 and -n 0");
   EXPECT_EQ(error("./story bench --trace - --json", 2),
             "story: bench: --trace -: standard output has the figures; expected a file");
   EXPECT_NE(error("$forge bench --interpret $model --profile", 2).find("leave out --interpret"),

@@ -19,7 +19,7 @@
 namespace forge::rt {
 namespace {
 
-// Median and spread (largest minus smallest) of some samples.
+// Median and spread (largest minus smallest) of some samples, in their unit.
 struct Summary {
   std::vector<double> samples;
   double median() const {
@@ -41,7 +41,7 @@ struct BenchFlags {
   RunFlags run;
   uint32_t n_prompt = 512, n_decode = 128, depth = 0, parallel = 1, repeats = 5;
   bool json = false, profile = false;
-  std::string trace;  // a file, or empty
+  std::optional<std::string> trace;  // a file
 };
 
 // Random tokens, the same in every run.
@@ -220,6 +220,9 @@ struct BenchResult {
   StageRun prefill_stages, decode_stages;  // of the run whose time is the median; empty where not recorded
 };
 
+// Runs whose stages are recorded at most, as all of them are in memory until the median is known.
+constexpr uint32_t kMaxRecorded = 5;
+
 // The stages of `repeats` runs of f.n_prompt tokens (or f.n_decode, one by one): the run whose time is the median.
 // restart() makes the sequence what a run begins with.
 template <class Restart>
@@ -229,7 +232,7 @@ Result<StageRun> record_stages(Engine& engine, Sequence& sequence, RandomTokens&
   const uint32_t rows_a_step = decode ? 1 : engine.code().max_rows;  // as the engine cuts a prompt
   StageRecorder recorder(engine.code(), engine.team().n_workers, (n + rows_a_step - 1) / rows_a_step);
   std::vector<StageRun> runs;
-  for (uint32_t r = 0; r < f.repeats; ++r) {
+  for (uint32_t r = 0; r < std::min(f.repeats, kMaxRecorded); ++r) {
     if (Status s = restart({&sequence, 1}); !s) return s.error();
     std::vector<StepShape> steps;
     Status status = Ok{};
@@ -293,7 +296,7 @@ Status measure(const Program& program, Session& session, const BenchFlags& f, Be
     if (!seconds) break;
     result.start.samples.push_back(*seconds);
   }
-  if (!f.profile && f.trace.empty()) return Ok{};
+  if (!f.profile && !f.trace) return Ok{};
   for (const bool decode : {false, true}) {
     if ((decode ? f.n_decode : f.n_prompt) == 0) continue;
     auto run = record_stages(engine, sequences[0], random, bos, f, decode, restart);
@@ -303,9 +306,12 @@ Status measure(const Program& program, Session& session, const BenchFlags& f, Be
   return Ok{};
 }
 
-// Weights that decoding reads: a step reads them once for all sequences.
+// Weights that decoding reads: a step reads them once for as many sequences as it has outputs for (Engine::step).
 double bytes_read_a_second(const Program& program, const BenchFlags& f, const BenchResult& r) {
-  return r.decode.median() / f.parallel * static_cast<double>(program.code->weight_bytes_per_token);
+  const uint32_t most = std::min(program.code->max_rows, program.code->max_out_rows),
+                 n_passes = (f.parallel + most - 1) / most;
+  return r.decode.median() / f.parallel * n_passes *
+         static_cast<double>(program.code->weight_bytes_per_token);
 }
 
 void print_json(Program& program, const BenchFlags& f, const BenchResult& r, uint32_t n_threads) {
@@ -357,21 +363,25 @@ void print_table(Program& program, const BenchFlags& f, const BenchResult& r, ui
   const auto line = [&](const std::string& name, const Summary& s, int decimals, std::string_view unit) {
     if (s.samples.empty()) return;
     program.out.write(text(name, std::string(24 - std::min<size_t>(name.size(), 23), ' '),
-                           fixed(s.median(), decimals), " ", unit, "  (spread ", fixed(s.spread(), decimals),
-                           ")\n"));
+                           fixed(s.median(), decimals), " ", unit, "  (spread ",
+                           fixed(100 * s.spread() / s.median(), 0), "%)\n"));
   };
   const std::string depth = f.depth == 0 ? std::string{} : text(" behind ", f.depth);
   const std::string parallel = f.parallel == 1 ? std::string{} : text(" of ", f.parallel);
   line(text("prefill ", f.n_prompt, depth), r.prefill, 1, "tok/s");
   line(text("decode ", f.n_decode, parallel, depth), r.decode, 1, "tok/s");
   line("start to first token", r.start, 3, "s");
+  if (r.start.samples.empty())
+    program.out.write("start to first token    not measured: the program could not be started anew\n");
   program.out.write(text("peak memory             ", human_bytes(r.peak_rss), "\n"));
-  if (!r.decode.samples.empty()) {
+  if (!r.decode.samples.empty() && program.code->weight_bytes_per_token != 0) {
     const double read = bytes_read_a_second(program, f, r);
-    program.out.write(
-        text("weights read a token    ", human_bytes(program.code->weight_bytes_per_token), ", decode reads ",
-             fixed(read / 1e9, 2), " of ", fixed(r.bandwidth / 1e9, 2), " GB/s",
-             r.bandwidth > 0 ? text(" (", fixed(100 * read / r.bandwidth, 0), "%)") : std::string{}, "\n"));
+    program.out.write(text(
+        "weights read a token    ", human_bytes(program.code->weight_bytes_per_token), ", decode reads ",
+        fixed(read / 1e9, 2),
+        r.bandwidth > 0
+            ? text(" of ", fixed(r.bandwidth / 1e9, 2), " GB/s (", fixed(100 * read / r.bandwidth, 0), "%)\n")
+            : std::string(" GB/s; the memory's own bandwidth could not be measured\n")));
   }
   program.out.write(text("threads                 ", n_threads, ", ", program.code->level, ", ", f.repeats,
                          f.repeats == 1 ? " run\n" : " runs\n"));
@@ -391,13 +401,17 @@ Status write_trace(const Program& program, const BenchFlags& f, const BenchResul
   std::vector<NamedRun> runs;
   if (f.n_prompt != 0) runs.push_back({text("prefill ", f.n_prompt), &r.prefill_stages});
   if (f.n_decode != 0) runs.push_back({text("decode ", f.n_decode), &r.decode_stages});
-  return write_chrome_trace(f.trace, runs, {program.code->stages, program.code->n_stages});
+  return write_chrome_trace(*f.trace, runs, {program.code->stages, program.code->n_stages});
 }
 
 }  // namespace
 
 int bench_command(Program& program, std::span<const std::string> args) {
   BenchFlags f;
+  if (program.code != nullptr) {  // null: for the help
+    f.n_prompt = std::min(f.n_prompt, program.code->ctx_max);
+    f.n_decode = std::min(f.n_decode, program.code->ctx_max);
+  }
   std::vector<Option> options = {
       {.name = "--prompt",
        .letter = 'p',
@@ -425,13 +439,16 @@ int bench_command(Program& program, std::span<const std::string> args) {
        .set = into(f.repeats, 1, 1000)},
       {.name = "--json", .help = "one JSON object on standard output", .set = into(f.json)},
       {.name = "--profile",
-       .help =
-           "where the time goes: each kind of stage beside the read bandwidth (more runs, behind the others)",
+       .help = "where the time goes: each kind of stage beside the memory's read bandwidth, which weights "
+               "that stay in a cache exceed (more runs, behind the others)",
        .set = into(f.profile)},
       {.name = "--trace",
        .value = "FILE",
        .help = "also write workers and stages over time as JSON for chrome://tracing or ui.perfetto.dev",
-       .set = into(f.trace)},
+       .set = [&f](std::string_view v) -> Status {
+         f.trace = v;
+         return Ok{};
+       }},
   };
   add_run_options(options, f.run);
   std::erase_if(options, [](const Option& o) { return o.name == "--ctx"; });
@@ -449,19 +466,26 @@ int bench_command(Program& program, std::span<const std::string> args) {
   }
   const uint64_t ctx = uint64_t{f.depth} + std::max({f.n_prompt, f.n_decode, 1U});
   if (ctx > program.code->ctx_max) {
-    return fail(
-        program,
-        Error{text("bench: ", ctx, " tokens wanted, the program was compiled for ", program.code->ctx_max)},
-        kMisuse);
+    return fail(program,
+                Error{text("bench: -p ", f.n_prompt, ", -n ", f.n_decode, " and -d ", f.depth,
+                           " need a context of ", ctx, " tokens, the program was compiled for ",
+                           program.code->ctx_max, "; take fewer, or forge compile --ctx ", ctx)},
+                kMisuse);
   }
-  if ((f.profile || !f.trace.empty()) && program.code->n_stages == 0) {
+  const bool records = f.profile || f.trace;
+  if (records && program.code->n_stages == 0) {
     return fail(
         program,
         Error{"bench: --profile and --trace show the stages of a compiled program, the interpreter has "
               "none; leave out --interpret"},
         kMisuse);
   }
-  if ((f.profile || !f.trace.empty()) && f.parallel > 1)
+  if (records && f.n_prompt == 0 && f.n_decode == 0)
+    return fail(program, Error{"bench: --profile and --trace have nothing to show with -p 0 and -n 0"},
+                kMisuse);
+  if (f.trace && f.trace->empty())
+    return fail(program, Error{"bench: --trace: the value is empty, expected a file"}, kMisuse);
+  if (records && f.parallel > 1)
     return fail(program, Error{"bench: --profile and --trace are of one sequence; leave out --parallel"},
                 kMisuse);
   if (f.trace == "-")
@@ -469,7 +493,7 @@ int bench_command(Program& program, std::span<const std::string> args) {
                 kMisuse);
   f.run.ctx = static_cast<uint32_t>(ctx);
   f.run.n_sequences = f.parallel;
-  const auto session = open_session(program, f.run, status, f.trace);
+  const auto session = open_session(program, f.run, status, f.trace.value_or(""));
   if (session == nullptr) return status;
   BenchResult result;
   if (const Status measured = measure(program, *session, f, result); !measured) {
@@ -481,7 +505,7 @@ int bench_command(Program& program, std::span<const std::string> args) {
   } else {
     print_table(program, f, result, n_threads);
   }
-  if (!f.trace.empty()) {
+  if (f.trace) {
     if (const Status written = write_trace(program, f, result); !written)
       return fail(program, written.error());
   }

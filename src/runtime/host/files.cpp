@@ -49,7 +49,12 @@ void keep_input(const std::string& path) {
 
 Status check_output(const std::string& path) {
   struct stat info{};
-  if (path == "-" || (stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode))) return Ok{};
+  const bool exists = path != "-" && stat(path.c_str(), &info) == 0;
+  if (exists && S_ISDIR(info.st_mode)) {
+    errno = EISDIR;
+    return system_error(path, "can't be written");
+  }
+  if (path == "-" || (exists && !S_ISREG(info.st_mode))) return Ok{};
   auto file = FileWriter::create(path);
   if (!file) return file.error();
   return Ok{};
