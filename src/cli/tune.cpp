@@ -20,12 +20,15 @@ namespace {
 
 constexpr size_t kRounds = 9;
 constexpr uint32_t kPrompt = 128, kDecode = 8;  // tokens of a run
+// With bf16 tiles, whose panels are shared by the rows of a step.
+constexpr uint32_t kTilePrompt = 512;
 
-// The kernels' own and three more: a step of one row decides about the prefetch, a prompt about the groups.
+// The kernels' own and three more: a step of one row decides about the prefetch, a prompt about the groups. None is any level's own,
+// which is 2048 or 4096 (kPrefetch).
 using Candidates = std::array<Schedule, 4>;
-constexpr Candidates kVectorCandidates = {{{}, {1024, 2}, {4096, 8}, {8192, 16}}};
+constexpr Candidates kVectorCandidates = {{{}, {1024, 2}, {3072, 8}, {8192, 16}}};
 constexpr Candidates kTileCandidates = {
-    {{}, {1024, 4}, {4096, 12}, {8192, 16}}};  // the tiles' own are 8 or 16
+    {{}, {1024, 4}, {3072, 12}, {8192, 16}}};  // the tiles' own are 8 or 16
 
 // What /proc/cpuinfo calls this processor: a name, or the numbers that aarch64 has instead.
 std::string processor_name() {
@@ -91,7 +94,7 @@ void add(const Json& profile, const std::map<std::string, uint32_t>& columns, bo
 
 // All programs in turns, kRounds times.
 Measured measure(const CompiledModel& model, const std::vector<LinkedProgram>& programs,
-                 const std::map<std::string, uint32_t>& columns, uint32_t n_workers,
+                 const std::map<std::string, uint32_t>& columns, uint32_t n_prompt, uint32_t n_workers,
                  const TuneMessages& messages) {
   const ScratchDirectory directory;
   const auto path = [&](size_t p) { return fmt::format("{}/{}", directory.path(), p); };
@@ -112,10 +115,12 @@ Measured measure(const CompiledModel& model, const std::vector<LinkedProgram>& p
       // Another one begins each round: the first finds caches and clocks as the round before left them.
       const size_t p = (r + i) % programs.size();
       const ProcessResult run =
-          run_process({path(p), "bench", "-p", std::to_string(kPrompt), "-n", std::to_string(kDecode), "-r",
+          run_process({path(p), "bench", "-p", std::to_string(n_prompt), "-n", std::to_string(kDecode), "-r",
                        "1", "-t", std::to_string(n_workers), "--profile", "--json"},
                       directory.path());
-      if (run.status != 0) fail("--tune: {}", complaint(run));
+      if (run.status != 0)
+        fail("--tune: a program that was measured ended with exit status {}: {}", run.status,
+             run.output.empty() ? "no message" : complaint(run));
       const Json json =
           parse_json("--tune", {reinterpret_cast<const uint8_t*>(run.output.data()), run.output.size()});
       add(json.at("decode_profile"), columns, true, p, r, out.decode);
@@ -228,6 +233,7 @@ Schedules tune(const Compiler& compiler, const ForgeFiles& files, const Compiled
   const uint32_t n_workers = rt::cpu_budget().n_workers();
   const std::map<std::string, uint32_t> columns = linear_columns(model.optimized);
   const Candidates& candidates = level.has_bf16_tiles() ? kTileCandidates : kVectorCandidates;
+  const uint32_t n_prompt = level.has_bf16_tiles() ? std::min(kTilePrompt, model.optimized.ctx_max) : kPrompt;
   std::set<std::string> shapes;
   for (const PlacedWeight& placed : model.plan.weights) {
     const Weight& w = model.optimized.weights[placed.weight];
@@ -237,8 +243,9 @@ Schedules tune(const Compiler& compiler, const ForgeFiles& files, const Compiled
   std::string tried;
   for (const Schedule& s : candidates) tried += schedules_text({{0, s}}) + "\n";
   const std::string name =
-      hash_parts({"forge schedules 1", compiler.identity, kernels_hash(files), level.name, processor_name(),
-                  std::to_string(n_workers), tried, fmt::format("{}", fmt::join(shapes, "\n"))})
+      hash_parts({"forge schedules 2", compiler.identity, kernels_hash(files), level.name, processor_name(),
+                  std::to_string(n_workers), std::to_string(n_prompt), tried,
+                  fmt::format("{}", fmt::join(shapes, "\n"))})
           .substr(0, 32);
   const Cache cache = Cache::standard();
   if (const auto known = cache.load(kKind, name)) {
@@ -256,11 +263,12 @@ Schedules tune(const Compiler& compiler, const ForgeFiles& files, const Compiled
   };
   std::vector<LinkedProgram> programs;
   for (const Schedule& candidate : candidates) programs.push_back(program(all_of(columns, candidate)));
-  Schedules out = choose(measure(model, programs, columns, n_workers, messages), candidates, messages.log);
+  Schedules out =
+      choose(measure(model, programs, columns, n_prompt, n_workers, messages), candidates, messages.log);
   if (!out.empty()) {
     programs.resize(1);
     programs.push_back(program(out));
-    out = confirmed(out, measure(model, programs, columns, n_workers, messages), messages);
+    out = confirmed(out, measure(model, programs, columns, n_prompt, n_workers, messages), messages);
   }
   if (out.empty()) messages.note("tune: no schedule was faster than the kernels' own by more than the noise");
   const std::string text = schedules_text(out);
