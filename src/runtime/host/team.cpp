@@ -18,6 +18,21 @@
 namespace forge::rt {
 namespace {
 
+// Kernels of wide models keep up to a megabyte on the stack, and what the system gives a thread (ulimit -s) may be 2 or less.
+struct WorkerAttributes {
+  static constexpr size_t kStackBytes = size_t{8} << 20;
+  WorkerAttributes() {
+    pthread_attr_init(&value);
+    size_t bytes = 0;
+    if (pthread_attr_getstacksize(&value, &bytes) == 0 && bytes < kStackBytes)
+      pthread_attr_setstacksize(&value, kStackBytes);
+  }
+  ~WorkerAttributes() { pthread_attr_destroy(&value); }
+  WorkerAttributes(const WorkerAttributes&) = delete;
+  WorkerAttributes& operator=(const WorkerAttributes&) = delete;
+  pthread_attr_t value;
+};
+
 void futex_wait(const uint32_t* address, uint32_t value) {
   syscall(SYS_futex, address, FUTEX_WAIT_PRIVATE, value, nullptr, nullptr, 0);
 }
@@ -170,13 +185,15 @@ ThreadTeam::ThreadTeam(uint32_t n_workers) : workers_(new Worker[n_workers]) {
 
 Result<std::unique_ptr<ThreadTeam>> ThreadTeam::start(uint32_t n_workers, const CpuBudget& budget) {
   std::unique_ptr<ThreadTeam> out(new ThreadTeam(n_workers));
+  const WorkerAttributes attributes;
   const uint32_t processors = smaller_limit(budget.allowed, budget.quota);
   out->barrier_.spins = processors != 0 && n_workers > processors ? kSpinsOversubscribed : kSpins;
   for (uint32_t i = 1; i < n_workers; ++i) {
     Worker& worker = out->workers_[i];
     worker.team = out.get();
     worker.index = i;
-    if (const int status = pthread_create(&worker.thread, nullptr, worker_main, &worker); status != 0) {
+    const int status = pthread_create(&worker.thread, &attributes.value, worker_main, &worker);
+    if (status != 0) {
       return Error{text("worker thread ", i, " of ", n_workers, " could not be started (error ", status,
                         "); try fewer with --threads")};
     }
