@@ -175,6 +175,16 @@ cp {at}/program "$4"
                 refused = subprocess.run(command + [good, "--svg", wrong], capture_output=True, text=True)
                 self.assertEqual((refused.returncode, refused.stdout), (2, ""))
                 self.assertRegex(refused.stderr, r"\Acompare: .*: can't be written; .*\n\Z")
+            for name, text in (("llama-bench", PEER_BENCH), ("llama-cli", "#!/bin/sh\necho word\n")):
+                (at / name).write_text(text)
+                (at / name).chmod(0o755)
+            beside = subprocess.run(command + [good, "--peer", f"p={at}", "--json", out], capture_output=True, text=True)
+            self.assertEqual(beside.returncode, 0, beside.stderr)
+            programs = json.loads(out.read_text())["results"][0]["programs"]
+            self.assertEqual(programs["p"]["decode"]["samples"], [5.5])
+            (at / "llama-bench").write_text("#!/bin/sh\necho 'no room'\n")
+            refused = subprocess.run(command + [good, "--peer", f"p={at}"], capture_output=True, text=True)
+            self.assertRegex(refused.stderr, r"llama-bench .*: expected JSON .*'no room'\ncompare: not measured: ")
             forge.write_text("#!/bin/sh\necho something else\n")
             refused = subprocess.run(command + [good], capture_output=True, text=True)
             self.assertRegex(refused.stderr, r"\Acompare: --forge .*: that is not forge, .*\n\Z")
@@ -185,6 +195,12 @@ PROGRAM = """#!/bin/sh
 [ "$1" = generate ] && echo word && exit
 echo '{"prefill_tok_s": 100, "decode_tok_s": 10, "read_bandwidth": 1e9, "weight_bytes_per_token": 1e6,
        "weights_bytes": 1000, "kv_page_bytes": 10, "level": "some level"}'
+"""
+
+# As llama-bench, behind what a fork says about its weights.
+PEER_BENCH = """#!/bin/sh
+echo '============ Repacked 3 tensors'
+printf '[\\n  {\\n    "samples_ts": [ 5.5 ]\\n  }\\n]\\n'
 """
 
 
