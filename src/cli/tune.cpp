@@ -1,10 +1,16 @@
 #include "cli/tune.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 
@@ -179,6 +185,28 @@ Schedules confirmed(const Schedules& chosen, const Measured& measured, const Tun
   return out;
 }
 
+// Held while programs run: two forges that tune at once would measure each other, and the cache would keep it.
+class OnlyTuner {
+ public:
+  OnlyTuner(const std::string& directory, const TuneMessages& messages) {
+    std::error_code error;
+    std::filesystem::create_directories(directory, error);
+    fd_ = ::open((directory + "/tune.lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) == 0) return;
+    messages.note("tune: waits until another forge has measured");
+    while (::flock(fd_, LOCK_EX) != 0 && errno == EINTR) {
+    }
+  }
+  ~OnlyTuner() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  OnlyTuner(const OnlyTuner&) = delete;
+  OnlyTuner& operator=(const OnlyTuner&) = delete;
+
+ private:
+  int fd_ = -1;
+};
+
 // Whether every value is one that was tried here.
 bool is_of(const Schedules& schedules, const Candidates& candidates,
            const std::map<std::string, uint32_t>& columns) {
@@ -248,14 +276,18 @@ Schedules tune(const Compiler& compiler, const ForgeFiles& files, const Compiled
                   fmt::format("{}", fmt::join(shapes, "\n"))})
           .substr(0, 32);
   const Cache cache = Cache::standard();
-  if (const auto known = cache.load(kKind, name)) {
-    const auto schedules = parse_schedules({reinterpret_cast<const char*>(known->data()), known->size()});
-    if (schedules && is_of(*schedules, candidates, columns)) {
-      messages.note(fmt::format("tune: measured before: {}",
-                                schedules->empty() ? "the kernels' own" : schedules_text(*schedules)));
-      return *schedules;
-    }
-  }
+  const auto measured_before = [&]() -> std::optional<Schedules> {
+    const auto known = cache.load(kKind, name);
+    if (!known) return std::nullopt;
+    auto schedules = parse_schedules({reinterpret_cast<const char*>(known->data()), known->size()});
+    if (!schedules || !is_of(*schedules, candidates, columns)) return std::nullopt;
+    messages.note(fmt::format("tune: measured before: {}",
+                              schedules->empty() ? "the kernels' own" : schedules_text(*schedules)));
+    return schedules;
+  };
+  if (const auto known = measured_before()) return *known;
+  const OnlyTuner alone(cache.directory(), messages);
+  if (const auto known = measured_before()) return *known;
 
   const auto program = [&](const Schedules& schedules) {
     return build_program(compiler, files, sources_with(schedules, model, target), target, cache,
