@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "runtime/host/options.h"
 #include "runtime/host/program.h"
+#include "toolchain/cpu_level.h"
 
 namespace forge {
 namespace {
@@ -52,14 +53,12 @@ void add_compile(CLI::App& forge) {
   command->add_option("-o,--output", flags->output, "the program to write (default: the model's name)")
       ->check(not_empty());
   add_context(*command, flags->build.ctx, "tokens the context can hold (default: the model's, at most 8192)");
-  command
-      ->add_option(
-          "--cpu", flags->build.cpu,
-          "instruction set: native, x86-64, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, x86-64-v4+vnni, "
-          "sapphirerapids; armv8-a, armv8.2-a+dotprod, apple-m1, armv8.6-a+i8mm; portable: several, of which "
-          "the program takes the best at its start")
-      ->envname("FORGE_CPU")
-      ->capture_default_str();
+  CLI::Option* cpu = command->add_option(
+      "--cpu", flags->build.cpu,
+      "instruction set: native, x86-64, x86-64-v3, x86-64-v3+avxvnni, x86-64-v4, x86-64-v4+vnni, "
+      "sapphirerapids; armv8-a, armv8.2-a+dotprod, apple-m1, armv8.6-a+i8mm; portable: several, of which "
+      "the program takes the best at its start");
+  cpu->envname("FORGE_CPU")->capture_default_str();
   command->add_option(
       "--triple", flags->build.triple,
       "x86_64-linux-gnu or aarch64-linux-gnu: what the program runs on (default: what --cpu says, or "
@@ -100,7 +99,15 @@ void add_compile(CLI::App& forge) {
   command->add_flag("--tls", flags->build.tls, "let `serve` speak TLS (--cert, --key); about 600 KB more");
   command->add_flag("-v,--verbose", flags->build.verbose, "show what is run");
   command->footer("example:\n  forge compile model.gguf -o story --default-args \"chat --temp 0.7\"");
-  command->callback([flags] { compile(*flags); });
+  command->callback([flags, cpu] {
+    const std::string& triple = flags->build.triple;
+    if (cpu->count() > 0 && flags->build.cpu == "native" && !triple.empty() && triple != kHostTriple)
+      fail_usage(
+          "--cpu native: is this machine's, and --triple {} is another's; leave out --cpu for portable, or "
+          "name a level",
+          triple);
+    compile(*flags);
+  });
 }
 
 }  // namespace forge

@@ -45,6 +45,9 @@ int run(int argc, char** argv) {
   add_compare(app);
   add_models(app);
   add_export_weights(app);
+  for (CLI::App* command : app.get_subcommands({}))
+    for (CLI::Option* option : command->get_options())
+      if (option->get_items_expected_max() == 0) option->disable_flag_override();  // --tune=5
   if (argc == 1) {
     print_to_stderr("{}", app.help());
     return kMisuse;
@@ -58,7 +61,13 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
     if (e.get_exit_code() == 0) return end_output(app.exit(e));  // --help and --version
-    return report(fmt::format("{}: {} (see forge {} --help)", first, e.what(), first), kMisuse);
+    std::string_view what = e.what();
+    constexpr std::string_view kFlag = " was given a disallowed flag override";
+    const std::string flag =
+        what.ends_with(kFlag) ? fmt::format("--{} takes no value", what.substr(0, what.size() - kFlag.size()))
+                              : "";
+    return report(fmt::format("{}: {} (see forge {} --help)", first, flag.empty() ? what : flag, first),
+                  kMisuse);
   } catch (const Error& e) {
     return report(e.what(), e.status);
   } catch (const std::system_error& e) {

@@ -359,7 +359,7 @@ TEST_F(ForgeCli, OtherExecutablesAreRefused) {
        {"generate /bin/true abc", "info /bin/true", "export-weights /bin/true -o x.gguf",
         "compile /bin/true -o x", "tokenize /bin/true abc"}) {
     EXPECT_EQ(error(std::string("$forge ") + command, 1).substr(0, 48),
-              "forge: /bin/true: no program of a model, or one ");
+              "forge: /bin/true: no program of forge's, or one ");
   }
   EXPECT_EQ(directory_.names(), std::vector<std::string>());
 }
@@ -553,6 +553,10 @@ TEST_F(ForgeCli, MisuseIsStatusTwo) {
   EXPECT_EQ(error("$forge compile $model -o $model", 2),
             "forge: " + model_ + ": the output would replace what it is made from");
   error("$forge compile $model --emit everything", 2);
+  EXPECT_EQ(error("$forge compile $model --tune=5", 2),
+            "forge: compile: --tune takes no value (see forge compile --help)");
+  EXPECT_EQ(error("$forge compile $model --cpu native --triple aarch64-linux-gnu", 2).substr(0, 71),
+            "forge: --cpu native: is this machine's, and --triple aarch64-linux-gnu ");
   EXPECT_EQ(
       error("$forge compile $model --emit source --weights separate", 2),
       "forge: compile: --weights separate is for programs: a source folder has its weights in a file anyway");

@@ -108,9 +108,10 @@ Result<CarriedPayload> open_carried_payload(const std::string& path) {
     out.path = (resolved ? std::string(target, static_cast<size_t>(n)) : path) + ".weights";
     file = Mapping::file(out.path);
     if (!file) {
-      return Error{
-          text("no program of a model, or one that is cut off: it carries no payload, and of one beside it: ",
-               file.error().message)};
+      return Error{text(
+          "no program of forge's, or one that is cut off: it carries no payload; one that was compiled with "
+          "--weights separate needs ",
+          file.error().message)};
     }
     *bytes = file->bytes();
   }
