@@ -95,7 +95,7 @@ OutputFile::OutputFile(std::string path) : path_(std::move(path)) {
   expect_writable(path_);
   static std::atomic<unsigned> counter{0};
   for (;;) {
-    temporary_ = fmt::format("{}.tmp-{}-{}", path_, ::getpid(), counter++);
+    temporary_ = fmt::format("{}{}{}-{}", path_, kTemporaryInfix, ::getpid(), counter++);
     slot_ = register_temporary(temporary_);
     // 0777 less the umask is what commit() may grant.
     fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0777);

@@ -6,12 +6,16 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 
 namespace forge {
 
 // Throws Error where no file can be written as PATH: it is a directory or a device, or its folder is missing or not to
 // be written in. For saying so before long work; OutputFile does it for itself.
 void expect_writable(const std::string& path);
+
+// In the names of files that an OutputFile writes, or wrote until its process was killed.
+inline constexpr std::string_view kTemporaryInfix = ".tmp-";
 
 // Writes PATH.tmp-<pid>-<n> beside PATH and renames it to PATH by commit(); what exists at PATH stays
 // untouched until then. Every error is an Error that names PATH and the cause; the temporary file is gone

@@ -20,7 +20,8 @@ namespace {
 // Another process writes this file (OutputFile), or did so until it was killed an hour ago or more.
 bool is_being_written(const std::string& name, const struct stat& st) {
   constexpr std::time_t kAbandonedS = 3600;
-  return name.find(".tmp-") != std::string::npos && st.st_mtim.tv_sec + kAbandonedS > std::time(nullptr);
+  return name.find(kTemporaryInfix) != std::string::npos &&
+         st.st_mtim.tv_sec + kAbandonedS > std::time(nullptr);
 }
 
 namespace fs = std::filesystem;

@@ -168,6 +168,11 @@ TEST_F(BundledModel, ProfileAndTraceShowEveryStage) {
   EXPECT_EQ(end_of.size(), 4U);
   for (const auto& [worker, n] : attentions) EXPECT_EQ(n, worker.first == 1 ? of_prompt : of_tokens);
   EXPECT_NE(output("./story " + options).find("waiting at barriers"), std::string::npos);
+  // A step has outputs for 16 sequences: 40 read the weights three times.
+  const auto many = nlohmann::json::parse(output("./story bench -p 0 -n 2 -r 1 --parallel 40 --json"));
+  const auto of = [&](const char* key) { return many.at(key).get<double>(); };
+  const double read = of("decode_tok_s") / 40 * 3 * of("weight_bytes_per_token");
+  EXPECT_NEAR(of("decode_bandwidth_share") * of("read_bandwidth") / read, 1, 1e-6);  // printed with 9 digits
   EXPECT_EQ(error("./story bench --trace .", 1), "story: .: can't be written (Is a directory)");
   EXPECT_EQ(error("./story bench --trace ''", 2),
             "story: bench: --trace: the value is empty, expected a file");

@@ -440,7 +440,7 @@ int bench_command(Program& program, std::span<const std::string> args) {
       {.name = "--json", .help = "one JSON object on standard output", .set = into(f.json)},
       {.name = "--profile",
        .help = "where the time goes: each kind of stage beside the memory's read bandwidth, which weights "
-               "that stay in a cache exceed (more runs, behind the others)",
+               "that stay in a cache exceed (up to 5 more runs, behind the others)",
        .set = into(f.profile)},
       {.name = "--trace",
        .value = "FILE",

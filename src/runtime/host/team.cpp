@@ -18,7 +18,8 @@
 namespace forge::rt {
 namespace {
 
-// Kernels of wide models keep up to a megabyte on the stack, and what the system gives a thread (ulimit -s) may be 2 or less.
+// Kernels of wide models keep up to a megabyte on the stack, and what the system gives a thread (ulimit -s) may be 2 or less. Worker 0
+// is the caller's thread: its stack is the caller's.
 struct WorkerAttributes {
   static constexpr size_t kStackBytes = size_t{8} << 20;
   WorkerAttributes() {
